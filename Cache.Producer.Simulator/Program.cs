@@ -1,17 +1,120 @@
+using Confluent.Kafka;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using Microsoft.Extensions.Options;
 
 namespace Cache.Producer.Simulator;
 
-/// <summary>Plays the stream processor: writes closed windows to Kafka.</summary>
+/// <summary>Plays the stream processor: writes windows and sessions to Kafka.</summary>
 public static class Program
 {
+    /// <summary>The application's name and that of its ActivitySource.</summary>
+    public const string Name = "Cache.Producer.Simulator";
+
     /// <summary>Runs the simulator until it is told to stop or has sent its count.</summary>
+    /// <returns>
+    /// 0 when every row sent was acknowledged; 1 for bad options, or when it could not work at all; 2 when rows were not
+    /// acknowledged.
+    /// </returns>
     public static async Task<int> Main(string[] args)
     {
-        await Build(args).RunAsync();
-        return 0;
+        if (CommandLine.AsksForHelp(args))
+        {
+            Console.Out.Write(CommandLine.Help);
+            return SimulatorStatus.Success;
+        }
+
+        try
+        {
+            CommandLine.Check(args);
+            using var host = Build(args);
+            var status = host.Services.GetRequiredService<SimulatorStatus>();
+            await host.RunAsync();
+            return status.ExitCode;
+        }
+        catch (OptionsValidationException bad)
+        {
+            foreach (var failure in bad.Failures)
+            {
+                Console.Error.WriteLine(failure);
+            }
+
+            Console.Error.WriteLine("--help lists the options.");
+            return SimulatorStatus.Unusable;
+        }
     }
 
-    /// <summary>Puts the simulator together without starting it.</summary>
-    public static IHost Build(string[] args) => Host.CreateApplicationBuilder(args).Build();
+    /// <summary>
+    /// Puts the simulator together without starting it. It stops its own host when it is done, and never the process;
+    /// <see cref="SimulatorStatus"/> in the host's services tells how it went.
+    /// </summary>
+    /// <exception cref="OptionsValidationException">Some option is wrong; every failure names its key.</exception>
+    public static IHost Build(string[] args)
+    {
+        // Named here, because in another program's process the default would be that program's name.
+        var builder = Host.CreateApplicationBuilder(
+            new HostApplicationBuilderSettings { Args = CommandLine.Expand(args), ApplicationName = Name });
+        var options = SimulatorOptions.Read(builder.Configuration);
+        builder.AddServiceDefaults();
+
+        builder.Logging.AddSimpleConsole(console => console.SingleLine = true);
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+        builder.Logging.AddFilter<ConsoleLoggerProvider>(null, options.Quiet ? LogLevel.Warning : LogLevel.Information);
+        builder.Services.Configure<ConsoleLifetimeOptions>(console => console.SuppressStatusMessages = true);
+
+        builder.Services.TryAddSingleton(TimeProvider.System);
+        builder.Services.AddSingleton(options);
+        builder.Services.AddSingleton<SimulatorStatus>();
+        builder.Services.AddSingleton<KafkaErrors>();
+        builder.Services.AddHostedService<SimulatorWorker>();
+        builder.AddKafkaProducer<string, byte[]>("kafka", settings =>
+        {
+            if (string.IsNullOrEmpty(settings.ConnectionString))
+            {
+                settings.ConnectionString = options.BootstrapServers;
+            }
+
+            // A health check that produces would put rows of its own into the topics.
+            settings.DisableHealthChecks = true;
+            Configure(settings.Config, builder.Configuration.GetSection("Kafka").GetChildren());
+        }, (services, producer) =>
+        {
+            var errors = services.GetRequiredService<KafkaErrors>();
+            var logger = services.GetRequiredService<ILoggerFactory>().CreateLogger("Kafka");
+            producer.SetErrorHandler((_, error) => errors.Last = error.Reason);
+            // The library writes to stderr otherwise; what matters of it comes through the error handler.
+            producer.SetLogHandler((_, entry) => KafkaLog.Line(logger, entry.Facility, entry.Message));
+        });
+        return builder.Build();
+    }
+
+    private static void Configure(ProducerConfig config, IEnumerable<IConfigurationSection> properties)
+    {
+        config.ClientId ??= "cache-simulator";
+        config.EnableIdempotence ??= true;
+        config.Acks ??= Acks.All;
+        config.LingerMs ??= 5;
+        // What Java's producers use, so that a key goes to the partition where the stream processor would put it.
+        config.Partitioner ??= Partitioner.Murmur2Random;
+        // Compressed, a row over 1 MiB passes a broker's limit of 1 MB a batch and reaches the service, which must reject it.
+        config.CompressionType ??= CompressionType.Lz4;
+        config.MessageMaxBytes ??= 4_000_000;
+        // Nothing but the error of a report is looked at.
+        config.DeliveryReportFields ??= "none";
+        foreach (var property in properties.Where(property => property.Value is not null))
+        {
+            // Names of environment variables cannot have dots, names of properties have no underscores.
+            config.Set(property.Key.Replace('_', '.'), property.Value);
+        }
+    }
+}
+
+internal static partial class KafkaLog
+{
+    [LoggerMessage(10, LogLevel.Debug, "{Facility}: {Message}")]
+    public static partial void Line(ILogger logger, string facility, string message);
 }
