@@ -25,7 +25,8 @@ public static class Program
     /// <exception cref="ConfigurationException">At least one key of the configuration is wrong; it lists them all.</exception>
     public static WebApplication Build(string[] args)
     {
-        var builder = WebApplication.CreateBuilder(args);
+        // appsettings.json is beside the program, wherever it is started from.
+        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
         builder.AddServiceDefaults();
         var options = builder.AddCacheOptions();
         builder.AddConsume(options);
