@@ -95,6 +95,13 @@ internal static class Registration
 
     public static void AddQuery(this WebApplicationBuilder builder)
     {
+        // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
+        string[] addresses = ["urls", "http_ports", "https_ports", "Kestrel:Endpoints"];
+        if (!Array.Exists(addresses, key => builder.Configuration.GetSection(key).Exists()))
+        {
+            builder.WebHost.UseUrls("http://*:8080");
+        }
+
         builder.Services.AddProblemDetails();
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<Readiness>();
