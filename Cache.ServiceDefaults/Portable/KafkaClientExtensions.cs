@@ -150,6 +150,7 @@ public static class KafkaClientExtensions
         config.BootstrapServers = settings.ConnectionString ?? config.BootstrapServers;
         if (!settings.DisableMetrics)
         {
+            // One costs 0.3 ms of a core and a string of 30,000 characters at 24 partitions, both growing with them.
             config.StatisticsIntervalMs ??= 1000;
         }
     }
