@@ -19,12 +19,13 @@ public static class KafkaClientExtensions
 
     private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(1);
 
-    /// <inheritdoc cref="AddKafkaConsumer{TKey,TValue}(IHostApplicationBuilder,string,Action{KafkaConsumerSettings}?,Action{IServiceProvider,ConsumerBuilder{TKey,TValue}}?)"/>
+    /// <summary>Registers a consumer as the overload whose delegate sees the service provider does.</summary>
     public static void AddKafkaConsumer<TKey, TValue>(
         this IHostApplicationBuilder builder, string connectionName, Action<KafkaConsumerSettings>? configureSettings = null) =>
-        builder.AddKafkaConsumer(connectionName, configureSettings, default(Action<IServiceProvider, ConsumerBuilder<TKey, TValue>>));
+        builder.AddKafkaConsumer(
+            connectionName, configureSettings, default(Action<IServiceProvider, ConsumerBuilder<TKey, TValue>>));
 
-    /// <inheritdoc cref="AddKafkaConsumer{TKey,TValue}(IHostApplicationBuilder,string,Action{KafkaConsumerSettings}?,Action{IServiceProvider,ConsumerBuilder{TKey,TValue}}?)"/>
+    /// <summary>Registers a consumer as the overload whose delegate sees the service provider does.</summary>
     public static void AddKafkaConsumer<TKey, TValue>(
         this IHostApplicationBuilder builder,
         string connectionName,
@@ -80,12 +81,13 @@ public static class KafkaClientExtensions
         AddTelemetryAndHealth<IConsumer<TKey, TValue>>(builder, Consumer, settings);
     }
 
-    /// <inheritdoc cref="AddKafkaProducer{TKey,TValue}(IHostApplicationBuilder,string,Action{KafkaProducerSettings}?,Action{IServiceProvider,ProducerBuilder{TKey,TValue}}?)"/>
+    /// <summary>Registers a producer as the overload whose delegate sees the service provider does.</summary>
     public static void AddKafkaProducer<TKey, TValue>(
         this IHostApplicationBuilder builder, string connectionName, Action<KafkaProducerSettings>? configureSettings = null) =>
-        builder.AddKafkaProducer(connectionName, configureSettings, default(Action<IServiceProvider, ProducerBuilder<TKey, TValue>>));
+        builder.AddKafkaProducer(
+            connectionName, configureSettings, default(Action<IServiceProvider, ProducerBuilder<TKey, TValue>>));
 
-    /// <inheritdoc cref="AddKafkaProducer{TKey,TValue}(IHostApplicationBuilder,string,Action{KafkaProducerSettings}?,Action{IServiceProvider,ProducerBuilder{TKey,TValue}}?)"/>
+    /// <summary>Registers a producer as the overload whose delegate sees the service provider does.</summary>
     public static void AddKafkaProducer<TKey, TValue>(
         this IHostApplicationBuilder builder,
         string connectionName,

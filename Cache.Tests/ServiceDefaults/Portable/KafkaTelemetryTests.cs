@@ -39,7 +39,8 @@ public sealed class KafkaTelemetryTests
         consumer.Assign([.. Enumerable.Range(0, 4).Select(p => new TopicPartitionOffset("topic", p, Offset.Beginning))]);
 
         using var timeout = new CancellationTokenSource(Patience);
-        while (Seen("messaging.client.sent.messages", "producer") < 7 || Seen("messaging.client.consumed.messages", "consumer") < 7)
+        while (Seen("messaging.client.sent.messages", "producer") < 7
+            || Seen("messaging.client.consumed.messages", "consumer") < 7)
         {
             consumer.Consume(TimeSpan.FromMilliseconds(20));
             listener.RecordObservableInstruments();
