@@ -43,9 +43,11 @@ internal static class Registration
                 consumer.SetKeyDeserializer(deserializer);
                 consumer.SetValueDeserializer(deserializer);
                 Rebalance.Attach(services, consumer);
+                consumer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
             });
 
         builder.Services.AddSingleton<Assignment>();
+        builder.Services.AddSingleton<KafkaErrors>();
         builder.Services.AddSingleton<RowReader>();
         builder.Services.AddSingleton<StartPositions>();
         builder.Services.AddSingleton<Rebalance>();
@@ -62,8 +64,12 @@ internal static class Registration
     {
         builder.AddRedisClient("redis",
             settings => settings.DisableHealthChecks = true,
-            // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
-            redis => redis.BacklogPolicy = BacklogPolicy.FailFast);
+            redis =>
+            {
+                // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
+                redis.BacklogPolicy = BacklogPolicy.FailFast;
+                redis.IncludeDetailInExceptions = false;
+            });
 
         builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",
             settings =>
@@ -71,8 +77,9 @@ internal static class Registration
                 KafkaClients.Configure(settings.Config, options);
                 settings.DisableHealthChecks = true;
             },
-            (_, producer) =>
+            (services, producer) =>
             {
+                producer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
                 producer.SetKeySerializer(Serializers.ByteArray!);
                 producer.SetValueSerializer(Serializers.ByteArray!);
             });
@@ -95,6 +102,13 @@ internal static class Registration
 
     public static void AddQuery(this WebApplicationBuilder builder)
     {
+        // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
+        string[] addresses = ["urls", "http_ports", "https_ports", "Kestrel:Endpoints"];
+        if (!Array.Exists(addresses, key => builder.Configuration.GetSection(key).Exists()))
+        {
+            builder.WebHost.UseUrls("http://*:8080");
+        }
+
         builder.Services.AddProblemDetails();
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<Readiness>();

@@ -30,6 +30,7 @@ internal sealed partial class FlushWorker : BackgroundService
     private readonly TimeSpan _interval;
     private readonly ResiliencePipeline _untilItWorks;
     private readonly FatalError _fatal;
+    private bool _redisIsAway;
 
     public FlushWorker(
         RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
@@ -224,10 +225,19 @@ internal sealed partial class FlushWorker : BackgroundService
         try
         {
             await _epoch.CheckAsync();
+            if (_redisIsAway)
+            {
+                _redisIsAway = false;
+                LogRedisBack();
+            }
         }
         catch (Exception exception) when (RedisErrors.IsAway(exception))
         {
-            // Redis is away; its epoch is looked at when it is back.
+            if (!_redisIsAway)
+            {
+                _redisIsAway = true;
+                LogRedisAway(exception.Message);
+            }
         }
     }
 
@@ -277,6 +287,12 @@ internal sealed partial class FlushWorker : BackgroundService
 
     [LoggerMessage(EventIds.Flush + 5, LogLevel.Critical, "The flush worker failed; the service stops with exit code 1.")]
     private partial void LogFatal(Exception exception);
+
+    [LoggerMessage(EventIds.Flush + 6, LogLevel.Warning, "Waiting for Redis: {Error}. Is the address right (ConnectionStrings:redis or redis_host and redis_port)?")]
+    private partial void LogRedisAway(string error);
+
+    [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis answers.")]
+    private partial void LogRedisBack();
 
     [LoggerMessage(EventIds.Flush + 4, LogLevel.Warning, "The batch is written, but its updates could not be published: {Error}.")]
     private partial void LogFollowUpFailed(string error);
