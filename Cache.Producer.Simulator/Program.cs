@@ -22,15 +22,15 @@ public static class Program
     /// </returns>
     public static async Task<int> Main(string[] args)
     {
-        if (CommandLine.AsksForHelp(args))
+        if (Arguments.AsksForHelp(args))
         {
-            Console.Out.Write(CommandLine.Help);
+            Console.Out.Write(Arguments.Help);
             return SimulatorStatus.Success;
         }
 
         try
         {
-            CommandLine.Check(args);
+            Arguments.Check(args);
             using var host = Build(args);
             var status = host.Services.GetRequiredService<SimulatorStatus>();
             await host.RunAsync();
@@ -57,7 +57,7 @@ public static class Program
     {
         // Named here, because in another program's process the default would be that program's name.
         var builder = Host.CreateApplicationBuilder(
-            new HostApplicationBuilderSettings { Args = CommandLine.Expand(args), ApplicationName = Name });
+            new HostApplicationBuilderSettings { Args = Arguments.Expand(args), ApplicationName = Name });
         var options = SimulatorOptions.Read(builder.Configuration);
         builder.AddServiceDefaults();
 

@@ -60,7 +60,7 @@ internal sealed partial class SimulatorWorker(
     {
         using var registration = cancellationToken.Register(_abandon.Cancel);
         await base.StopAsync(cancellationToken);
-        await (ExecuteTask ?? Task.CompletedTask);
+        await (ExecuteTask ?? Task.CompletedTask).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     public override void Dispose()
@@ -378,7 +378,7 @@ internal sealed partial class SimulatorWorker(
     [LoggerMessage(3, LogLevel.Information, "The broker did not create {Topics} ({Reason}); asking for them instead")]
     private partial void LogNotCreated(string topics, string reason);
 
-    [LoggerMessage(4, LogLevel.Error, "Kafka's client cannot be set up: {Reason} Change ConnectionStrings:kafka or the Kafka: section.")]
+    [LoggerMessage(4, LogLevel.Error, "Kafka's client cannot be set up ({Reason}): change ConnectionStrings:kafka or the Kafka: section")]
     private partial void LogBadSetup(string reason);
 
     [LoggerMessage(5, LogLevel.Error, "{Count} rows were not acknowledged: {Reason}")]

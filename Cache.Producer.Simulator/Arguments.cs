@@ -5,7 +5,7 @@ using Microsoft.Extensions.Options;
 namespace Cache.Producer.Simulator;
 
 /// <summary>What .NET's command-line configuration leaves to the program: help, bare flags, misspelt names.</summary>
-internal static class CommandLine
+internal static class Arguments
 {
     private static readonly string[] Flags = ["sessions", "quiet"];
     private static readonly string[] Others = ["kafka_bootstrap_servers", "environment", "contentRoot"];
