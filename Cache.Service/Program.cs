@@ -3,13 +3,40 @@ namespace Cache.Service;
 /// <summary>Keeps recent metric windows from Kafka in Redis and serves them over HTTP.</summary>
 public static class Program
 {
-    /// <summary>Runs the service until it is told to stop; exit code 1 on bad configuration or a fatal error.</summary>
+    /// <summary>Runs the service until it is told to stop.</summary>
+    /// <returns>0; 1 on bad configuration or when a worker has failed for good.</returns>
     public static async Task<int> Main(string[] args)
     {
-        await Build(args).RunAsync();
-        return 0;
+        try
+        {
+            var app = Build(args);
+            var fatal = app.Services.GetRequiredService<FatalError>();
+            await app.RunAsync();
+            return fatal.ExitCode;
+        }
+        catch (ConfigurationException exception)
+        {
+            await Console.Error.WriteLineAsync(exception.Message);
+            return 1;
+        }
     }
 
     /// <summary>Puts the service together without starting it.</summary>
-    public static WebApplication Build(string[] args) => WebApplication.CreateBuilder(args).Build();
+    /// <exception cref="ConfigurationException">At least one key of the configuration is wrong; it lists them all.</exception>
+    public static WebApplication Build(string[] args)
+    {
+        // appsettings.json is beside the program, wherever it is started from.
+        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+        builder.AddServiceDefaults();
+        var options = builder.AddCacheOptions();
+        builder.AddConsume(options);
+        builder.AddEnqueue();
+        builder.AddFlush();
+        builder.AddPersist(options);
+        builder.AddQuery();
+        builder.AddTelemetry();
+        var app = builder.Build();
+        app.MapQuery();
+        return app;
+    }
 }

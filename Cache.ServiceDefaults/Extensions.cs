@@ -1,5 +1,7 @@
+using System.Collections.Frozen;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Diagnostics.HealthChecks;
+using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 using Microsoft.Extensions.Logging;
@@ -14,6 +16,9 @@ public static class Extensions
 {
     /// <summary>The tag of the checks that tell whether the process lives (<c>/alive</c>).</summary>
     public const string LiveTag = "live";
+
+    private static readonly FrozenSet<string> Probes = FrozenSet.Create(
+        StringComparer.OrdinalIgnoreCase, "/health", "/alive", "/healthz", "/readyz", "/metrics");
 
     /// <summary>Adds telemetry, the <c>self</c> health check, service discovery and resilient HTTP clients.</summary>
     public static TBuilder AddServiceDefaults<TBuilder>(this TBuilder builder) where TBuilder : IHostApplicationBuilder
@@ -68,12 +73,12 @@ public static class Extensions
     /// <summary>Maps <c>/health</c> (every check: ready) and <c>/alive</c> (the checks tagged live).</summary>
     public static WebApplication MapDefaultEndpoints(this WebApplication app)
     {
+        // In every environment: orchestrators probe them in production, and they answer with one word only.
         app.MapHealthChecks("/health");
         app.MapHealthChecks("/alive", new HealthCheckOptions { Predicate = check => check.Tags.Contains(LiveTag) });
         return app;
     }
 
-    private static bool IsProbe(Microsoft.AspNetCore.Http.PathString path) =>
-        path.StartsWithSegments("/health") || path.StartsWithSegments("/alive") || path.StartsWithSegments("/healthz")
-        || path.StartsWithSegments("/readyz");
+    // Whole paths: the API itself lives under /metrics/.
+    private static bool IsProbe(PathString path) => Probes.Contains(path.Value ?? "");
 }

@@ -1,0 +1,276 @@
+using System.Globalization;
+using System.Text.Json;
+using Confluent.Kafka;
+using StackExchange.Redis;
+
+namespace Cache.Service;
+
+/// <summary>The configuration cannot be used; the message lists every error, each with its key and what would be right.</summary>
+public sealed class ConfigurationException(IReadOnlyList<string> errors)
+    : Exception("The configuration cannot be used:" + string.Concat(errors.Select(error => Environment.NewLine + "  - " + error)))
+{
+    /// <summary>One sentence an error.</summary>
+    public IReadOnlyList<string> Errors { get; } = errors;
+}
+
+/// <summary>Reads <see cref="CacheOptions"/> from the flat keys and collects every error before it gives up.</summary>
+public sealed class CacheOptionsReader
+{
+    // Cache decides itself what is committed and when, and where a partition starts.
+    private static readonly string[] OwnedProperties =
+    [
+        "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof",
+        "group.id", "isolation.level", "partition.assignment.strategy", "group.protocol",
+    ];
+
+    private readonly IConfigurationRoot _configuration;
+    private readonly List<string> _errors = [];
+
+    private CacheOptionsReader(IConfigurationRoot configuration) => _configuration = configuration;
+
+    /// <summary>Reads and checks every key.</summary>
+    /// <exception cref="ConfigurationException">At least one key is wrong; it lists them all.</exception>
+    public static CacheOptions Read(IConfigurationRoot configuration)
+    {
+        var reader = new CacheOptionsReader(configuration);
+        var options = reader.Read();
+        return reader._errors.Count == 0 ? options : throw new ConfigurationException(reader._errors);
+    }
+
+    private CacheOptions Read()
+    {
+        var defaults = new CacheOptions();
+
+        // What Aspire injects wins; then the host and port keys are not looked at, since REDIS_PORT and the like also come
+        // from other hands (Kubernetes sets REDIS_PORT=tcp://… for a service named redis).
+        var kafka = _configuration.GetConnectionString("kafka");
+        var redis = _configuration.GetConnectionString("redis");
+        var redisOptions = redis is null ? null : ParseRedis(redis);
+
+        return new CacheOptions
+        {
+            KafkaBootstrapServers = Servers(kafka, defaults.KafkaBootstrapServers),
+            Topics = TopicList("cache_kafka_topics", defaults.Topics),
+            ConsumerGroup = Text("cache_kafka_consumer_group", defaults.ConsumerGroup, required: true),
+            ConsumeFrom = From("cache_consume_from", defaults.ConsumeFrom),
+            RedisHost = redis is null ? Text("redis_host", defaults.RedisHost, required: true) : defaults.RedisHost,
+            RedisPort = redis is null ? (int)Number("redis_port", defaults.RedisPort, 1, 65535) : defaults.RedisPort,
+            RedisDb = (int)Number("redis_db", redisOptions?.DefaultDatabase ?? defaults.RedisDb, 0, 1_000_000),
+            RedisKeyPrefix = Text("redis_key_prefix", defaults.RedisKeyPrefix),
+            WindowRetentionCount = (int)Number("window_retention_count", defaults.WindowRetentionCount, 1, 1_000_000),
+            WindowHashTtlSeconds = (int)Number("window_hash_ttl_seconds", defaults.WindowHashTtlSeconds, 1, int.MaxValue),
+            ActiveSessionTtlSeconds = (int)Number("active_session_ttl_seconds", defaults.ActiveSessionTtlSeconds, 1, int.MaxValue),
+            WindowMaxFutureSeconds = (int)Number("window_max_future_seconds", defaults.WindowMaxFutureSeconds, 0, int.MaxValue),
+            CommitBatchSize = (int)Number("kafka_commit_batch_size", defaults.CommitBatchSize, 1, int.MaxValue),
+            CommitIntervalMs = (int)Number("kafka_commit_interval_ms", defaults.CommitIntervalMs, 10, 3_600_000),
+            WriteBatchSize = (int)Number("redis_write_batch_size", defaults.WriteBatchSize, 1, 100_000),
+            QueueMaxSize = (int)Number("redis_queue_max_size", defaults.QueueMaxSize, 2, 10_000_000),
+            ReadyLagThreshold = Number("ready_lag_threshold", defaults.ReadyLagThreshold, 0, long.MaxValue),
+            DeadLetterTopic = Topic("cache_dead_letter_topic", defaults.DeadLetterTopic),
+            RebuildLookbackSeconds = (int)Number("redis_rebuild_lookback_seconds", defaults.RebuildLookbackSeconds, 1, int.MaxValue),
+            KafkaProperties = Properties("Kafka"),
+        };
+    }
+
+    private void Wrong(string key, string? value, string right) =>
+        _errors.Add($"{key} is {(string.IsNullOrEmpty(value) ? "empty" : $"'{value}'")}; {right}");
+
+    private string Text(string key, string fallback, bool required = false)
+    {
+        var value = _configuration[key]?.Trim();
+        if (value is "" && required)
+        {
+            Wrong(key, value, $"give a name, or leave the key out for {fallback}.");
+        }
+
+        return value ?? fallback;
+    }
+
+    private long Number(string key, long fallback, long least, long most)
+    {
+        var value = _configuration[key];
+        if (value is null)
+        {
+            return fallback;
+        }
+
+        if (long.TryParse(value.Trim(), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
+            && number >= least && number <= most)
+        {
+            return number;
+        }
+
+        Wrong(key, value, string.Create(CultureInfo.InvariantCulture, $"it must be a whole number from {least} to {most} (default {fallback})."));
+        return fallback;
+    }
+
+    private ConsumeFrom From(string key, ConsumeFrom fallback)
+    {
+        var value = _configuration[key];
+        if (value is null)
+        {
+            return fallback;
+        }
+
+        if (ConsumeFrom.TryParse(value, out var from))
+        {
+            return from;
+        }
+
+        Wrong(key, value, "it must be latest, earliest, or a duration back such as 90s, 30m, 6h or 2d.");
+        return fallback;
+    }
+
+    private string Servers(string? connectionString, string fallback)
+    {
+        var key = connectionString is null ? "kafka_bootstrap_servers" : "ConnectionStrings:kafka";
+        var value = connectionString ?? string.Join(',', List(key) ?? [fallback]);
+        var servers = value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        if (servers.Length == 0 || !servers.All(IsServer))
+        {
+            Wrong(key, value, $"it must be host:port, or several with commas (default {fallback}).");
+        }
+
+        return string.Join(',', servers);
+    }
+
+    private static bool IsServer(string server)
+    {
+        // A listener may carry its protocol in front (SASL_SSL://host:port); without a port the client takes 9092.
+        var address = server[(server.IndexOf("://", StringComparison.Ordinal) is var at && at < 0 ? 0 : at + 3)..];
+        var colon = address.LastIndexOf(':');
+        return colon < 0
+            ? address.Length > 0 && !address.Contains(' ')
+            : colon > 0 && ushort.TryParse(address.AsSpan(colon + 1), NumberStyles.None, null, out var port) && port > 0;
+    }
+
+    private IReadOnlyList<string> TopicList(string key, IReadOnlyList<string> fallback)
+    {
+        var topics = List(key);
+        if (topics is null)
+        {
+            return fallback;
+        }
+
+        if (topics.Count == 0)
+        {
+            Wrong(key, "", $"name at least one topic, or leave the key out for {string.Join(", ", fallback)}.");
+        }
+
+        foreach (var topic in topics.Where(topic => !IsTopic(topic)))
+        {
+            Wrong(key, topic, "a topic's name has 1 to 249 letters, digits, dots, underscores or hyphens.");
+        }
+
+        return [.. topics.Distinct()];
+    }
+
+    private string Topic(string key, string fallback)
+    {
+        var topic = Text(key, fallback);
+        if (topic.Length > 0 && !IsTopic(topic))
+        {
+            Wrong(key, topic, "it must be a topic's name (1 to 249 letters, digits, dots, underscores or hyphens) or empty.");
+        }
+
+        return topic;
+    }
+
+    private static bool IsTopic(string topic) =>
+        topic.Length is > 0 and <= 249 && topic is not ("." or "..")
+        && topic.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
+
+    /// <summary>A JSON array, commas, or indexed keys; of these, whichever the last source that has the key uses.</summary>
+    private List<string>? List(string key)
+    {
+        foreach (var provider in _configuration.Providers.Reverse())
+        {
+            if (provider.TryGet(key, out var value))
+            {
+                return Split(key, value ?? "");
+            }
+
+            if (provider.GetChildKeys([], key).Any())
+            {
+                return [.. _configuration.GetSection(key).GetChildren().Select(child => child.Value?.Trim() ?? "")];
+            }
+        }
+
+        return null;
+    }
+
+    private List<string> Split(string key, string value)
+    {
+        if (!value.TrimStart().StartsWith('['))
+        {
+            return [.. value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)];
+        }
+
+        // Both ["a","b"] and the seed's own [a, b].
+        try
+        {
+            using var json = JsonDocument.Parse(value);
+            return [.. json.RootElement.EnumerateArray().Select(item => item.GetString() ?? "")];
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            var inner = value.Trim().TrimStart('[');
+            if (inner.EndsWith(']') && !inner.Contains('"'))
+            {
+                return Split(key, inner[..^1]);
+            }
+
+            Wrong(key, value, "it must be a JSON array such as [\"a\",\"b\"], or names with commas.");
+            return ["unreadable"];
+        }
+    }
+
+    private ConfigurationOptions? ParseRedis(string connectionString)
+    {
+        try
+        {
+            var options = ConfigurationOptions.Parse(connectionString);
+            if (options.EndPoints.Count > 0)
+            {
+                return options;
+            }
+        }
+        catch (Exception exception) when (exception is ArgumentException or FormatException)
+        {
+            // Told below; the exception's own text could repeat a password.
+        }
+
+        _errors.Add("ConnectionStrings:redis cannot be read; it must be host:port[,password=…][,ssl=true], as StackExchange.Redis takes it.");
+        return null;
+    }
+
+    private Dictionary<string, string> Properties(string section)
+    {
+        var properties = new Dictionary<string, string>();
+        foreach (var child in _configuration.GetSection(section).GetChildren().Where(child => child.Value is not null))
+        {
+            // No shell sets a variable with dots in its name, and no property of the client has an underscore.
+            var name = child.Key.Replace('_', '.').ToLowerInvariant();
+            if (OwnedProperties.Contains(name))
+            {
+                _errors.Add($"{section}:{child.Key} cannot be set: Cache sets {name} itself, and its promises hang on it.");
+                continue;
+            }
+
+            properties[name] = child.Value!;
+        }
+
+        try
+        {
+            // The client library knows its properties and their ranges best, and tells at once.
+            using var _ = new ConsumerBuilder<Ignore, Ignore>(
+                properties.Append(new("group.id", "configuration-check"))).SetLogHandler((_, _) => { }).Build();
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or KafkaException)
+        {
+            _errors.Add($"{section}: {exception.Message.TrimEnd('.')}; see the list of properties of librdkafka.");
+        }
+
+        return properties;
+    }
+}

@@ -1,0 +1,154 @@
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// One partition for as long as this process holds it. Rows carry a reference to it, so that letting a partition go is
+/// one write that every stage sees: rows of a partition that is not <see cref="Owned"/> are never written or committed.
+/// Rewinding a partition replaces its object, for the same reason.
+/// </summary>
+internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCount records)
+{
+    private volatile bool _owned = true;
+    private long _written = -1;
+    private long _committed = -1;
+    private long _writtenTimestamp;
+    private long _logEnd = -1;
+    private long _caughtUpAt;
+
+    public TopicPartition TopicPartition { get; } = topicPartition;
+
+    /// <summary>Counts the rows of the topic.</summary>
+    public RecordCount Records { get; } = records;
+
+    /// <summary>Tags of the partition's instruments.</summary>
+    public KeyValuePair<string, object?>[] Tags { get; } =
+        [new("topic", topicPartition.Topic), new("partition", topicPartition.Partition.Value)];
+
+    /// <summary>False once it is revoked, lost or rewound; never true again.</summary>
+    public bool Owned => _owned;
+
+    /// <summary>The offset after the last row that was enqueued; the consume loop's own. Negative: none yet.</summary>
+    public long Next { get; set; } = -1;
+
+    /// <summary>The offset up to which every row is in Redis or in the dead letters. Negative: not known.</summary>
+    public long Written => Volatile.Read(ref _written);
+
+    /// <summary>The offset that Kafka has acknowledged as committed. Negative: none.</summary>
+    public long Committed
+    {
+        get => Volatile.Read(ref _committed);
+        set => Volatile.Write(ref _committed, value);
+    }
+
+    /// <summary>The end of the partition as last seen. Negative: not known.</summary>
+    public long LogEnd => Volatile.Read(ref _logEnd);
+
+    /// <summary>
+    /// The epoch of Redis that this partition's windows are known to be under: <see cref="AnyEpoch"/> when it started
+    /// with nothing behind it, null when it resumed from a committed offset and the epoch was not looked at yet.
+    /// </summary>
+    public string? CoveredEpoch { get; set; }
+
+    /// <summary>The partition has no past that Redis could have lost.</summary>
+    public const string AnyEpoch = "*";
+
+    /// <summary>Rows enqueued and not committed.</summary>
+    public long Pending => Math.Max(0, Volatile.Read(ref _written) < 0 ? 0 : Next - Math.Max(Committed, 0));
+
+    /// <summary>Rows between Redis and the end of the partition.</summary>
+    public long LagRows => LogEnd < 0 || Written < 0 ? 0 : Math.Max(0, LogEnd - Written);
+
+    public void LetGo() => _owned = false;
+
+    /// <summary>Where the partition starts, when that is a real offset.</summary>
+    public void StartAt(long offset)
+    {
+        Next = offset;
+        Volatile.Write(ref _written, offset);
+    }
+
+    /// <summary>Every row before <paramref name="next"/> is written.</summary>
+    /// <param name="next">The offset after the last row.</param>
+    /// <param name="timestamp">The last row's Kafka timestamp, milliseconds; 0 when it has none.</param>
+    public void WrittenUpTo(long next, long timestamp)
+    {
+        Volatile.Write(ref _written, next);
+        if (timestamp > 0)
+        {
+            Volatile.Write(ref _writtenTimestamp, timestamp);
+        }
+    }
+
+    /// <summary>Notes the end of the partition.</summary>
+    public void EndSeen(long logEnd, DateTimeOffset now)
+    {
+        Volatile.Write(ref _logEnd, logEnd);
+        if (LagRows == 0)
+        {
+            Volatile.Write(ref _caughtUpAt, now.ToUnixTimeMilliseconds());
+        }
+    }
+
+    /// <summary>
+    /// How long the oldest unwritten row has waited at most: since the last written row, or since nothing was waiting.
+    /// </summary>
+    public double LagSeconds(DateTimeOffset now) =>
+        LagRows == 0
+            ? 0
+            : Math.Max(0, now.ToUnixTimeMilliseconds() - Math.Max(Volatile.Read(ref _writtenTimestamp), Volatile.Read(ref _caughtUpAt))) / 1000.0;
+
+    public override string ToString() => $"{TopicPartition.Topic}/{TopicPartition.Partition.Value}";
+}
+
+/// <summary>The partitions that this process holds; changed by the consume loop alone, read by every stage.</summary>
+internal sealed class Assignment
+{
+    private volatile IReadOnlyList<AssignedPartition> _current = [];
+    private AssignedPartition? _last;
+
+    /// <summary>A snapshot.</summary>
+    public IReadOnlyList<AssignedPartition> Current => _current;
+
+    /// <summary>The partition of a row; null when it is not held.</summary>
+    public AssignedPartition? Find(string topic, Partition partition)
+    {
+        // Rows come in runs of one partition.
+        if (_last is { Owned: true } last && last.TopicPartition.Partition == partition && last.TopicPartition.Topic == topic)
+        {
+            return last;
+        }
+
+        foreach (var candidate in _current)
+        {
+            if (candidate.TopicPartition.Partition == partition && candidate.TopicPartition.Topic == topic)
+            {
+                return _last = candidate;
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Holds a partition from now on; another object for the same partition is let go.</summary>
+    public void Take(AssignedPartition partition)
+    {
+        LetGo([partition.TopicPartition]);
+        _current = [.. _current, partition];
+    }
+
+    /// <summary>Lets partitions go.</summary>
+    public void LetGo(IReadOnlyCollection<TopicPartition> partitions)
+    {
+        foreach (var partition in _current.Where(held => partitions.Contains(held.TopicPartition)))
+        {
+            partition.LetGo();
+        }
+
+        _current = [.. _current.Where(partition => partition.Owned)];
+    }
+
+    /// <summary>Lets every partition go.</summary>
+    public void LetGoOfAll() => LetGo([.. _current.Select(partition => partition.TopicPartition)]);
+}

@@ -1,0 +1,361 @@
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// The one loop that owns the Kafka consumer, on a thread of its own. It always polls, so that the process never leaves
+/// the group for being slow: when the queue is full it pauses its partitions and polls on.
+/// </summary>
+internal sealed partial class ConsumeLoop(
+    IServiceProvider services, Assignment assignment, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
+    CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
+    : IHostedService, IOffsetCommit, IDisposable
+{
+    // Pausing throws away what the client has fetched ahead, so a queue that is full for a moment is waited for.
+    private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(5);
+
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly HashSet<string> _missingTopics = [];
+
+    // Rows that the full queue did not take; more than one only if a rebalance brought some in between.
+    private readonly Queue<QueuedRow> _held = [];
+    private IReadOnlyList<AssignedPartition> _paused = [];
+    private long _fullSince;
+    private long _lastBeat = time.GetTimestamp();
+    private IConsumer<RowKey, Row>? _consumer;
+
+    /// <summary>Time since the loop last came round.</summary>
+    public TimeSpan SinceLastBeat => time.GetElapsedTime(Volatile.Read(ref _lastBeat));
+
+    /// <summary>What the loop waits for before it can consume; null once it does.</summary>
+    public string? WaitsFor { get; private set; } = "the consume loop has not started";
+
+    /// <summary>The consumer, once the loop has made it.</summary>
+    public IConsumer<RowKey, Row>? Consumer => Volatile.Read(ref _consumer);
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        new Thread(Run) { IsBackground = true, Name = "consume" }.Start();
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        await _stopping.CancelAsync();
+        try
+        {
+            // Leaving the group can hang in the client; what is not committed by then is read again.
+            await _ended.Task.WaitAsync(TimeSpan.FromSeconds(15), time, cancellationToken);
+        }
+        catch (Exception exception) when (exception is TimeoutException or OperationCanceledException)
+        {
+            LogStopTimedOut();
+        }
+        finally
+        {
+            assignment.LetGoOfAll();
+            queue.Complete();
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _stopping.Dispose();
+
+    /// <inheritdoc/>
+    public void Commit(IReadOnlyList<TopicPartitionOffset> offsets) => Consumer!.Commit(offsets);
+
+    private void Run()
+    {
+        try
+        {
+            var consumer = services.GetRequiredService<IConsumer<RowKey, Row>>();
+            Volatile.Write(ref _consumer, consumer);
+            if (WaitForKafka(consumer))
+            {
+                consumer.Subscribe(options.Topics);
+                WaitsFor = "partitions are being assigned";
+                while (!_stopping.IsCancellationRequested)
+                {
+                    Beat();
+                    KeepQueueBounded(consumer);
+                    Rebuild(consumer);
+                    Poll(consumer);
+                }
+            }
+
+            // Revokes what is held: flush, commit, leave.
+            LogStopping();
+            consumer.Close();
+        }
+        catch (Exception exception)
+        {
+            // Going on without the loop would look alive and be dead; a restart may mend it.
+            LogFatal(exception);
+            fatal.Stop(exception);
+        }
+        finally
+        {
+            _ended.TrySetResult();
+        }
+    }
+
+    private void Beat() => Volatile.Write(ref _lastBeat, time.GetTimestamp());
+
+    /// <summary>Waits until Kafka answers, and notes which topics there are.</summary>
+    private bool WaitForKafka(IConsumer<RowKey, Row> consumer)
+    {
+        using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
+        var wait = TimeSpan.FromMilliseconds(250);
+        foreach (var topic in options.Topics)
+        {
+            while (true)
+            {
+                Beat();
+                WaitsFor = $"Kafka at {options.KafkaBootstrapServers} does not answer yet";
+                try
+                {
+                    var metadata = admin.GetMetadata(topic, TimeSpan.FromSeconds(2)).Topics[0];
+                    positions.NoteTopic(topic, metadata.Partitions.Count);
+                    if (metadata.Partitions.Count == 0)
+                    {
+                        NoteMissing(topic);
+                    }
+
+                    break;
+                }
+                catch (KafkaException exception)
+                {
+                    LogWaiting(options.KafkaBootstrapServers, exception.Error.Reason);
+                    if (_stopping.Token.WaitHandle.WaitOne(wait * (0.5 + Random.Shared.NextDouble())))
+                    {
+                        return false;
+                    }
+
+                    wait = wait * 2 < LongestRetry ? wait * 2 : LongestRetry;
+                }
+            }
+        }
+
+        return !_stopping.IsCancellationRequested;
+    }
+
+    private void NoteMissing(string topic)
+    {
+        if (_missingTopics.Add(topic))
+        {
+            LogTopicMissing(topic);
+        }
+    }
+
+    private void Poll(IConsumer<RowKey, Row> consumer)
+    {
+        ConsumeResult<RowKey, Row>? result;
+        try
+        {
+            result = consumer.Consume(_held.Count > 0 || _paused.Count > 0 ? TimeSpan.FromMilliseconds(5) : PollWait);
+        }
+        catch (ConsumeException exception) when (!exception.Error.IsFatal)
+        {
+            if (exception.Error.Code == ErrorCode.UnknownTopicOrPart)
+            {
+                NoteMissing(exception.ConsumerRecord?.Topic ?? "");
+            }
+            else
+            {
+                LogConsumeFailed(exception.Error.Reason);
+            }
+
+            return;
+        }
+
+        if (result is null)
+        {
+            return;
+        }
+
+        // Null for a partition that was let go between the client's queue and here.
+        if (assignment.Find(result.Topic, result.Partition) is not { } partition)
+        {
+            return;
+        }
+
+        WaitsFor = null;
+        if (result.IsPartitionEOF)
+        {
+            // Transaction markers and aborted rows take offsets too, and nobody sees them: the end does.
+            if (result.Offset.Value > partition.Next)
+            {
+                Enqueue(new(partition, result.Offset.Value - 1, 0, Row.Skip));
+            }
+
+            return;
+        }
+
+        partition.Records.Increment();
+        Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value));
+    }
+
+    private void Enqueue(in QueuedRow row)
+    {
+        row.Partition!.Next = row.Offset + 1;
+        if (_held.Count > 0 || !queue.TryEnqueue(row))
+        {
+            _held.Enqueue(row);
+        }
+    }
+
+    /// <summary>Hands on what the queue did not take; pauses when it stays full, resumes when it is half empty.</summary>
+    private void KeepQueueBounded(IConsumer<RowKey, Row> consumer)
+    {
+        if (_held.Count > 0 && _paused.Count == 0)
+        {
+            _fullSince = time.GetTimestamp();
+            while (!TryHandOn() && !_stopping.IsCancellationRequested)
+            {
+                if (time.GetElapsedTime(_fullSince) > FullPatience)
+                {
+                    Pause(consumer);
+                    return;
+                }
+
+                _stopping.Token.WaitHandle.WaitOne(1);
+            }
+
+            return;
+        }
+
+        if (_paused.Count == 0)
+        {
+            return;
+        }
+
+        if (TryHandOn() && queue.IsAtLowWater)
+        {
+            Resume(consumer);
+        }
+        else if (!ReferenceEquals(_paused, assignment.Current))
+        {
+            // Partitions that came with a rebalance start out running.
+            Pause(consumer);
+        }
+    }
+
+    private bool TryHandOn()
+    {
+        while (_held.TryPeek(out var row))
+        {
+            if (row.Partition!.Owned && !queue.TryEnqueue(row))
+            {
+                return false;
+            }
+
+            _held.Dequeue();
+        }
+
+        return true;
+    }
+
+    private void Pause(IConsumer<RowKey, Row> consumer)
+    {
+        if (_paused.Count == 0)
+        {
+            LogPaused(queue.Count);
+        }
+
+        _paused = assignment.Current;
+        OnHeld(consumer.Pause);
+    }
+
+    private void Resume(IConsumer<RowKey, Row> consumer)
+    {
+        LogResumed();
+        _paused = [];
+        OnHeld(consumer.Resume);
+    }
+
+    private void OnHeld(Action<IEnumerable<TopicPartition>> action)
+    {
+        try
+        {
+            action([.. assignment.Current.Select(partition => partition.TopicPartition)]);
+        }
+        catch (KafkaException exception) when (exception.Error.Code is ErrorCode.Local_State or ErrorCode.Local_UnknownPartition)
+        {
+            // One of them is on its way to another member.
+        }
+    }
+
+    /// <summary>Rewinds partitions whose windows Redis no longer has.</summary>
+    private void Rebuild(IConsumer<RowKey, Row> consumer)
+    {
+        if (rebuilds.Take() is not { } request || request.Partitions.Where(partition => partition.Owned).ToList() is not { Count: > 0 } lost)
+        {
+            return;
+        }
+
+        try
+        {
+            var targets = positions.At(consumer, lost.Select(partition => partition.TopicPartition), TimeSpan.FromSeconds(options.RebuildLookbackSeconds));
+            var rows = 0L;
+            foreach (var (old, target) in lost.Zip(targets))
+            {
+                // Never forward: what is not written yet stays to be read.
+                var from = old.Written >= 0 ? Math.Min(old.Written, target.Offset.Value) : target.Offset.Value;
+                consumer.Seek(new TopicPartitionOffset(old.TopicPartition, from));
+                rows += Math.Max(0, old.Written - from);
+
+                // A new object: rows of the old one that are still on their way are dropped, and read again in order.
+                var rewound = new AssignedPartition(old.TopicPartition, old.Records) { CoveredEpoch = request.Epoch };
+                rewound.StartAt(from);
+                assignment.Take(rewound);
+            }
+
+            metrics.Rebuilt(lost.Count);
+            LogRebuild(lost.Count, rows, options.RebuildLookbackSeconds);
+        }
+        catch (KafkaException exception)
+        {
+            // The next look at the epoch asks again.
+            LogRebuildFailed(exception.Error.Reason);
+        }
+    }
+
+    [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. Is the address right (ConnectionStrings:kafka or kafka_bootstrap_servers)?")]
+    private partial void LogWaiting(string servers, string error);
+
+    [LoggerMessage(EventIds.Consume + 31, LogLevel.Warning, "The topic {Topic} does not exist yet; it is read from its beginning as soon as it does.")]
+    private partial void LogTopicMissing(string topic);
+
+    [LoggerMessage(EventIds.Consume + 32, LogLevel.Warning, "Kafka did not deliver: {Error}. The client tries again.")]
+    private partial void LogConsumeFailed(string error);
+
+    [LoggerMessage(EventIds.Consume + 33, LogLevel.Warning, "The queue is full ({Rows} rows): partitions are paused until it is half empty. Is Redis slow, or redis_queue_max_size too small?")]
+    private partial void LogPaused(int rows);
+
+    [LoggerMessage(EventIds.Consume + 34, LogLevel.Information, "The queue is half empty: partitions go on.")]
+    private partial void LogResumed();
+
+    [LoggerMessage(EventIds.Consume + 35, LogLevel.Warning, "Redis has lost its windows: {Partitions} partitions are read again, {Rows} rows, from {Seconds} s ago.")]
+    private partial void LogRebuild(int partitions, long rows, int seconds);
+
+    [LoggerMessage(EventIds.Consume + 36, LogLevel.Warning, "Partitions could not be rewound yet: {Error}. Tried again.")]
+    private partial void LogRebuildFailed(string error);
+
+    [LoggerMessage(EventIds.Consume + 37, LogLevel.Information, "Stopping: what is in flight is written and committed, then the group is left.")]
+    private partial void LogStopping();
+
+    [LoggerMessage(EventIds.Consume + 38, LogLevel.Warning, "Kafka did not let go in time; rows that were not committed are read again at the next start.")]
+    private partial void LogStopTimedOut();
+
+    [LoggerMessage(EventIds.Consume + 39, LogLevel.Critical, "The consume loop failed; the service stops with exit code 1.")]
+    private partial void LogFatal(Exception exception);
+}

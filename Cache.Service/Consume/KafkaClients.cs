@@ -1,0 +1,66 @@
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>How the Kafka clients are set up; the section <c>Kafka:</c> goes over these defaults.</summary>
+internal static class KafkaClients
+{
+    /// <summary>Sets up the consumer of the metric topics.</summary>
+    public static void Configure(ConsumerConfig config, CacheOptions options)
+    {
+        // Defaults that the section Kafka: may change.
+        // The client keeps at most this much ahead of the loop (its own default is 64 MiB, and more than it pays).
+        config.QueuedMaxMessagesKbytes = 32 * 1024;
+
+        // A topic that appears late is found within this time.
+        config.TopicMetadataRefreshIntervalMs = 5000;
+        config.ClientId = "cache-service";
+
+        Apply(config, options);
+
+        // What the promises hang on.
+        config.GroupId = options.ConsumerGroup;
+        config.PartitionAssignmentStrategy = PartitionAssignmentStrategy.CooperativeSticky;
+        config.EnableAutoCommit = false;
+        config.EnableAutoOffsetStore = false;
+        config.EnablePartitionEof = true;
+        config.IsolationLevel = IsolationLevel.ReadCommitted;
+
+        // Only for a committed offset that Kafka no longer has: the oldest row there is comes closest to it.
+        config.AutoOffsetReset = AutoOffsetReset.Earliest;
+    }
+
+    /// <summary>Sets up the producer of dead letters.</summary>
+    public static void Configure(ProducerConfig config, CacheOptions options)
+    {
+        config.ClientId = "cache-service-dead-letters";
+        config.LingerMs = 5;
+
+        // A row is too large for Cache long before it is too large for Kafka; the broker has the last word.
+        config.MessageMaxBytes = 100_000_000;
+
+        // Failures come back soon; the flush sends again.
+        config.MessageTimeoutMs = 15_000;
+        Apply(config, options);
+        config.EnableIdempotence = true;
+    }
+
+    /// <summary>Sets up a consumer that reads rows outside the group.</summary>
+    public static ConsumerConfig ForReading(CacheOptions options)
+    {
+        var config = new ConsumerConfig();
+        Configure(config, options);
+        config.BootstrapServers = options.KafkaBootstrapServers;
+        config.ClientId = "cache-service-reader";
+        config.GroupId = options.ConsumerGroup + "-reader";
+        return config;
+    }
+
+    private static void Apply(ClientConfig config, CacheOptions options)
+    {
+        foreach (var (name, value) in options.KafkaProperties)
+        {
+            config.Set(name, value);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+using Confluent.Kafka.Admin;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// Asks Kafka for the ends of the partitions, beside the consume loop: what the client remembers of them grows stale while
+/// partitions are paused or brokers are away, and readiness must not.
+/// </summary>
+internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment, TimeProvider time, ILogger<LagMonitor> logger) : BackgroundService
+{
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    private string? _failure = "Kafka was not asked yet";
+
+    /// <summary>Why the ends are not known; null when they are.</summary>
+    public string? Failure => Volatile.Read(ref _failure);
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        IAdminClient? admin = null;
+        using var timer = new PeriodicTimer(Interval, time);
+        try
+        {
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                if (loop.Consumer is not { } consumer || assignment.Current is not { Count: > 0 } held)
+                {
+                    continue;
+                }
+
+                admin ??= new DependentAdminClientBuilder(consumer.Handle).Build();
+                await AskAsync(admin, held);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The service stops.
+        }
+        finally
+        {
+            admin?.Dispose();
+        }
+    }
+
+    private async Task AskAsync(IAdminClient admin, IReadOnlyList<AssignedPartition> held)
+    {
+        var specs = held.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition.TopicPartition, OffsetSpec = OffsetSpec.Latest() });
+        try
+        {
+            var ends = await admin.ListOffsetsAsync(
+                specs, new ListOffsetsOptions { RequestTimeout = TimeSpan.FromSeconds(2), IsolationLevel = IsolationLevel.ReadCommitted });
+            var now = time.GetUtcNow();
+            foreach (var end in ends.ResultInfos)
+            {
+                held.FirstOrDefault(partition => partition.TopicPartition == end.TopicPartitionOffsetError.TopicPartition)
+                    ?.EndSeen(end.TopicPartitionOffsetError.Offset.Value, now);
+            }
+
+            Volatile.Write(ref _failure, null);
+        }
+        catch (KafkaException exception)
+        {
+            if (Failure is null)
+            {
+                LogNoAnswer(exception.Error.Reason);
+            }
+
+            Volatile.Write(ref _failure, $"Kafka does not tell the ends of the partitions: {exception.Error.Reason}");
+        }
+    }
+
+    [LoggerMessage(EventIds.Consume + 50, LogLevel.Warning, "Kafka does not tell the ends of the partitions ({Error}); not ready until it does.")]
+    private partial void LogNoAnswer(string error);
+}

@@ -1,0 +1,102 @@
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// Commits explicit offsets: those up to which every row of a partition is in Redis or in the dead letters. Runs beside
+/// the flush and never holds it up; one commit at a time.
+/// </summary>
+internal sealed partial class OffsetCommitter(
+    IOffsetCommit kafka, Assignment assignment, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<OffsetCommitter> logger)
+    : BackgroundService
+{
+    private readonly TimeSpan _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
+    private readonly SemaphoreSlim _due = new(0, 1);
+    private readonly Lock _committing = new();
+    private long _rows;
+
+    /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
+    public void Flushed(int rows)
+    {
+        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize && _due.CurrentCount == 0)
+        {
+            _due.Release();
+        }
+    }
+
+    /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
+    /// <returns>False when Kafka did not acknowledge it in time.</returns>
+    public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline) =>
+        Task.Run(() => Commit(partition => partitions.Contains(partition.TopicPartition))).Wait(deadline);
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        while (!stoppingToken.IsCancellationRequested)
+        {
+            using var interval = new CancellationTokenSource(_interval, time);
+            using var either = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, interval.Token);
+            try
+            {
+                await _due.WaitAsync(either.Token);
+            }
+            catch (OperationCanceledException)
+            {
+                // The interval is over, or the service stops; the last commit belongs to the revocation then.
+            }
+
+            if (!stoppingToken.IsCancellationRequested)
+            {
+                // The client's call waits for the broker.
+                await Task.Run(() => Commit(_ => true), CancellationToken.None);
+            }
+        }
+    }
+
+    private void Commit(Func<AssignedPartition, bool> which)
+    {
+        lock (_committing)
+        {
+            Interlocked.Exchange(ref _rows, 0);
+            var due = assignment.Current
+                .Where(partition => partition.Owned && which(partition))
+                .Select(partition => (Partition: partition, Offset: partition.Written))
+                .Where(commit => commit.Offset >= 0 && commit.Offset != commit.Partition.Committed)
+                .ToList();
+            if (due.Count == 0)
+            {
+                return;
+            }
+
+            try
+            {
+                kafka.Commit([.. due.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
+                foreach (var (partition, offset) in due)
+                {
+                    partition.Committed = offset;
+                }
+
+                metrics.Committed();
+            }
+            catch (KafkaException exception)
+            {
+                // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
+                // reads their rows once more.
+                metrics.CommitFailed();
+                LogCommitFailed(exception.Error.Reason);
+            }
+        }
+    }
+
+    [LoggerMessage(EventIds.Consume + 20, LogLevel.Warning, "A commit failed and is tried again: {Error}.")]
+    private partial void LogCommitFailed(string error);
+}
+
+/// <summary>The one thing that the committer needs of a consumer.</summary>
+internal interface IOffsetCommit
+{
+    /// <summary>Commits offsets and waits for the acknowledgement.</summary>
+    /// <exception cref="KafkaException">It failed, for all or some of them.</exception>
+    void Commit(IReadOnlyList<TopicPartitionOffset> offsets);
+}

@@ -1,0 +1,109 @@
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// What happens when the group gives partitions or takes them. Runs on the consume thread, inside the client's poll.
+/// Revoked: what is in flight is flushed and committed, bounded in time, then let go. Lost: let go at once, nothing
+/// committed, since another member may own them already.
+/// </summary>
+internal sealed partial class Rebalance(
+    Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, CacheMetrics metrics, ILogger<Rebalance> logger)
+{
+    /// <summary>How long a revocation waits for the flush, and then for the commit: the group waits meanwhile.</summary>
+    private static readonly TimeSpan FlushPatience = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan CommitPatience = TimeSpan.FromSeconds(4);
+
+    /// <summary>Hands the callbacks to a consumer that is about to be built.</summary>
+    public static void Attach(IServiceProvider services, ConsumerBuilder<RowKey, Row> builder)
+    {
+        // Looked up when they are called: this class needs the consumer to be there first.
+        builder.SetPartitionsAssignedHandler((consumer, partitions) => services.GetRequiredService<Rebalance>().Assigned(consumer, partitions));
+        builder.SetPartitionsRevokedHandler((_, partitions) => services.GetRequiredService<Rebalance>().Revoked(partitions));
+        builder.SetPartitionsLostHandler((_, partitions) => services.GetRequiredService<Rebalance>().Lost(partitions));
+    }
+
+    private List<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, List<TopicPartition> partitions)
+    {
+        if (partitions.Count == 0)
+        {
+            return [];
+        }
+
+        metrics.Rebalanced("assigned");
+        var starts = positions.Find(consumer, partitions);
+        foreach (var (start, resumed) in starts)
+        {
+            var partition = new AssignedPartition(start.TopicPartition, metrics.Records(start.Topic));
+            if (start.Offset.Value >= 0)
+            {
+                partition.StartAt(start.Offset.Value);
+            }
+
+            if (resumed)
+            {
+                partition.Committed = start.Offset.Value;
+            }
+            else
+            {
+                partition.CoveredEpoch = AssignedPartition.AnyEpoch;
+            }
+
+            assignment.Take(partition);
+        }
+
+        LogAssigned(partitions.Count, assignment.Current.Count, List(partitions));
+        return starts.ConvertAll(start => start.Start);
+    }
+
+    private void Revoked(List<TopicPartitionOffset> offsets)
+    {
+        if (offsets.Count == 0)
+        {
+            return;
+        }
+
+        metrics.Rebalanced("revoked");
+        var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
+        var flushed = queue.WaitUntilDrained(FlushPatience);
+        var committed = committer.CommitNow(partitions, CommitPatience);
+        assignment.LetGo(partitions);
+        if (flushed && committed)
+        {
+            LogRevoked(partitions.Count, List(partitions));
+        }
+        else
+        {
+            LogRevokedLate(partitions.Count, List(partitions));
+        }
+    }
+
+    private void Lost(List<TopicPartitionOffset> offsets)
+    {
+        metrics.Rebalanced("lost");
+        var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
+        assignment.LetGo(partitions);
+        LogLost(partitions.Count, List(partitions));
+    }
+
+    private static string List(IEnumerable<TopicPartition> partitions) =>
+        string.Join(' ', partitions.GroupBy(partition => partition.Topic, (topic, of) =>
+            $"{topic}[{string.Join(',', of.Select(partition => partition.Partition.Value).Order())}]"));
+
+    [LoggerMessage(EventIds.Consume + 1, LogLevel.Information, "{Count} partitions assigned, {Total} in all: {Partitions}.")]
+    private partial void LogAssigned(int count, int total, string partitions);
+
+    [LoggerMessage(EventIds.Consume + 2, LogLevel.Information, "{Count} partitions revoked; their rows are written and committed: {Partitions}.")]
+    private partial void LogRevoked(int count, string partitions);
+
+    [LoggerMessage(EventIds.Consume + 3, LogLevel.Warning,
+        "{Count} partitions revoked before all their rows were written or committed: {Partitions}. Whoever gets them reads those rows again.")]
+    private partial void LogRevokedLate(int count, string partitions);
+
+    [LoggerMessage(EventIds.Consume + 4, LogLevel.Warning,
+        "{Count} partitions lost: {Partitions}. The group gave up on this process; what was in flight for them is dropped and read again by whoever has them.")]
+    private partial void LogLost(int count, string partitions);
+}

@@ -1,0 +1,46 @@
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// Reads rows of a known place once more, outside the group: decoded rows do not keep their bytes, and the few that need
+/// them later are cheaper to fetch again.
+/// </summary>
+internal sealed class RowReader(CacheOptions options)
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+
+    /// <summary>Reads the rows from one offset up to, but not including, another.</summary>
+    /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
+    public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to)
+    {
+        using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(KafkaClients.ForReading(options))
+            .SetLogHandler((_, _) => { })
+            .SetErrorHandler((_, _) => { })
+            .Build();
+        consumer.Assign(new TopicPartitionOffset(partition, from));
+        var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
+        using var deadline = new CancellationTokenSource(Patience);
+        try
+        {
+            while (true)
+            {
+                var row = consumer.Consume(deadline.Token);
+                if (row.IsPartitionEOF || row.Offset >= to)
+                {
+                    return rows;
+                }
+
+                rows.Add(row);
+                if (row.Offset == to - 1)
+                {
+                    return rows;
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            throw new KafkaException(new Error(ErrorCode.Local_TimedOut, $"{partition} could not be read from offset {from} to {to}."));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+using Confluent.Kafka;
+
+namespace Cache.Service.Decode;
+
+/// <summary>Stands for a key that is not kept: only a rejected row needs its key's bytes.</summary>
+public readonly struct RowKey;
+
+/// <summary>
+/// Decodes values inside the Kafka client, from the client's own memory, so that no array a row exists; the bytes of a
+/// rejected row are copied there and then. One consumer's own: the client calls it on the polling thread only.
+/// </summary>
+internal sealed class RowDeserializer(CacheOptions options, TimeProvider time) : IDeserializer<RowKey>, IDeserializer<Row>
+{
+    private readonly RowDecoder _decoder = new(TimeSpan.FromSeconds(options.WindowMaxFutureSeconds), time);
+    private byte[] _key = new byte[256];
+    private int _keyLength = -1;
+
+    // The client reads the key first, then the value: the key waits here until the value turns out to be good.
+    RowKey IDeserializer<RowKey>.Deserialize(ReadOnlySpan<byte> data, bool isNull, SerializationContext context)
+    {
+        _keyLength = isNull ? -1 : data.Length;
+        if (data.Length > _key.Length)
+        {
+            _key = new byte[data.Length];
+        }
+
+        data.CopyTo(_key);
+        return default;
+    }
+
+    Row IDeserializer<Row>.Deserialize(ReadOnlySpan<byte> data, bool isNull, SerializationContext context)
+    {
+        var kind = RowDecoder.KindOf(context.Topic);
+        if (isNull || kind == RowKind.Skipped)
+        {
+            return Row.Skip;
+        }
+
+        var row = _decoder.Decode(kind, data);
+        return row.Kind == RowKind.Rejected ? Row.Reject(row.Reason, Keep(data, context.Headers)) : row;
+    }
+
+    /// <summary>Copies the bytes of the row that was read last.</summary>
+    private RejectedRow Keep(ReadOnlySpan<byte> value, Headers? headers) =>
+        new(_keyLength < 0 ? null : _key[.._keyLength], value.ToArray(), headers);
+}

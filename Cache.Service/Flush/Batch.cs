@@ -1,0 +1,194 @@
+using System.Runtime.InteropServices;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+
+namespace Cache.Service.Flush;
+
+/// <summary>Names one window: a type and a start.</summary>
+/// <param name="Kind"><see cref="RowKind.Event"/> or <see cref="RowKind.Performance"/>.</param>
+/// <param name="Start">Milliseconds since 1970 UTC.</param>
+internal readonly record struct WindowKey(RowKind Kind, long Start);
+
+/// <summary>What a batch says of one dimension of one window.</summary>
+/// <param name="Measures">The last values.</param>
+/// <param name="Owner">The partition of the last row; when it is let go, the values are not written.</param>
+internal readonly record struct FieldWrite(Measures Measures, AssignedPartition Owner);
+
+/// <summary>What a batch read from one partition.</summary>
+internal sealed class PartitionRange(AssignedPartition partition)
+{
+    public AssignedPartition Partition { get; } = partition;
+
+    /// <summary>The first row's offset.</summary>
+    public long First { get; init; }
+
+    /// <summary>The offset after the last row.</summary>
+    public long Next { get; set; }
+
+    /// <summary>The latest Kafka timestamp of its rows, milliseconds; 0 when they have none.</summary>
+    public long Timestamp { get; set; }
+}
+
+/// <summary>A rejected row on its way to the dead letters.</summary>
+internal sealed record DeadLetter(AssignedPartition Partition, long Offset, long Timestamp, RejectReason Reason, RejectedRow Row);
+
+/// <summary>
+/// Rows coalesced for one write: of the rows for one field of one window only the last stays, so that Redis gets one
+/// HSET a window however many rows it had. Filled and emptied by the flush worker alone.
+/// </summary>
+internal sealed class Batch
+{
+    // Rejected rows hold their bytes; a batch of them must not outgrow what the queue bounds.
+    private const int MostDeadLetters = 1000;
+
+    private readonly Dictionary<WindowKey, Dictionary<Dimension, FieldWrite>> _windows = [];
+    private readonly Stack<Dictionary<Dimension, FieldWrite>> _spare = [];
+    private WindowKey _lastKey;
+    private Dictionary<Dimension, FieldWrite>? _lastFields;
+    private PartitionRange? _lastRange;
+
+    /// <summary>The windows to write, with their fields.</summary>
+    public IReadOnlyDictionary<WindowKey, Dictionary<Dimension, FieldWrite>> Windows => _windows;
+
+    /// <summary>What was read from which partition.</summary>
+    public List<PartitionRange> Ranges { get; } = [];
+
+    /// <summary>The rejected rows.</summary>
+    public List<DeadLetter> DeadLetters { get; } = [];
+
+    /// <summary>Markers to tell when the batch is written.</summary>
+    public List<TaskCompletionSource> Markers { get; } = [];
+
+    /// <summary>Rows that were put in.</summary>
+    public int Rows { get; private set; }
+
+    /// <summary>When the first row was put in (<see cref="TimeProvider.GetTimestamp"/>).</summary>
+    public long StartedAt { get; private set; }
+
+    public bool IsEmpty => Rows == 0 && Markers.Count == 0;
+
+    /// <summary>Whether the batch takes no more before it is written.</summary>
+    public bool IsFull(int mostWindows) => _windows.Count >= mostWindows || DeadLetters.Count >= MostDeadLetters || Markers.Count > 0;
+
+    /// <summary>Puts a row, or a marker, in.</summary>
+    /// <param name="row">The row; ignored when its partition has been let go.</param>
+    /// <param name="now">The time, should this be the first (<see cref="TimeProvider.GetTimestamp"/>).</param>
+    public void Add(in QueuedRow row, long now)
+    {
+        if (row.Drained is { } marker)
+        {
+            Markers.Add(marker);
+            return;
+        }
+
+        var partition = row.Partition!;
+        if (!partition.Owned)
+        {
+            return;
+        }
+
+        if (Rows++ == 0)
+        {
+            StartedAt = now;
+        }
+
+        var range = RangeOf(partition, row.Offset);
+        range.Next = row.Offset + 1;
+        range.Timestamp = Math.Max(range.Timestamp, row.Timestamp);
+
+        if (row.Row.Kind == RowKind.Rejected)
+        {
+            DeadLetters.Add(new(partition, row.Offset, row.Timestamp, row.Row.Reason, row.Row.Rejected!));
+        }
+        else if (row.Row.Kind != RowKind.Skipped)
+        {
+            var fields = FieldsOf(new(row.Row.Kind, row.Row.WindowStart));
+            ref var field = ref CollectionsMarshal.GetValueRefOrAddDefault(fields, row.Row.Dimension!, out _);
+            field = new(field.Measures.With(row.Row.Measures), partition);
+        }
+    }
+
+    /// <summary>Takes out what belongs to partitions that were let go since.</summary>
+    public void DropLetGo()
+    {
+        if (Ranges.TrueForAll(range => range.Partition.Owned))
+        {
+            return;
+        }
+
+        Ranges.RemoveAll(range => !range.Partition.Owned);
+        DeadLetters.RemoveAll(letter => !letter.Partition.Owned);
+        foreach (var (key, fields) in _windows)
+        {
+            foreach (var (dimension, field) in fields)
+            {
+                if (!field.Owner.Owned)
+                {
+                    fields.Remove(dimension);
+                }
+            }
+
+            if (fields.Count == 0)
+            {
+                _windows.Remove(key);
+            }
+        }
+    }
+
+    /// <summary>Empties the batch for its next use.</summary>
+    public void Clear()
+    {
+        foreach (var fields in _windows.Values)
+        {
+            // A dictionary keeps its size when cleared: one window of 10,000 dimensions must not make all of them so large.
+            if (_spare.Count < 100 && fields.Capacity <= 1024)
+            {
+                fields.Clear();
+                _spare.Push(fields);
+            }
+        }
+
+        _windows.Clear();
+        Ranges.Clear();
+        DeadLetters.Clear();
+        Markers.Clear();
+        _lastFields = null;
+        _lastRange = null;
+        Rows = 0;
+    }
+
+    private Dictionary<Dimension, FieldWrite> FieldsOf(WindowKey key)
+    {
+        if (_lastFields is not null && _lastKey == key)
+        {
+            return _lastFields;
+        }
+
+        ref var fields = ref CollectionsMarshal.GetValueRefOrAddDefault(_windows, key, out var exists);
+        if (!exists)
+        {
+            fields = _spare.TryPop(out var spare) ? spare : [];
+        }
+
+        _lastKey = key;
+        return _lastFields = fields!;
+    }
+
+    private PartitionRange RangeOf(AssignedPartition partition, long offset)
+    {
+        if (_lastRange is not null && ReferenceEquals(_lastRange.Partition, partition))
+        {
+            return _lastRange;
+        }
+
+        var range = Ranges.Find(candidate => ReferenceEquals(candidate.Partition, partition));
+        if (range is null)
+        {
+            range = new(partition) { First = offset };
+            Ranges.Add(range);
+        }
+
+        return _lastRange = range;
+    }
+}

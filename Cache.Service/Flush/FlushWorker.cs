@@ -1,0 +1,299 @@
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
+using Polly;
+using Polly.Retry;
+
+namespace Cache.Service.Flush;
+
+/// <summary>
+/// Takes rows off the queue, coalesces them into batches and writes them, one batch at a time, so that order is kept. While
+/// one batch is on the wire the next is filled: the slower Redis, the larger the batches.
+/// </summary>
+internal sealed partial class FlushWorker : BackgroundService
+{
+    // How often the clock is read while rows stream in.
+    private const int RowsBetweenClockReads = 256;
+
+    private readonly RowQueue _queue;
+    private readonly WindowStore _store;
+    private readonly RedisEpoch _epoch;
+    private readonly DeadLetters _deadLetters;
+    private readonly RowReader _reader;
+    private readonly OffsetCommitter _committer;
+    private readonly CacheOptions _options;
+    private readonly CacheMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ILogger<FlushWorker> _logger;
+    private readonly TimeSpan _interval;
+    private readonly ResiliencePipeline _untilItWorks;
+    private readonly FatalError _fatal;
+    private bool _redisIsAway;
+
+    public FlushWorker(
+        RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
+        CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
+    {
+        _fatal = fatal;
+        (_queue, _store, _epoch, _deadLetters, _reader, _committer) = (queue, store, epoch, deadLetters, reader, committer);
+        (_options, _metrics, _time, _logger) = (options, metrics, time, logger);
+        _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
+        _untilItWorks = new ResiliencePipelineBuilder { TimeProvider = time }
+            .AddRetry(new RetryStrategyOptions
+            {
+                MaxRetryAttempts = int.MaxValue,
+                BackoffType = DelayBackoffType.Exponential,
+                Delay = TimeSpan.FromMilliseconds(50),
+                MaxDelay = TimeSpan.FromSeconds(2),
+                UseJitter = true,
+                ShouldHandle = attempt => new(attempt.Outcome.Exception is not null),
+            })
+            .Build();
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        await Task.Yield();
+        try
+        {
+            await RunAsync();
+        }
+        catch (Exception exception)
+        {
+            LogFatal(exception);
+            _fatal.Stop(exception);
+        }
+    }
+
+    /// <summary>
+    /// Ends when the consume loop has completed the queue and everything is written: not by a token, since what is in
+    /// flight at the stop is still to be written.
+    /// </summary>
+    private async Task RunAsync()
+    {
+        var filling = new Batch();
+        var spare = new Batch();
+        var writing = Task.CompletedTask;
+        Task<bool>? row = null;
+        Task? epochDue = null;
+        while (true)
+        {
+            Fill(filling);
+            if (writing.IsCompleted && !filling.IsEmpty)
+            {
+                await writing;
+                (filling, spare) = (spare, filling);
+                writing = WriteAsync(spare);
+                continue;
+            }
+
+            if (IsDue(filling))
+            {
+                await writing;
+                continue;
+            }
+
+            row ??= _queue.WaitForRowAsync();
+            epochDue ??= Task.Delay(_interval, _time, CancellationToken.None);
+            await Task.WhenAny(row, writing.IsCompleted ? epochDue : writing);
+            if (row.IsCompleted)
+            {
+                if (!await row && filling.IsEmpty)
+                {
+                    await writing;
+                    return;
+                }
+
+                row = null;
+            }
+            else if (writing.IsCompleted && epochDue.IsCompleted)
+            {
+                // With rows coming in, each write looks at the epoch; without, this does.
+                epochDue = null;
+                await CheckEpochAsync();
+            }
+        }
+    }
+
+    /// <summary>Puts in what there is, until the queue is empty or the batch is due.</summary>
+    private void Fill(Batch batch)
+    {
+        var now = _time.GetTimestamp();
+        for (var rows = 1; !batch.IsFull(_options.WriteBatchSize) && _queue.TryDequeue(out var row); rows++)
+        {
+            batch.Add(row, now);
+            if (rows % RowsBetweenClockReads == 0)
+            {
+                now = _time.GetTimestamp();
+                if (IsDue(batch))
+                {
+                    return;
+                }
+            }
+        }
+    }
+
+    private bool IsDue(Batch batch) =>
+        batch.IsFull(_options.WriteBatchSize) || (batch.Rows > 0 && _time.GetElapsedTime(batch.StartedAt) >= _interval);
+
+    /// <summary>Writes a batch, however long that takes, then says so; gives up only on partitions that were let go.</summary>
+    private async Task WriteAsync(Batch batch)
+    {
+        await Task.Yield();
+        var started = _time.GetTimestamp();
+        if (batch.Windows.Count > 0)
+        {
+            var result = await UntilItWorks("Redis", () => _store.WriteAsync(batch), batch);
+            if (result is not null)
+            {
+                _metrics.BatchWritten(_time.GetElapsedTime(started), batch.Rows, batch.Windows.Count - result.WrongType.Count);
+                await FollowUpAsync(batch, result);
+            }
+        }
+
+        if (batch.DeadLetters.Count > 0)
+        {
+            await UntilItWorks("The dead-letter topic", async () =>
+            {
+                await _deadLetters.SendAsync(batch.DeadLetters);
+                return true;
+            }, batch);
+        }
+
+        foreach (var range in batch.Ranges)
+        {
+            // A partition let go meanwhile belongs to somebody else: its offset is not ours to move.
+            if (range.Partition.Owned)
+            {
+                range.Partition.WrittenUpTo(range.Next, range.Timestamp);
+            }
+        }
+
+        _committer.Flushed(batch.Rows);
+        batch.Markers.ForEach(marker => marker.TrySetResult());
+        batch.Clear();
+    }
+
+    /// <summary>What a write leaves to do: dead letters for what Redis will never take, updates, the epoch.</summary>
+    private async Task FollowUpAsync(Batch batch, WriteResult result)
+    {
+        if (result.WrongType.Count > 0)
+        {
+            LogWrongType(string.Join(", ", result.WrongType.Select(window => $"{RedisKeys.TypeName(window.Kind)} {window.Start}")));
+            batch.DeadLetters.AddRange(await UntilItWorks("Kafka", () => Task.Run(() => RowsOf(batch, result.WrongType)), batch) ?? []);
+        }
+
+        try
+        {
+            await _store.PublishAsync(batch, result.WrongType);
+            await _epoch.ObserveAsync(result.Epoch);
+        }
+        catch (Exception exception) when (RedisErrors.IsAway(exception))
+        {
+            // The rows are written. Subscribers miss an update, as they do whenever Redis goes; the epoch is looked at again.
+            LogFollowUpFailed(exception.Message);
+        }
+    }
+
+    /// <summary>The rows of a batch that belong to some windows, with their bytes, read from Kafka again.</summary>
+    private List<DeadLetter> RowsOf(Batch batch, IReadOnlyCollection<WindowKey> windows)
+    {
+        var decoder = new RowDecoder(TimeSpan.FromSeconds(_options.WindowMaxFutureSeconds), _time);
+        var letters = new List<DeadLetter>();
+        foreach (var range in batch.Ranges)
+        {
+            foreach (var result in _reader.Read(range.Partition.TopicPartition, range.First, range.Next))
+            {
+                if (result.Message.Value is { } value
+                    && decoder.Decode(RowDecoder.KindOf(result.Topic), value) is { Kind: RowKind.Event or RowKind.Performance } row
+                    && windows.Contains(new(row.Kind, row.WindowStart)))
+                {
+                    letters.Add(new(range.Partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, RejectReason.WrongKeyType,
+                        new(result.Message.Key, value, result.Message.Headers)));
+                }
+            }
+        }
+
+        return letters;
+    }
+
+    private async Task CheckEpochAsync()
+    {
+        try
+        {
+            await _epoch.CheckAsync();
+            if (_redisIsAway)
+            {
+                _redisIsAway = false;
+                LogRedisBack();
+            }
+        }
+        catch (Exception exception) when (RedisErrors.IsAway(exception))
+        {
+            if (!_redisIsAway)
+            {
+                _redisIsAway = true;
+                LogRedisAway(exception.Message);
+            }
+        }
+    }
+
+    /// <summary>Does something again and again, in order, until it works or nothing of the batch is ours any more.</summary>
+    private async Task<T?> UntilItWorks<T>(string what, Func<Task<T>> action, Batch batch)
+    {
+        var failures = 0;
+        var result = await _untilItWorks.ExecuteAsync(async _ =>
+        {
+            batch.DropLetGo();
+            if (batch.Ranges.Count == 0)
+            {
+                return default;
+            }
+
+            try
+            {
+                return await action();
+            }
+            catch (Exception exception)
+            {
+                _metrics.BatchFailed();
+                if (failures++ == 0)
+                {
+                    LogRetrying(what, exception.Message);
+                }
+
+                throw;
+            }
+        });
+        if (failures > 0)
+        {
+            LogRecovered(what, failures);
+        }
+
+        return result;
+    }
+
+    [LoggerMessage(EventIds.Flush + 1, LogLevel.Warning, "{What} did not take a batch: {Error}. The same batch is tried again until it does; nothing is committed meanwhile.")]
+    private partial void LogRetrying(string what, string error);
+
+    [LoggerMessage(EventIds.Flush + 2, LogLevel.Information, "{What} took the batch after {Failures} failures.")]
+    private partial void LogRecovered(string what, int failures);
+
+    [LoggerMessage(EventIds.Flush + 3, LogLevel.Error, "A key in Redis holds another type, so that these windows cannot be written: {Windows}. Their rows go to the dead letters; delete or rename the key.")]
+    private partial void LogWrongType(string windows);
+
+    [LoggerMessage(EventIds.Flush + 5, LogLevel.Critical, "The flush worker failed; the service stops with exit code 1.")]
+    private partial void LogFatal(Exception exception);
+
+    [LoggerMessage(EventIds.Flush + 6, LogLevel.Warning, "Waiting for Redis: {Error}. Is the address right (ConnectionStrings:redis or redis_host and redis_port)?")]
+    private partial void LogRedisAway(string error);
+
+    [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis answers.")]
+    private partial void LogRedisBack();
+
+    [LoggerMessage(EventIds.Flush + 4, LogLevel.Warning, "The batch is written, but its updates could not be published: {Error}.")]
+    private partial void LogFollowUpFailed(string error);
+}

@@ -1,0 +1,18 @@
+using StackExchange.Redis;
+
+namespace Cache.Service.Persist;
+
+/// <summary>Tells errors of Redis that pass from those that retrying cannot mend.</summary>
+internal static class RedisErrors
+{
+    /// <summary>
+    /// The key holds another type: no retry helps. Everything else a server says may pass (LOADING, READONLY, MOVED,
+    /// CLUSTERDOWN, TRYAGAIN, OOM, BUSY, a wrong password, …), and giving up on it would lose rows.
+    /// </summary>
+    public static bool IsWrongType(Exception exception) =>
+        exception is RedisServerException && exception.Message.StartsWith("WRONGTYPE", StringComparison.Ordinal);
+
+    /// <summary>Redis cannot be reached, or does not answer as it should, right now.</summary>
+    public static bool IsAway(Exception exception) =>
+        exception is RedisException or TimeoutException or OperationCanceledException or ObjectDisposedException;
+}

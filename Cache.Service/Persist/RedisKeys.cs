@@ -1,0 +1,33 @@
+using System.Globalization;
+using Cache.Service.Decode;
+using Cache.Service.Flush;
+using StackExchange.Redis;
+
+namespace Cache.Service.Persist;
+
+/// <summary>Every key in Redis, and the channel; all of them behind <c>redis_key_prefix</c>.</summary>
+internal sealed class RedisKeys(CacheOptions options)
+{
+    private readonly string _prefix = options.RedisKeyPrefix;
+
+    /// <summary>Tells whether Redis still holds what was written (<see cref="RedisEpoch"/>).</summary>
+    public RedisKey Epoch { get; } = options.RedisKeyPrefix + "cache:epoch";
+
+    /// <summary>Gets one message a touched window after each flush.</summary>
+    public RedisChannel Updates { get; } = RedisChannel.Literal(options.RedisKeyPrefix + "cache:updates");
+
+    /// <summary>The windows there are of a type: member and score are the window's start in milliseconds.</summary>
+    public RedisKey Index(RowKind kind) => $"{_prefix}metrics:{Segment(kind)}:windows";
+
+    /// <summary>The fields of one window.</summary>
+    public RedisKey Window(RowKind kind, long start) =>
+        string.Create(CultureInfo.InvariantCulture, $"{_prefix}metrics:{Segment(kind)}:{start}");
+
+    /// <summary>The fields of one window.</summary>
+    public RedisKey Window(WindowKey key) => Window(key.Kind, key.Start);
+
+    /// <summary>The type as it stands in messages and metrics.</summary>
+    public static string TypeName(RowKind kind) => kind == RowKind.Event ? "event" : "performance";
+
+    private static string Segment(RowKind kind) => kind == RowKind.Event ? "event" : "perf";
+}

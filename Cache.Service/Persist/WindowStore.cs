@@ -1,0 +1,216 @@
+using System.Globalization;
+using System.Text.Json;
+using Cache.Service.Decode;
+using Cache.Service.Flush;
+using Cache.Service.Telemetry;
+using StackExchange.Redis;
+
+namespace Cache.Service.Persist;
+
+/// <summary>Writes a batch to Redis in one pipeline, looks at every reply, and keeps retention.</summary>
+internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions options, CacheMetrics metrics)
+{
+    private readonly TimeSpan _ttl = TimeSpan.FromSeconds(options.WindowHashTtlSeconds);
+
+    /// <summary>Writes the windows of a batch.</summary>
+    /// <returns>The epoch that Redis was in, and the windows that it will never take since a key holds another type.</returns>
+    /// <exception cref="RedisException">Redis did not take all of it; the same batch may be written again.</exception>
+    public async Task<WriteResult> WriteAsync(Batch batch)
+    {
+        var database = await redis.GetAsync();
+        var pipeline = database.CreateBatch();
+        var epoch = pipeline.StringGetAsync(keys.Epoch);
+        var hashes = new List<(WindowKey Window, Task Set)>(batch.Windows.Count);
+        var expirations = new List<Task>(batch.Windows.Count);
+        foreach (var (window, fields) in batch.Windows)
+        {
+            var key = keys.Window(window);
+            hashes.Add((window, pipeline.HashSetAsync(key, Entries(window.Kind, fields))));
+            expirations.Add(pipeline.KeyExpireAsync(key, _ttl));
+        }
+
+        // On a cluster the keys of a window live on different nodes, and the index must not name a hash that is not there
+        // yet; on one node the pipeline keeps the order.
+        if (IsCluster(database))
+        {
+            pipeline.Execute();
+            await Settle(hashes.Select(hash => hash.Set));
+            pipeline = database.CreateBatch();
+        }
+
+        var indices = batch.Windows.Keys.GroupBy(window => window.Kind).Select(windows => AddToIndex(pipeline, windows.Key, windows)).ToList();
+        pipeline.Execute();
+
+        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies)]);
+        var wrongType = WrongType(hashes, indices);
+        ThrowIfAnyFailed([.. expirations]);
+        foreach (var kind in indices)
+        {
+            await TrimAsync(database, kind, wrongType);
+        }
+
+        // A key of another type in the epoch's place counts as none: it is replaced.
+        return new(epoch.IsCompletedSuccessfully ? epoch.Result : RedisValue.EmptyString, wrongType);
+    }
+
+    /// <summary>Tells subscribers of each window what was written; nobody waits for it, and nothing hangs on it.</summary>
+    public async Task PublishAsync(Batch batch, IReadOnlyCollection<WindowKey> except)
+    {
+        var database = await redis.GetAsync();
+        foreach (var (window, fields) in batch.Windows.Where(write => !except.Contains(write.Key)))
+        {
+            _ = database.PublishAsync(keys.Updates, Message(window, fields), CommandFlags.FireAndForget);
+        }
+    }
+
+    private static bool IsCluster(IDatabase database) =>
+        database.Multiplexer is { } multiplexer && Array.Exists(multiplexer.GetServers(), server => server.ServerType == ServerType.Cluster);
+
+    private IndexWrite AddToIndex(IBatch pipeline, RowKind kind, IEnumerable<WindowKey> windows)
+    {
+        var index = keys.Index(kind);
+        return new(
+            kind,
+            pipeline.SortedSetAddAsync(index, [.. windows.Select(window => new SortedSetEntry(window.Start, window.Start))]),
+            pipeline.KeyExpireAsync(index, _ttl),
+            pipeline.SortedSetRangeByRankAsync(index, 0, -(options.WindowRetentionCount + 1L)));
+    }
+
+    /// <summary>Waits for every reply, whatever it is; each is looked at afterwards.</summary>
+    private static async Task Settle(IEnumerable<Task> replies)
+    {
+        foreach (var reply in replies)
+        {
+            await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
+    }
+
+    private static void ThrowIfAnyFailed(params ReadOnlySpan<Task> replies)
+    {
+        foreach (var reply in replies)
+        {
+            if (reply.Exception?.InnerException is { } exception)
+            {
+                throw exception;
+            }
+
+            reply.GetAwaiter().GetResult();
+        }
+    }
+
+    /// <summary>The windows that met a key of another type; any other failure is thrown.</summary>
+    private static HashSet<WindowKey> WrongType(List<(WindowKey Window, Task Set)> hashes, List<IndexWrite> indices)
+    {
+        var wrong = new HashSet<WindowKey>();
+        foreach (var (window, set) in hashes)
+        {
+            if (set.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception))
+            {
+                wrong.Add(window);
+            }
+            else
+            {
+                ThrowIfAnyFailed(set);
+            }
+        }
+
+        foreach (var index in indices)
+        {
+            if (index.Added.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception))
+            {
+                wrong.UnionWith(hashes.Select(hash => hash.Window).Where(window => window.Kind == index.Kind));
+            }
+            else
+            {
+                ThrowIfAnyFailed(index.Added, index.Expires, index.Beyond);
+            }
+        }
+
+        return wrong;
+    }
+
+    /// <summary>Deletes the windows past retention, and takes those that have no hash off the index.</summary>
+    private async Task TrimAsync(IDatabase database, IndexWrite index, HashSet<WindowKey> wrongType)
+    {
+        if (!index.Added.IsCompletedSuccessfully)
+        {
+            return;
+        }
+
+        var beyond = index.Beyond.Result;
+        var hashless = wrongType.Where(window => window.Kind == index.Kind).Select(window => (RedisValue)window.Start).ToArray();
+        if (beyond.Length == 0 && hashless.Length == 0)
+        {
+            return;
+        }
+
+        // First the hashes, so that a crash in between leaves an index entry that the next flush trims, and no orphan; once
+        // more at the end, for another replica may have written a late row to one of them meanwhile.
+        var hashes = Array.ConvertAll(beyond, start => keys.Window(index.Kind, (long)start));
+        await DeleteAsync(database, hashes);
+        await database.SortedSetRemoveAsync(keys.Index(index.Kind), [.. beyond, .. hashless]);
+        await DeleteAsync(database, hashes);
+        metrics.Trimmed(RedisKeys.TypeName(index.Kind), beyond.Length);
+    }
+
+    /// <summary>One command a key, since on a cluster a command has one key.</summary>
+    private static Task<bool[]> DeleteAsync(IDatabase database, RedisKey[] hashes) =>
+        Task.WhenAll(Array.ConvertAll(hashes, hash => database.KeyDeleteAsync(hash)));
+
+    private static HashEntry[] Entries(RowKind kind, Dictionary<Dimension, FieldWrite> fields)
+    {
+        var entries = new HashEntry[fields.Values.Sum(field => Convert.ToInt32(field.Measures.HasFirst) + Convert.ToInt32(field.Measures.HasSecond))];
+        var next = 0;
+        foreach (var (dimension, field) in fields)
+        {
+            if (field.Measures.HasFirst)
+            {
+                entries[next++] = new(dimension.First, Value(kind, field.Measures.First));
+            }
+
+            if (field.Measures.HasSecond)
+            {
+                entries[next++] = new(dimension.Second, Value(kind, field.Measures.Second));
+            }
+        }
+
+        return entries;
+    }
+
+    /// <summary>A whole number, or the shortest text that reads back as the same double.</summary>
+    private static RedisValue Value(RowKind kind, long bits) =>
+        kind == RowKind.Event ? bits : BitConverter.Int64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
+
+    private static byte[] Message(WindowKey window, Dictionary<Dimension, FieldWrite> fields)
+    {
+        using var buffer = new MemoryStream(128 + (fields.Count * 48));
+        using (var json = new Utf8JsonWriter(buffer))
+        {
+            json.WriteStartObject();
+            json.WriteString("type"u8, RedisKeys.TypeName(window.Kind));
+            json.WriteNumber("window_start"u8, window.Start);
+            json.WriteStartObject("fields"u8);
+            foreach (var entry in Entries(window.Kind, fields))
+            {
+                json.WritePropertyName(entry.Name.ToString());
+                json.WriteRawValue(entry.Value.ToString(), skipInputValidation: true);
+            }
+
+            json.WriteEndObject();
+            json.WriteEndObject();
+        }
+
+        return buffer.ToArray();
+    }
+
+    /// <summary>The replies for one type's index.</summary>
+    private sealed record IndexWrite(RowKind Kind, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> Beyond)
+    {
+        public IEnumerable<Task> Replies => [Added, Expires, Beyond];
+    }
+}
+
+/// <summary>What came of a write.</summary>
+/// <param name="Epoch">The value of <c>cache:epoch</c> when the batch was written.</param>
+/// <param name="WrongType">Windows that were not written, since a key of theirs holds another type.</param>
+internal sealed record WriteResult(RedisValue Epoch, IReadOnlyCollection<WindowKey> WrongType);

@@ -1,0 +1,39 @@
+using System.Text.Json.Serialization;
+using Cache.Service.Persist;
+
+namespace Cache.Service.Query;
+
+/// <summary><c>/healthz</c> and <c>/readyz</c>.</summary>
+internal static class HealthApi
+{
+    public static void MapHealth(this IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/healthz", async (RedisLink redis, CancellationToken cancellationToken) =>
+            await redis.AnswersAsync(cancellationToken)
+                ? Json(new HealthAnswer("ok", true), StatusCodes.Status200OK)
+                : Json(new HealthAnswer("unavailable", false), StatusCodes.Status503ServiceUnavailable));
+
+        routes.MapGet("/readyz", async (Readiness readiness, CancellationToken cancellationToken) =>
+            await readiness.ReasonsAsync(cancellationToken) is { Count: > 0 } reasons
+                ? Json(new ReadyAnswer("not ready", reasons), StatusCodes.Status503ServiceUnavailable)
+                : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK));
+    }
+
+    private static IResult Json(HealthAnswer answer, int status) =>
+        Results.Json(answer, HealthJson.Default.HealthAnswer, statusCode: status);
+
+    private static IResult Json(ReadyAnswer answer, int status) =>
+        Results.Json(answer, HealthJson.Default.ReadyAnswer, statusCode: status);
+}
+
+/// <summary>The answer of <c>/healthz</c>.</summary>
+internal sealed record HealthAnswer(string Status, bool Redis);
+
+/// <summary>The answer of <c>/readyz</c>.</summary>
+internal sealed record ReadyAnswer(
+    string Status, [property: JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] IReadOnlyList<string>? Reasons);
+
+[JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]
+[JsonSerializable(typeof(HealthAnswer))]
+[JsonSerializable(typeof(ReadyAnswer))]
+internal sealed partial class HealthJson : JsonSerializerContext;

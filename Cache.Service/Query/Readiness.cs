@@ -1,0 +1,63 @@
+using Cache.Service.Consume;
+using Cache.Service.Persist;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace Cache.Service.Query;
+
+/// <summary>
+/// Ready: partitions are assigned, Redis answers, and the total lag is within <c>ready_lag_threshold</c>. An idle topic is
+/// ready.
+/// </summary>
+internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment assignment, RedisLink redis, CacheOptions options) : IHealthCheck
+{
+    /// <summary>Why the service is not ready; empty when it is.</summary>
+    public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
+    {
+        var redisAnswers = redis.AnswersAsync(cancellationToken);
+        var reasons = new List<string>();
+        var held = assignment.Current;
+        if (held.Count == 0)
+        {
+            reasons.Add($"no partitions assigned: {loop.WaitsFor ?? "the group gave this process none"}");
+        }
+        else if (lag.Failure is { } failure)
+        {
+            reasons.Add(failure);
+        }
+        else if (held.Any(partition => partition.LogEnd < 0))
+        {
+            reasons.Add("lag not known yet");
+        }
+        else if (held.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold)
+        {
+            reasons.Add($"lag is {rows} rows, above ready_lag_threshold ({options.ReadyLagThreshold})");
+        }
+
+        if (!await redisAnswers)
+        {
+            reasons.Add("Redis does not answer");
+        }
+
+        return reasons;
+    }
+
+    /// <inheritdoc/>
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        var reasons = await ReasonsAsync(cancellationToken);
+        return reasons.Count == 0 ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy(string.Join("; ", reasons));
+    }
+}
+
+/// <summary>Live: the consume loop comes round.</summary>
+internal sealed class Liveness(ConsumeLoop loop) : IHealthCheck
+{
+    // Longer than a revocation may wait for its flush and commit.
+    private static readonly TimeSpan MostBetweenBeats = TimeSpan.FromSeconds(60);
+
+    /// <inheritdoc/>
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(loop.SinceLastBeat <= MostBetweenBeats
+            ? HealthCheckResult.Healthy()
+            : HealthCheckResult.Unhealthy($"the consume loop has not come round for {loop.SinceLastBeat.TotalSeconds:F0} s"));
+}

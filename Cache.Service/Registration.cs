@@ -1,0 +1,135 @@
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Flush;
+using Cache.Service.Persist;
+using Cache.Service.Query;
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+using OpenTelemetry.Metrics;
+using StackExchange.Redis;
+
+namespace Cache.Service;
+
+/// <summary>One registration a stage, in the order in which a row passes them.</summary>
+internal static class Registration
+{
+    /// <summary>Reads the configuration, and makes the connection strings of host and port where there are none.</summary>
+    /// <exception cref="ConfigurationException">At least one key is wrong.</exception>
+    public static CacheOptions AddCacheOptions(this WebApplicationBuilder builder)
+    {
+        var options = CacheOptionsReader.Read(builder.Configuration);
+        builder.Configuration["ConnectionStrings:kafka"] = options.KafkaBootstrapServers;
+        builder.Configuration["ConnectionStrings:redis"] ??= $"{options.RedisHost}:{options.RedisPort}";
+        builder.Services.AddSingleton(options);
+        builder.Services.AddSingleton(TimeProvider.System);
+        builder.Services.AddSingleton<FatalError>();
+        return options;
+    }
+
+    public static void AddConsume(this WebApplicationBuilder builder, CacheOptions options)
+    {
+        builder.AddKafkaConsumer<RowKey, Row>("kafka",
+            settings =>
+            {
+                KafkaClients.Configure(settings.Config, options);
+
+                // Readiness asks Kafka itself, without producing anything.
+                settings.DisableHealthChecks = true;
+            },
+            (services, consumer) =>
+            {
+                var deserializer = new RowDeserializer(options, services.GetRequiredService<TimeProvider>());
+                consumer.SetKeyDeserializer(deserializer);
+                consumer.SetValueDeserializer(deserializer);
+                Rebalance.Attach(services, consumer);
+                consumer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
+            });
+
+        builder.Services.AddSingleton<Assignment>();
+        builder.Services.AddSingleton<KafkaErrors>();
+        builder.Services.AddSingleton<RowReader>();
+        builder.Services.AddSingleton<StartPositions>();
+        builder.Services.AddSingleton<Rebalance>();
+        builder.Services.AddSingleton<RebuildRequests>();
+        builder.Services.AddSingleton<ConsumeLoop>();
+        builder.Services.AddSingleton<IOffsetCommit>(services => services.GetRequiredService<ConsumeLoop>());
+        builder.Services.AddSingleton<OffsetCommitter>();
+        builder.Services.AddSingleton<LagMonitor>();
+    }
+
+    public static void AddEnqueue(this WebApplicationBuilder builder) => builder.Services.AddSingleton<RowQueue>();
+
+    public static void AddPersist(this WebApplicationBuilder builder, CacheOptions options)
+    {
+        builder.AddRedisClient("redis",
+            settings => settings.DisableHealthChecks = true,
+            redis =>
+            {
+                // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
+                redis.BacklogPolicy = BacklogPolicy.FailFast;
+                redis.IncludeDetailInExceptions = false;
+            });
+
+        builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",
+            settings =>
+            {
+                KafkaClients.Configure(settings.Config, options);
+                settings.DisableHealthChecks = true;
+            },
+            (services, producer) =>
+            {
+                producer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
+                producer.SetKeySerializer(Serializers.ByteArray!);
+                producer.SetValueSerializer(Serializers.ByteArray!);
+            });
+
+        builder.Services.AddSingleton<RedisLink>();
+        builder.Services.AddSingleton<RedisKeys>();
+        builder.Services.AddSingleton<RedisEpoch>();
+        builder.Services.AddSingleton<WindowStore>();
+        builder.Services.AddSingleton<DeadLetters>();
+    }
+
+    /// <summary>Adds the flush, and the order in which the workers start; they stop the other way round.</summary>
+    public static void AddFlush(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddHostedService<FlushWorker>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ConsumeLoop>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<OffsetCommitter>());
+        builder.Services.AddHostedService(services => services.GetRequiredService<LagMonitor>());
+    }
+
+    public static void AddQuery(this WebApplicationBuilder builder)
+    {
+        // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
+        string[] addresses = ["urls", "http_ports", "https_ports", "Kestrel:Endpoints"];
+        if (!Array.Exists(addresses, key => builder.Configuration.GetSection(key).Exists()))
+        {
+            builder.WebHost.UseUrls("http://*:8080");
+        }
+
+        builder.Services.AddProblemDetails();
+        builder.Services.AddSingleton<WindowReader>();
+        builder.Services.AddSingleton<Readiness>();
+        builder.Services.AddHealthChecks()
+            .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
+            .AddCheck<Readiness>("ready");
+    }
+
+    public static void AddTelemetry(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<CacheMetrics>();
+        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(CacheMetrics.MeterName).AddPrometheusExporter());
+    }
+
+    public static void MapQuery(this WebApplication app)
+    {
+        app.UseExceptionHandler();
+        app.UseStatusCodePages();
+        app.MapMetrics();
+        app.MapHealth();
+        app.MapDefaultEndpoints();
+        app.MapPrometheusScrapingEndpoint("/metrics");
+    }
+}

@@ -1,0 +1,98 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+
+namespace Cache.Service.Telemetry;
+
+/// <summary>
+/// The service's own instruments. Prometheus names follow from these: dots become underscores, counters end in
+/// <c>_total</c>, the unit <c>s</c> in <c>_seconds</c>.
+/// </summary>
+internal sealed class CacheMetrics
+{
+    /// <summary>The meter's name.</summary>
+    public const string MeterName = "Cache.Service";
+
+    private readonly ConcurrentDictionary<string, RecordCount> _records = new();
+    private readonly Counter<long> _commits;
+    private readonly Counter<long> _commitErrors;
+    private readonly Counter<long> _batchErrors;
+    private readonly Counter<long> _deadLetters;
+    private readonly Counter<long> _rebuilds;
+    private readonly Counter<long> _rebalances;
+    private readonly Counter<long> _trimmed;
+    private readonly Histogram<double> _batchLatency;
+    private readonly Histogram<long> _batchRows;
+    private readonly Histogram<long> _batchWindows;
+
+    public CacheMetrics(IMeterFactory meters, RowQueue queue, Assignment assignment, TimeProvider time)
+    {
+        var meter = meters.Create(MeterName);
+
+        meter.CreateObservableCounter("cache.kafka.records",
+            () => _records.Select(topic => new Measurement<long>(topic.Value.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
+            description: "Rows consumed.");
+        meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows waiting for a flush.");
+        meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
+            description: "Rows consumed and not yet committed.");
+        meter.CreateObservableGauge("cache.kafka.lag.rows",
+            () => assignment.Current.Where(partition => partition.LogEnd >= 0)
+                .Select(partition => new Measurement<long>(partition.LagRows, partition.Tags)),
+            description: "Rows between what is in Redis and the end of the partition.");
+        meter.CreateObservableGauge("cache.kafka.lag",
+            () => assignment.Current.Where(partition => partition.LogEnd >= 0)
+                .Select(partition => new Measurement<double>(partition.LagSeconds(time.GetUtcNow()), partition.Tags)),
+            unit: "s", description: "How far behind Redis is.");
+        meter.CreateObservableGauge("cache.kafka.assigned.partitions", () => assignment.Current.Count, description: "Partitions assigned.");
+
+        _commits = meter.CreateCounter<long>("cache.kafka.commit.batches", description: "Commits.");
+        _commitErrors = meter.CreateCounter<long>("cache.kafka.commit.errors", description: "Commits that failed and are tried again.");
+        _batchErrors = meter.CreateCounter<long>("cache.redis.batch.errors", description: "Batches that Redis did not take at once.");
+        _batchLatency = meter.CreateHistogram<double>("cache.redis.batch.latency", unit: "s", description: "Time to write a batch.",
+            advice: new() { HistogramBucketBoundaries = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] });
+        _batchRows = meter.CreateHistogram<long>("cache.batch.rows", description: "Rows a batch.",
+            advice: new() { HistogramBucketBoundaries = [1, 10, 100, 1000, 10_000, 100_000] });
+        _batchWindows = meter.CreateHistogram<long>("cache.batch.windows", description: "Distinct windows a batch.",
+            advice: new() { HistogramBucketBoundaries = [0, 1, 2, 5, 10, 20, 50, 100] });
+        _deadLetters = meter.CreateCounter<long>("cache.dead.letters", description: "Rows rejected, by reason.");
+        _rebuilds = meter.CreateCounter<long>("cache.rebuilds", description: "Partitions rewound since Redis had lost its data.");
+        _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
+        _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention.");
+    }
+
+    /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
+    public RecordCount Records(string topic) => _records.GetOrAdd(topic, _ => new RecordCount());
+
+    public void Committed() => _commits.Add(1);
+
+    public void CommitFailed() => _commitErrors.Add(1);
+
+    public void BatchFailed() => _batchErrors.Add(1);
+
+    public void BatchWritten(TimeSpan elapsed, long rows, int windows)
+    {
+        _batchLatency.Record(elapsed.TotalSeconds);
+        _batchRows.Record(rows);
+        _batchWindows.Record(windows);
+    }
+
+    public void DeadLetter(RejectReason reason) => _deadLetters.Add(1, new KeyValuePair<string, object?>("reason", reason.Name()));
+
+    public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
+
+    public void Rebalanced(string kind) => _rebalances.Add(1, new KeyValuePair<string, object?>("kind", kind));
+
+    public void Trimmed(string type, int windows) => _trimmed.Add(windows, new KeyValuePair<string, object?>("type", type));
+}
+
+/// <summary>Rows of one topic; written by the consume loop alone.</summary>
+internal sealed class RecordCount
+{
+    private long _value;
+
+    public long Value => Volatile.Read(ref _value);
+
+    public void Increment() => Volatile.Write(ref _value, _value + 1);
+}

@@ -1,0 +1,10 @@
+namespace Cache.Service.Telemetry;
+
+/// <summary>Where each stage's event ids start; a stage numbers its log messages from there.</summary>
+internal static class EventIds
+{
+    public const int Consume = 1000;
+    public const int Persist = 2000;
+    public const int Flush = 3000;
+    public const int Query = 4000;
+}

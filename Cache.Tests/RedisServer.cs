@@ -1,0 +1,204 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Cache.Tests;
+
+/// <summary>
+/// A real redis-server as a child process on 127.0.0.1 that keeps nothing on disk: to stop, kill, freeze and restart.
+/// </summary>
+public sealed class RedisServer : IAsyncDisposable
+{
+    private const int SigTerm = 15;
+
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
+
+    private readonly string _program;
+    private readonly string? _password;
+    private readonly string[] _arguments;
+    private readonly bool _tls;
+    private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("redis-");
+    private Process? _process;
+
+    private RedisServer(string program, string? password, string[] arguments)
+    {
+        _program = program;
+        _password = password;
+        _arguments = arguments;
+        _tls = arguments.Contains("--tls-cert-file");
+    }
+
+    /// <summary>The port it listens on; the same after a restart.</summary>
+    public int Port { get; private set; }
+
+    /// <summary>The address, with <c>password=</c> and <c>ssl=true</c> where they belong, as Aspire writes it.</summary>
+    public string ConnectionString =>
+        $"127.0.0.1:{Port}{(_password is null ? "" : $",password={_password}")}{(_tls ? ",ssl=true" : "")}";
+
+    /// <summary>The process id; throws when it is not running.</summary>
+    public int ProcessId => Running.Id;
+
+    private Process Running => _process ?? throw new InvalidOperationException("redis-server is not running.");
+
+    /// <summary>Starts a server on a free port; skips the test where redis-server is not installed.</summary>
+    /// <param name="password">Asked of clients; null: none.</param>
+    /// <param name="arguments">Further arguments; with <c>--tls-cert-file</c> the port speaks TLS only.</param>
+    public static async Task<RedisServer> StartAsync(string? password = null, params string[] arguments)
+    {
+        var server = new RedisServer(Requirement.Program("redis-server", "redis"), password, arguments);
+        for (var attempt = 1; ; attempt++)
+        {
+            server.Port = FreePort();
+            try
+            {
+                await server.LaunchAsync();
+                return server;
+            }
+            catch (InvalidOperationException) when (attempt < 5)
+            {
+                // Someone took the port between our look and the server's.
+            }
+            catch
+            {
+                await server.DisposeAsync();
+                throw;
+            }
+        }
+    }
+
+    /// <summary>Ends it at once (SIGKILL).</summary>
+    public void Kill()
+    {
+        Running.Kill();
+        WaitForExit();
+    }
+
+    /// <summary>Asks it to end (SIGTERM) and waits until it has.</summary>
+    public void Stop()
+    {
+        Signal(SigTerm);
+        WaitForExit();
+    }
+
+    /// <summary>Keeps its connections open and answers nothing (SIGSTOP).</summary>
+    public void Freeze() => Signal(OperatingSystem.IsMacOS() ? 17 : 19);
+
+    /// <summary>Goes on after <see cref="Freeze"/> (SIGCONT).</summary>
+    public void Thaw() => Signal(OperatingSystem.IsMacOS() ? 19 : 18);
+
+    /// <summary>Starts again on the same port, empty; kills it first when it runs.</summary>
+    public async Task RestartAsync()
+    {
+        if (_process is not null)
+        {
+            Kill();
+        }
+
+        _folder.Delete(recursive: true);
+        _folder.Create();
+        await LaunchAsync();
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync()
+    {
+        if (_process is not null)
+        {
+            Kill();
+        }
+
+        _folder.Delete(recursive: true);
+        return ValueTask.CompletedTask;
+    }
+
+    private static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    private async Task LaunchAsync()
+    {
+        string[] port = _tls ? ["--port", "0", "--tls-port", $"{Port}"] : ["--port", $"{Port}"];
+        string[] password = _password is null ? [] : ["--requirepass", _password];
+        string[] memoryOnly = ["--save", "", "--appendonly", "no", "--dir", _folder.FullName];
+        var start = new ProcessStartInfo(_program, [.. port, "--bind", "127.0.0.1", .. memoryOnly, .. password, .. _arguments])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+
+        var output = new StringBuilder();
+        _process = Process.Start(start)!;
+        _process.OutputDataReceived += (_, line) => Keep(line.Data);
+        _process.ErrorDataReceived += (_, line) => Keep(line.Data);
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+
+        var began = Stopwatch.StartNew();
+        while (!await AnswersAsync())
+        {
+            if (_process.HasExited || began.Elapsed > StartTimeout)
+            {
+                Kill();
+                throw new InvalidOperationException($"redis-server did not start on port {Port}: {output}");
+            }
+
+            await Task.Delay(20);
+        }
+
+        void Keep(string? line)
+        {
+            lock (output)
+            {
+                output.AppendLine(line);
+            }
+        }
+    }
+
+    private async Task<bool> AnswersAsync()
+    {
+        try
+        {
+            using var client = new TcpClient();
+            await client.ConnectAsync(IPAddress.Loopback, Port);
+            if (_tls)
+            {
+                return true;
+            }
+
+            var stream = client.GetStream();
+            await stream.WriteAsync("PING\r\n"u8.ToArray());
+            var reply = new byte[64];
+            var length = await stream.ReadAsync(reply);
+            return reply.AsSpan(0, length) is var said && (said.StartsWith("+PONG"u8) || said.StartsWith("-NOAUTH"u8));
+        }
+        catch (Exception exception) when (exception is SocketException or IOException)
+        {
+            return false;
+        }
+    }
+
+    private void WaitForExit()
+    {
+        Running.WaitForExit();
+        Running.Dispose();
+        _process = null;
+    }
+
+    private void Signal(int signal)
+    {
+        if (SendSignal(Running.Id, signal) != 0)
+        {
+            throw new Win32Exception(Marshal.GetLastPInvokeError());
+        }
+    }
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int SendSignal(int process, int signal);
+}

@@ -1,0 +1,119 @@
+using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+namespace Cache.Tests.ServiceDefaults;
+
+/// <summary>What a call site relies on, whether Aspire's packages or the portable registrations are behind it.</summary>
+public sealed class KafkaClientTests
+{
+    private const string Consumer = "Aspire:Confluent:Kafka:Consumer";
+    private const string Producer = "Aspire:Confluent:Kafka:Producer";
+
+    [Fact]
+    public void Consumer_TakesTheLaterOf_Section_NamedSection_ConnectionString_Delegate()
+    {
+        var builder = Hosts.Builder(
+            ($"{Consumer}:ConnectionString", "section:1"),
+            ($"{Consumer}:Config:GroupId", "section"),
+            ($"{Consumer}:Config:ClientId", "section"),
+            ($"{Consumer}:Config:AutoOffsetReset", "Earliest"),
+            ($"{Consumer}:kafka:ConnectionString", "named:1"),
+            ($"{Consumer}:kafka:Config:GroupId", "named"),
+            ($"{Consumer}:kafka:Config:ClientId", "named"),
+            ("ConnectionStrings:kafka", "string:1"));
+
+        builder.AddKafkaConsumer<string, string>("kafka", settings =>
+        {
+            Assert.Equal("string:1", settings.ConnectionString);
+            Assert.Equal(AutoOffsetReset.Earliest, settings.Config.AutoOffsetReset);
+            Assert.Equal("named", settings.Config.GroupId);
+            Assert.Equal("named", settings.Config.ClientId);
+            settings.Config.ClientId = "delegate";
+        });
+
+        using var host = builder.Build();
+        var consumer = host.Services.GetRequiredService<IConsumer<string, string>>();
+        Assert.StartsWith("delegate#", consumer.Name, StringComparison.Ordinal);
+        Assert.Same(consumer, host.Services.GetRequiredService<IConsumer<string, string>>());
+    }
+
+    [Fact]
+    public void Producer_TakesTheLaterOf_Section_NamedSection_ConnectionString_Delegate()
+    {
+        var builder = Hosts.Builder(
+            ($"{Producer}:Config:ClientId", "section"),
+            ($"{Producer}:kafka:Config:ClientId", "named"),
+            ($"{Producer}:kafka:ConnectionString", "named:1"),
+            ("ConnectionStrings:kafka", "string:1"));
+
+        builder.AddKafkaProducer<string, string>("kafka", settings =>
+        {
+            Assert.Equal("string:1", settings.ConnectionString);
+            Assert.Equal("named", settings.Config.ClientId);
+            settings.Config.ClientId = "delegate";
+        });
+
+        using var host = builder.Build();
+        var producer = host.Services.GetRequiredService<IProducer<string, string>>();
+        Assert.StartsWith("delegate#", producer.Name, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Consumer_WithoutGroupId_SaysSo()
+    {
+        var builder = Hosts.Builder(("ConnectionStrings:kafka", "localhost:1"));
+        builder.AddKafkaConsumer<string, string>("kafka");
+        using var host = builder.Build();
+
+        var error = Assert.Throws<InvalidOperationException>(host.Services.GetRequiredService<IConsumer<string, string>>);
+        Assert.Equal("No group id configured.", error.Message);
+    }
+
+    [Fact]
+    public void BootstrapServers_MayComeFromConfig()
+    {
+        var builder = Hosts.Builder(($"{Producer}:Config:BootstrapServers", "localhost:1"));
+        builder.AddKafkaProducer<string, string>("kafka");
+        using var host = builder.Build();
+
+        Assert.NotNull(host.Services.GetRequiredService<IProducer<string, string>>());
+    }
+
+    [Fact]
+    public void WithoutBootstrapServers_SaysSo()
+    {
+        var builder = Hosts.Builder();
+        builder.AddKafkaConsumer<string, string>("kafka", settings => settings.Config.GroupId = "g");
+        builder.AddKafkaProducer<string, string>("kafka");
+        using var host = builder.Build();
+
+        var consumer = Assert.Throws<InvalidOperationException>(host.Services.GetRequiredService<IConsumer<string, string>>);
+        var producer = Assert.Throws<InvalidOperationException>(host.Services.GetRequiredService<IProducer<string, string>>);
+        Assert.StartsWith("No bootstrap servers configured.", consumer.Message, StringComparison.Ordinal);
+        Assert.StartsWith("No bootstrap servers configured.", producer.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void ConfigureBuilder_MaySetItsOwnHandlers()
+    {
+        var builder = Hosts.Builder(("ConnectionStrings:kafka", "localhost:1"));
+        builder.AddKafkaConsumer<string, byte[]>(
+            "kafka",
+            settings => settings.Config.GroupId = "g",
+            (IServiceProvider services, ConsumerBuilder<string, byte[]> consumer) => consumer
+                .SetValueDeserializer(Deserializers.ByteArray)
+                .SetLogHandler((_, _) => { })
+                .SetStatisticsHandler((_, _) => { }));
+        builder.AddKafkaProducer<string, byte[]>(
+            "kafka",
+            null,
+            (ProducerBuilder<string, byte[]> producer) => producer
+                .SetLogHandler((_, _) => { })
+                .SetStatisticsHandler((_, _) => { }));
+        using var host = builder.Build();
+
+        Assert.NotNull(host.Services.GetRequiredService<IConsumer<string, byte[]>>());
+        Assert.NotNull(host.Services.GetRequiredService<IProducer<string, byte[]>>());
+    }
+}

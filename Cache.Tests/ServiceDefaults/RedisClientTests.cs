@@ -1,0 +1,96 @@
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using StackExchange.Redis;
+
+namespace Cache.Tests.ServiceDefaults;
+
+/// <summary>What a call site relies on, whether Aspire's packages or the portable registrations are behind it.</summary>
+public sealed class RedisClientTests
+{
+    private const string Section = "Aspire:StackExchange:Redis";
+
+    [Fact]
+    public void Settings_TakeTheLaterOf_Section_NamedSection_ConnectionString()
+    {
+        var builder = Hosts.Builder(
+            ($"{Section}:ConnectionString", "section:1"),
+            ($"{Section}:DisableTracing", "true"),
+            ($"{Section}:DisableHealthChecks", "true"),
+            ($"{Section}:redis:ConnectionString", "named:1"),
+            ($"{Section}:redis:DisableTracing", "false"),
+            ("ConnectionStrings:redis", "string:1"));
+
+        builder.AddRedisClient("redis", settings =>
+        {
+            Assert.Equal("string:1", settings.ConnectionString);
+            Assert.False(settings.DisableTracing);
+            Assert.True(settings.DisableHealthChecks);
+            Assert.True(settings.DisableAutoActivation);
+        });
+    }
+
+    [Fact]
+    public void Options_KeepThePassword_AndDoNotAbort()
+    {
+        var options = Options(("ConnectionStrings:redis", "localhost:1,password=p4$$=w{o}r*d-!ä\\,ssl=true"));
+
+        Assert.Equal("p4$$=w{o}r*d-!ä\\", options.Password);
+        Assert.True(options.Ssl);
+        Assert.False(options.AbortOnConnectFail);
+    }
+
+    [Fact]
+    public void Options_WithAbortConnectAsked_Abort() =>
+        Assert.True(Options(("ConnectionStrings:redis", "localhost:1,abortConnect=true")).AbortOnConnectFail);
+
+    [Fact]
+    public void Options_TakeTheLaterOf_ConnectionString_Section_NamedSection_Delegate()
+    {
+        var options = Options(
+            ("ConnectionStrings:redis", "localhost:1,connectTimeout=1,syncTimeout=1,asyncTimeout=1,connectRetry=1"),
+            ($"{Section}:ConfigurationOptions:SyncTimeout", "2"),
+            ($"{Section}:ConfigurationOptions:AsyncTimeout", "2"),
+            ($"{Section}:redis:ConfigurationOptions:AsyncTimeout", "3"));
+
+        Assert.Equal((1, 2, 3), (options.ConnectTimeout, options.SyncTimeout, options.AsyncTimeout));
+    }
+
+    [Fact]
+    public void WithoutConnectionString_NamesTheKey()
+    {
+        var builder = Hosts.Builder();
+        builder.AddRedisClient("redis");
+        using var host = builder.Build();
+
+        var error = Assert.Throws<InvalidOperationException>(host.Services.GetRequiredService<IConnectionMultiplexer>);
+        Assert.Contains("ConnectionStrings:redis", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Client_WithPassword_ReadsAndWrites()
+    {
+        await using var server = await RedisServer.StartAsync("s3cret-Pa55word!{}()");
+        var builder = Hosts.Builder(("ConnectionStrings:redis", server.ConnectionString));
+        builder.AddRedisClient("redis");
+        using var host = builder.Build();
+
+        var database = host.Services.GetRequiredService<IConnectionMultiplexer>().GetDatabase();
+        await database.StringSetAsync("key", "value");
+        Assert.Equal("value", await database.StringGetAsync("key"));
+    }
+
+    // The delegate sees the options last; by throwing it saves the test the wait for a connection.
+    private static ConfigurationOptions Options(params (string, string?)[] configuration)
+    {
+        ConfigurationOptions? seen = null;
+        var builder = Hosts.Builder(configuration);
+        builder.AddRedisClient("redis", configureOptions: options =>
+        {
+            seen = options.Clone();
+            throw new OperationCanceledException();
+        });
+        using var host = builder.Build();
+        Assert.Throws<OperationCanceledException>(host.Services.GetRequiredService<IConnectionMultiplexer>);
+        return seen!;
+    }
+}
