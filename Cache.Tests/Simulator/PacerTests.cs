@@ -32,7 +32,8 @@ public sealed class PacerTests
     }
 
     [Fact]
-    public async Task Next_GivesTheFirstRowAtOnce() => Assert.Equal(1, await new Pacer(0.001, _time).NextAsync(CancellationToken.None));
+    public async Task Next_GivesTheFirstRowAtOnce() =>
+        Assert.Equal(1, await new Pacer(0.001, _time).NextAsync(CancellationToken.None));
 
     [Fact]
     public async Task Next_AfterAStall_CatchesUpByOneSecondAtMost()

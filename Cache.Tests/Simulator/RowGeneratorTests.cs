@@ -52,8 +52,16 @@ public sealed class RowGeneratorTests
     [Fact]
     public void Rows_OfSeedSeven_StayTheSameAcrossVersions()
     {
-        var rows = Rows(new() { Count = 2_000, Sessions = true, LateShare = 0.1, RepeatShare = 0.1, OutOfOrderShare = 0.1, MalformedShare = 0.1 }, 7);
-        Assert.Equal("47adbebc76577e78", Digest(rows));
+        var options = new SimulatorOptions
+        {
+            Count = 2_000,
+            Sessions = true,
+            LateShare = 0.1,
+            RepeatShare = 0.1,
+            OutOfOrderShare = 0.1,
+            MalformedShare = 0.1,
+        };
+        Assert.Equal("47adbebc76577e78", Digest(Rows(options, 7)));
     }
 
     [Fact]
@@ -104,7 +112,8 @@ public sealed class RowGeneratorTests
                 foreach (var row in Rows(options, seed))
                 {
                     var rejection = Rejection(row);
-                    Assert.True(rejection is null != row.Traits.HasFlag(RowTraits.Malformed), $"{Shown(row)}: {rejection ?? "valid"}");
+                    var malformed = row.Traits.HasFlag(RowTraits.Malformed);
+                    Assert.True(malformed == rejection is not null, $"{Shown(row)}: {rejection ?? "valid"}");
                 }
             },
             iter: 50);
@@ -115,7 +124,8 @@ public sealed class RowGeneratorTests
         var reasons = Rows(new() { Count = 3_000, MalformedShare = 1 }, 7).Select(Rejection).ToHashSet();
         Assert.Equal(
             ["dimension characters", "dimension empty", "dimension length", "dimension type", "future", "measure range",
-                "measure type", "no dimension", "no window_start", "not an object", "not json", "not utf-8", "size", "window_start"],
+                "measure type", "no dimension", "no window_start", "not an object", "not json", "not utf-8", "size",
+                "window_start"],
             reasons.Order(StringComparer.Ordinal));
     }
 
@@ -141,7 +151,8 @@ public sealed class RowGeneratorTests
                 foreach (var row in Valid(Rows(ordered, seed)).Where(row => row.Topic == RowGenerator.EventTopic))
                 {
                     var before = last.GetValueOrDefault((row.Window, row.Dimension));
-                    Assert.True(row.First > before.Count && row.Second >= before.Users && row.Second <= row.First && row.Second >= 1);
+                    Assert.True(row.First > before.Count && row.Second >= before.Users);
+                    Assert.True(row.Second >= 1 && row.Second <= row.First);
                     last[(row.Window, row.Dimension)] = (row.First, row.Second);
                 }
             },
@@ -167,8 +178,11 @@ public sealed class RowGeneratorTests
     public void LateRows_GoToOneOfTheTenWindowsBefore()
     {
         var rows = Valid(Rows(new() { Count = 10_000, Rate = 10, LateShare = 0.3 }, 7)).ToArray();
-        var back = rows.Select((row, i) => (row.Traits, Back: ((Start.ToUnixTimeMilliseconds() + (i / 50 * 5_000)) - row.Window) / 5_000));
-        Assert.All(back, row => Assert.True(row.Traits.HasFlag(RowTraits.Late) ? row.Back is >= 1 and <= 10 : row.Back == 0));
+        for (var i = 0; i < rows.Length; i++)
+        {
+            var back = (Start.ToUnixTimeMilliseconds() + (i / 50 * 5_000) - rows[i].Window) / 5_000;
+            Assert.True(rows[i].Traits.HasFlag(RowTraits.Late) ? back is >= 1 and <= 10 : back == 0);
+        }
     }
 
     [Fact]
@@ -226,7 +240,8 @@ public sealed class RowGeneratorTests
     public void Sessions_GrowWhileTheyLast()
     {
         var last = new Dictionary<string, (long Duration, int Pages)>();
-        foreach (var row in Rows(new() { Count = 20_000, Sessions = true }, 7).Where(row => row.Topic == RowGenerator.SessionTopic))
+        var rows = Rows(new() { Count = 20_000, Sessions = true }, 7);
+        foreach (var row in rows.Where(row => row.Topic == RowGenerator.SessionTopic))
         {
             var json = JsonDocument.Parse(row.Value).RootElement;
             var (start, end) = (Time(json.GetProperty("start_time")), Time(json.GetProperty("end_time")));
@@ -244,7 +259,8 @@ public sealed class RowGeneratorTests
 
     internal static IEnumerable<Row> Rows(SimulatorOptions options, int seed) => new RowGenerator(options, seed, Start).Rows();
 
-    private static string Shown(Row row) => $"{row.Topic} {row.Key} {Encoding.UTF8.GetString(row.Value.AsSpan(0, Math.Min(300, row.Value.Length)))}";
+    private static string Shown(Row row) =>
+        $"{row.Topic} {row.Key} {Encoding.UTF8.GetString(row.Value.AsSpan(0, Math.Min(300, row.Value.Length)))}";
 
     private static string Digest(IEnumerable<Row> rows)
     {
@@ -258,17 +274,25 @@ public sealed class RowGeneratorTests
         return Convert.ToHexStringLower(hash.GetHashAndReset())[..16];
     }
 
-    private static IEnumerable<(string Topic, string Key, RowTraits Traits, long Window, string Dimension, double First, double Second)> Valid(
-        IEnumerable<Row> rows)
+    private static IEnumerable<WindowRow> Valid(IEnumerable<Row> rows)
     {
-        foreach (var row in rows.Where(row => !row.Traits.HasFlag(RowTraits.Malformed) && row.Topic != RowGenerator.SessionTopic))
+        foreach (var row in rows.Where(row => (row.Traits & RowTraits.Malformed) == 0 && row.Topic != RowGenerator.SessionTopic))
         {
             var json = JsonDocument.Parse(row.Value).RootElement;
             var (dimension, first, second) = Fields(row.Topic);
-            yield return (row.Topic, row.Key, row.Traits, Time(json.GetProperty("window_start")), json.GetProperty(dimension).GetString()!,
-                json.GetProperty(first).GetDouble(), json.GetProperty(second).GetDouble());
+            yield return new(
+                row.Topic,
+                row.Key,
+                row.Traits,
+                Time(json.GetProperty("window_start")),
+                json.GetProperty(dimension).GetString()!,
+                json.GetProperty(first).GetDouble(),
+                json.GetProperty(second).GetDouble());
         }
     }
+
+    private sealed record WindowRow(
+        string Topic, string Key, RowTraits Traits, long Window, string Dimension, double First, double Second);
 
     private static (string Dimension, string First, string Second) Fields(string topic) => topic == RowGenerator.EventTopic
         ? ("event_type", "event_count", "user_count")
@@ -338,9 +362,13 @@ public sealed class RowGeneratorTests
         try
         {
             var name = dimension.GetString()!;
-            if (name.Length == 0 || Encoding.UTF8.GetByteCount(name) > 128 || name.Any(char.IsControl))
+            var wrong = name.Length == 0 ? "dimension empty"
+                : name.Any(char.IsControl) ? "dimension characters"
+                : Encoding.UTF8.GetByteCount(name) > 128 ? "dimension length"
+                : null;
+            if (wrong is not null)
             {
-                return name.Length == 0 ? "dimension empty" : name.Any(char.IsControl) ? "dimension characters" : "dimension length";
+                return wrong;
             }
         }
         catch (InvalidOperationException)
@@ -357,8 +385,10 @@ public sealed class RowGeneratorTests
                     return "measure type";
                 }
 
-                var whole = row.Topic == RowGenerator.EventTopic;
-                if (whole ? !measure.TryGetInt64(out var count) || count < 0 : measure.GetDouble() is not (>= 0 and < double.PositiveInfinity))
+                var inRange = row.Topic == RowGenerator.EventTopic
+                    ? measure.TryGetInt64(out var count) && count >= 0
+                    : measure.GetDouble() is >= 0 and < double.PositiveInfinity;
+                if (!inRange)
                 {
                     return "measure range";
                 }
