@@ -34,8 +34,9 @@ internal static class Registration
             {
                 KafkaClients.Configure(settings.Config, options);
 
-                // Readiness asks Kafka itself, without producing anything.
+                // Readiness asks Kafka itself, without producing anything, and Tracing makes the spans, only where a trace is sampled.
                 settings.DisableHealthChecks = true;
+                settings.DisableTracing = true;
             },
             (services, consumer) =>
             {
@@ -76,6 +77,7 @@ internal static class Registration
             {
                 KafkaClients.Configure(settings.Config, options);
                 settings.DisableHealthChecks = true;
+                settings.DisableTracing = true;
             },
             (services, producer) =>
             {
@@ -120,7 +122,9 @@ internal static class Registration
     public static void AddTelemetry(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CacheMetrics>();
-        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(CacheMetrics.MeterName).AddPrometheusExporter());
+        builder.Services.AddOpenTelemetry()
+            .WithMetrics(metrics => metrics.AddMeter(CacheMetrics.MeterName).AddPrometheusExporter())
+            .WithTracing(tracing => tracing.AddSource(Tracing.SourceName));
     }
 
     public static void MapQuery(this WebApplication app)

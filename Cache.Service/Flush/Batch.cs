@@ -1,7 +1,9 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Telemetry;
 
 namespace Cache.Service.Flush;
 
@@ -73,6 +75,9 @@ internal sealed class Batch
     /// <summary>Markers to tell when the batch is written.</summary>
     public List<TaskCompletionSource> Markers { get; } = [];
 
+    /// <summary>Links to the receipts of its rows, the first few of them.</summary>
+    public List<ActivityLink> Traces { get; } = [];
+
     /// <summary>Rows that were put in.</summary>
     public int Rows { get; private set; }
 
@@ -109,6 +114,11 @@ internal sealed class Batch
         var range = RangeOf(partition, row.Offset);
         range.Next = row.Offset + 1;
         range.Timestamp = Math.Max(range.Timestamp, row.Timestamp);
+
+        if (row.Receipt is { } receipt && Traces.Count < Tracing.MostLinks)
+        {
+            Traces.Add(new(receipt.Context));
+        }
 
         if (row.Row.Kind == RowKind.Rejected)
         {
@@ -168,6 +178,7 @@ internal sealed class Batch
         Ranges.Clear();
         DeadLetters.Clear();
         Markers.Clear();
+        Traces.Clear();
         _lastFields = null;
         _lastRange = null;
         Rows = 0;
