@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net.Sockets;
+using Cache.Service;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
@@ -148,6 +150,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
     [
         connection,
         "--Logging:LogLevel:Default=Warning",
+        // It logs what it also throws, as an error with its stack; a worker's crash it logs as critical.
+        "--Logging:LogLevel:Microsoft.Extensions.Hosting.Internal.Host=Critical",
         "--Logging:Console:FormatterName=simple",
         "--Logging:Console:FormatterOptions:SingleLine=true",
     ];
@@ -158,22 +162,9 @@ public sealed class EmbeddedStack : IAsyncDisposable
         {
             return build(args);
         }
-        catch (OptionsValidationException e)
+        catch (ConfigurationException e)
         {
-            throw new StackException(string.Join(Environment.NewLine, e.Failures), e);
-        }
-        catch (Exception e) when (e is not OutOfMemoryException)
-        {
-            // Building connects to nothing: what goes wrong here is configuration.
             throw new StackException(e.Message, e);
-        }
-    }
-
-    private static async Task StartHostAsync(IHost host, CancellationToken cancellationToken)
-    {
-        try
-        {
-            await host.StartAsync(cancellationToken);
         }
         catch (OptionsValidationException e)
         {
@@ -206,11 +197,15 @@ public sealed class EmbeddedStack : IAsyncDisposable
         ServiceStopping = service.Lifetime.ApplicationStopping;
         try
         {
-            await StartHostAsync(service, cancellationToken);
+            await service.StartAsync(cancellationToken);
         }
         catch (IOException e) when (e.InnerException is AddressInUseException)
         {
-            throw new StackException(PortInUse(service.Configuration["urls"] ?? StackOptions.DefaultUrls), e);
+            throw new StackException(PortInUse(Urls(service)), e);
+        }
+        catch (Exception e) when (e is InvalidOperationException or FormatException or IOException or SocketException)
+        {
+            throw new StackException($"The service cannot listen on --urls {Urls(service)}: {e.Message}", e);
         }
 
         if (service.Urls.FirstOrDefault() is { } url)
@@ -224,8 +219,10 @@ public sealed class EmbeddedStack : IAsyncDisposable
         _simulator = Configured(
             Producer.Simulator.Program.Build,
             [.. Quiet($"--ConnectionStrings:kafka={Kafka.BootstrapServers}"), "--quiet=true", .. options.SimulatorArguments]);
-        await StartHostAsync(_simulator, cancellationToken);
+        await _simulator.StartAsync(cancellationToken);
     }
+
+    private static string Urls(WebApplication service) => service.Configuration["urls"] ?? StackOptions.DefaultUrls;
 
     private static string PortInUse(string urls)
     {
