@@ -168,7 +168,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
         }
         catch (OptionsValidationException e)
         {
-            throw new StackException(string.Join(Environment.NewLine, e.Failures), e);
+            // Only the simulator's: each begins with its option's name, which has a prefix here.
+            throw new StackException(string.Join(Environment.NewLine, e.Failures.Select(failure => $"simulator_{failure}")), e);
         }
     }
 
