@@ -123,7 +123,8 @@ public static class Program
             var body = await response.Content.ReadAsStringAsync(cancellationToken);
             return (response.IsSuccessStatusCode, $"{(int)response.StatusCode} {body}".TrimEnd());
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
+        catch (Exception e)
+            when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
         {
             return (false, e.Message);
         }

@@ -72,10 +72,18 @@ public sealed class EmbeddedProgramTests
         })!;
 
     // A shell starts background processes that way, and children inherit it.
-    private static bool InterruptsAreIgnored() =>
-        OperatingSystem.IsLinux()
-        && File.ReadLines("/proc/self/status").FirstOrDefault(line => line.StartsWith("SigIgn:", StringComparison.Ordinal)) is { } line
-        && (ulong.Parse(line["SigIgn:".Length..], NumberStyles.HexNumber | NumberStyles.AllowLeadingWhite, CultureInfo.InvariantCulture) & 2) != 0;
+    private static bool InterruptsAreIgnored()
+    {
+        const string Ignored = "SigIgn:";
+        const ulong Sigint = 1 << 1;
+        if (!OperatingSystem.IsLinux())
+        {
+            return false;
+        }
+
+        var line = File.ReadLines("/proc/self/status").First(line => line.StartsWith(Ignored, StringComparison.Ordinal));
+        return (ulong.Parse(line[Ignored.Length..].Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture) & Sigint) != 0;
+    }
 
     /// <summary>Leaves no process behind when a test fails.</summary>
     private sealed class Ending(Process process) : IDisposable

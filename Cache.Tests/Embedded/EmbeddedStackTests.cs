@@ -18,7 +18,7 @@ public sealed class EmbeddedStackTests
         await using var stack = await EmbeddedStack.StartAsync(options, Cancelled);
         using var client = new HttpClient { BaseAddress = stack.ServiceUri };
 
-        await EventuallyAsync(async () => (await client.GetAsync(new Uri("/readyz", UriKind.Relative), Cancelled)).IsSuccessStatusCode);
+        await EventuallyAsync(() => IsReadyAsync(client));
         await EventuallyAsync(async () =>
             await WindowStartAsync("/metrics/event/latest") > 0 && await WindowStartAsync("/metrics/performance/latest") > 0);
 
@@ -45,7 +45,7 @@ public sealed class EmbeddedStackTests
         await using var stack = await EmbeddedStack.StartAsync(options, Cancelled);
         using var client = new HttpClient { BaseAddress = stack.ServiceUri };
 
-        await EventuallyAsync(async () => (await client.GetAsync(new Uri("/readyz", UriKind.Relative), Cancelled)).IsSuccessStatusCode);
+        await EventuallyAsync(() => IsReadyAsync(client));
 
         Assert.Equal("{}", await client.GetStringAsync(new Uri("/metrics/event/latest", UriKind.Relative), Cancelled));
     }
@@ -82,6 +82,12 @@ public sealed class EmbeddedStackTests
 
     private static async Task<string> FailAsync(params string[] args) =>
         (await Assert.ThrowsAsync<StackException>(() => EmbeddedStack.StartAsync(StackOptions.Parse(args), Cancelled))).Message;
+
+    private static async Task<bool> IsReadyAsync(HttpClient client)
+    {
+        using var answer = await client.GetAsync(new Uri("/readyz", UriKind.Relative), Cancelled);
+        return answer.IsSuccessStatusCode;
+    }
 
     private static async Task EventuallyAsync(Func<Task<bool>> condition)
     {
