@@ -3,14 +3,15 @@ using Cache.Embedded;
 namespace Cache.Tests.EndToEnd;
 
 /// <summary>
-/// The service in this process, on an embedded Kafka of its own, and on whatever Redis it is given (an embedded one of its
-/// own by default).
+/// The service, in this process or in one of its own, on an embedded Kafka of its own, and on whatever Redis it is given (an
+/// embedded one of its own by default).
 /// </summary>
 internal sealed class EmbeddedStack : RunningStack
 {
     private readonly EmbeddedRedis? _ownRedis;
     private readonly Dictionary<string, string> _settings;
     private ServiceInProcess? _service;
+    private ServiceProcess? _process;
 
     private EmbeddedStack(EmbeddedKafka broker, EmbeddedRedis? ownRedis, string redis, IEnumerable<(string Key, string Value)> settings)
     {
@@ -41,7 +42,10 @@ internal sealed class EmbeddedStack : RunningStack
 
     public ServiceInProcess Service => _service ?? throw new InvalidOperationException("The service is not running.");
 
-    public override HttpClient Http => Service.Http;
+    /// <summary>The service, when it runs in a process of its own.</summary>
+    public ServiceProcess Process => _process ?? throw new InvalidOperationException("The service's process is not running.");
+
+    public override HttpClient Http => _process?.Http ?? Service.Http;
 
     public override string KafkaAddress => Broker.BootstrapServers;
 
@@ -53,7 +57,7 @@ internal sealed class EmbeddedStack : RunningStack
 
     public override string DeadLetterTopic => _settings.GetValueOrDefault("cache_dead_letter_topic", base.DeadLetterTopic);
 
-    public override string Log => _service?.RecentLog ?? "";
+    public override string Log => _service?.RecentLog ?? _process?.Output ?? "";
 
     /// <summary>Starts a stack with its topics, of two partitions each.</summary>
     /// <param name="redis">The address of a running Redis; null for an embedded one.</param>
@@ -81,7 +85,21 @@ internal sealed class EmbeddedStack : RunningStack
         string redis, EmbeddedRedis? own = null, params (string Key, string Value)[] settings) =>
         new(await EmbeddedKafka.StartAsync(), own, redis, settings);
 
+    /// <summary>The service's configuration.</summary>
+    public IReadOnlyDictionary<string, string> Settings => _settings;
+
     public void Set(string key, string value) => _settings[key] = value;
+
+    /// <summary>Starts the service in a process of its own, in the place of one that has ended.</summary>
+    public async Task StartProcessAsync()
+    {
+        if (_process is not null)
+        {
+            await _process.DisposeAsync();
+        }
+
+        _process = await ServiceProcess.StartAsync(_settings);
+    }
 
     public async Task StartServiceAsync() => _service = await ServiceInProcess.StartAsync(_settings);
 
@@ -104,6 +122,11 @@ internal sealed class EmbeddedStack : RunningStack
         if (_service is not null)
         {
             await _service.DisposeAsync();
+        }
+
+        if (_process is not null)
+        {
+            await _process.DisposeAsync();
         }
 
         await Broker.DisposeAsync();

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using System.Globalization;
 using System.Net;
 using System.Text.Json;
 using Cache.Embedded;
@@ -244,55 +243,6 @@ public abstract class HttpTests
         await stack.AnswersAsync("/healthz", """{"status":"ok","redis":true}""");
         Assert.Equal((HttpStatusCode.OK, "Healthy", "text/plain"), await stack.AskAsync("/health"));
         Assert.Equal((HttpStatusCode.OK, "Healthy", "text/plain"), await stack.AskAsync("/alive"));
-    }
-
-    [Fact]
-    public async Task PrometheusMetrics_CountWhatHappened()
-    {
-        await using var stack = await StartAsync(("window_retention_count", "2"));
-        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), Event(Window(2), "a", 1), Event(Window(3), "a", 1), "no json", "[]");
-        await stack.Kafka.SendAsync(Performance, 1, Load(Window(1), "tv", 0.5));
-        await stack.EverythingIsCommittedAsync();
-
-        await Eventually.HoldsAsync(async () =>
-        {
-            var metrics = await PrometheusAsync(stack);
-            Assert.Equal(5, metrics["cache_kafka_records_total{topic=\"event_metrics\"}"]);
-            Assert.Equal(1, metrics["cache_kafka_records_total{topic=\"performance_metrics\"}"]);
-            Assert.Equal(1, metrics["cache_dead_letters_total{reason=\"not_json\"}"]);
-            Assert.Equal(1, metrics["cache_dead_letters_total{reason=\"not_an_object\"}"]);
-            Assert.Equal(1, metrics["cache_windows_trimmed_total{type=\"event\"}"]);
-            Assert.True(metrics["cache_kafka_commit_batches_total"] >= 1);
-            Assert.True(metrics["cache_rebalances_total{kind=\"assigned\"}"] >= 1);
-            Assert.Equal(0, metrics["cache_queue_current_size"]);
-            Assert.Equal(0, metrics["cache_kafka_pending_messages"]);
-            Assert.Equal(0, metrics["cache_kafka_lag_rows{partition=\"0\",topic=\"event_metrics\"}"]);
-            Assert.Equal(0, metrics["cache_kafka_lag_seconds{partition=\"1\",topic=\"performance_metrics\"}"]);
-            Assert.Equal(4, metrics["cache_kafka_assigned_partitions"]);
-            Assert.True(metrics["cache_redis_batch_latency_seconds_count"] >= 1);
-            Assert.True(metrics["cache_batch_rows_count"] >= 1);
-            Assert.True(metrics["cache_batch_windows_sum"] >= 4);
-        });
-    }
-
-    /// <summary>Each line of <c>/metrics</c> that is of the service's own making: name with its labels in order, and the value.</summary>
-    internal static async Task<Dictionary<string, double>> PrometheusAsync(RunningStack stack)
-    {
-        var (status, body, _) = await stack.AskAsync("/metrics");
-        Assert.Equal(HttpStatusCode.OK, status);
-        var metrics = new Dictionary<string, double>();
-        foreach (var line in body.Split('\n').Where(line => line.StartsWith("cache_", StringComparison.Ordinal)))
-        {
-            var parts = line.Split(' ');
-            var brace = parts[0].IndexOf('{');
-            var name = brace < 0 ? parts[0] : parts[0][..brace];
-            var labels = brace < 0
-                ? []
-                : parts[0][(brace + 1)..^1].Split(',').Where(label => !label.StartsWith("otel_", StringComparison.Ordinal)).Order().ToArray();
-            metrics[labels is [] ? name : $"{name}{{{string.Join(',', labels)}}}"] = double.Parse(parts[1], CultureInfo.InvariantCulture);
-        }
-
-        return metrics;
     }
 
     private static async Task<long[]> StartsAsync(RunningStack stack, string query) =>

@@ -86,6 +86,20 @@ public abstract class RunningStack : IAsyncDisposable
     internal async Task<Dictionary<string, string>> HashAsync(string type, long start) =>
         (await Database.HashGetAllAsync(Key($"metrics:{type}:{start}"))).ToStringDictionary();
 
+    /// <summary>Asserts that Redis has event windows 0 to <paramref name="count"/> − 1, each with its number as count of a.</summary>
+    internal async Task AssertWindowsAsync(int count)
+    {
+        var starts = await Database.SortedSetRangeByRankAsync(Key("metrics:event:windows"));
+        Assert.Equal(Enumerable.Range(0, count).Select(Rows.Window), starts.Select(start => (long)start));
+        var pipeline = Database.CreateBatch();
+        var hashes = starts.Select((start, number) => (number, Hash: pipeline.HashGetAsync(Key($"metrics:event:{start}"), "a.count"))).ToList();
+        pipeline.Execute();
+        foreach (var (number, hash) in hashes)
+        {
+            Assert.Equal(number, (long)await hash);
+        }
+    }
+
     /// <summary>Waits until every row is done with: committed offsets are at the end of every partition.</summary>
     internal Task EverythingIsCommittedAsync(params string[] topics) => Eventually.HoldsAsync(() =>
     {
