@@ -27,6 +27,7 @@ internal sealed partial class ConsumeLoop(
     // Rows that the full queue did not take; more than one only if a rebalance brought some in between.
     private readonly Queue<QueuedRow> _held = [];
     private IReadOnlyList<AssignedPartition> _paused = [];
+    private IReadOnlyList<AssignedPartition> _running = [];
     private long _fullSince;
     private long _lastBeat = time.GetTimestamp();
     private IConsumer<RowKey, Row>? _consumer;
@@ -235,6 +236,14 @@ internal sealed partial class ConsumeLoop(
 
         if (_paused.Count == 0)
         {
+            if (!ReferenceEquals(_running, assignment.Current))
+            {
+                // The client remembers a pause across rebalances: a partition that was paused when it was taken away comes
+                // back paused, though nobody here would ever resume it.
+                _running = assignment.Current;
+                OnHeld(consumer.Resume);
+            }
+
             return;
         }
 
