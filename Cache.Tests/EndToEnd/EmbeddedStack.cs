@@ -21,7 +21,7 @@ internal sealed class EmbeddedStack : RunningStack
             ["ConnectionStrings:kafka"] = broker.BootstrapServers,
             ["ConnectionStrings:redis"] = redis,
             ["Kafka:fetch.wait.max.ms"] = "5",
-            ["Kafka:session.timeout.ms"] = "6000",
+            ["Kafka:session.timeout.ms"] = "3000",
             ["Kafka:heartbeat.interval.ms"] = "300",
             ["Kafka:reconnect.backoff.ms"] = "20",
             ["Kafka:reconnect.backoff.max.ms"] = "200",

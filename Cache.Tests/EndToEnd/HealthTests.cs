@@ -47,9 +47,8 @@ public sealed class HealthTests : IAsyncDisposable
         // Right away, and again once the client has noticed.
         for (var round = 0; round < 3; round++)
         {
-            foreach (var route in DataRoutes)
+            foreach (var (status, body, mediaType) in await Task.WhenAll(DataRoutes.Select(route => QuicklyAsync(stack, route))))
             {
-                var (status, body, mediaType) = await QuicklyAsync(stack, route);
                 Assert.Equal(HttpStatusCode.ServiceUnavailable, status);
                 Assert.Equal("application/problem+json", mediaType);
                 Assert.Equal("Redis does not answer", JsonElement.Parse(body).GetProperty("title").GetString());
