@@ -102,6 +102,7 @@ public sealed class RebalanceTests
         {
             await stack.Kafka.SendAsync(Enumerable.Range(sent, 20).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
             await stack.Kafka.SendAsync(Enumerable.Range(sent, 20).Select(n => (new TopicPartition(Performance, n % 2), Message(Load(Window(n), "tv", n)))));
+            await Eventually.PaceAsync();
             sent += 20;
         }
 

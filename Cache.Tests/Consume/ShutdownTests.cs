@@ -25,6 +25,7 @@ public sealed class ShutdownTests
                 }
 
                 await stack.Kafka.SendAsync(Enumerable.Range(sent, 1000).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
+                await Eventually.PaceAsync();
             }
         });
         var metrics = stack.Service.Get<CacheMetrics>();
@@ -45,6 +46,7 @@ public sealed class ShutdownTests
         Assert.Equal(metrics.Records(Events).Value, committed.Sum());
         Assert.True(took < TimeSpan.FromSeconds(8), $"{took}");
 
+        stack.Set("kafka_commit_interval_ms", "100");
         await stack.StartServiceAsync();
         await stack.EverythingIsCommittedAsync();
         await stack.AssertWindowsAsync(sent);

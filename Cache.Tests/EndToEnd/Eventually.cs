@@ -47,6 +47,9 @@ internal static class Eventually
         while (Stopwatch.GetElapsedTime(started) < span);
     }
 
+    /// <summary>Keeps a load at a rate that an embedded Kafka can hold the rows of.</summary>
+    public static Task PaceAsync() => Task.Delay(Pace);
+
     private static bool MayPass(Exception exception) =>
         exception is IAssertionException or XunitException or KafkaException or RedisException or TimeoutException or HttpRequestException
             or TaskCanceledException or KeyNotFoundException or InvalidOperationException;
