@@ -59,7 +59,7 @@ internal sealed partial class FlushWorker : BackgroundService
         await Task.Yield();
         try
         {
-            await RunAsync();
+            await RunAsync(stoppingToken);
         }
         catch (Exception exception)
         {
@@ -69,10 +69,10 @@ internal sealed partial class FlushWorker : BackgroundService
     }
 
     /// <summary>
-    /// Ends when the consume loop has completed the queue and everything is written: not by a token, since what is in
-    /// flight at the stop is still to be written.
+    /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
+    /// flight at the stop is still to be written. The token only ends waiting for a Redis that was never there.
     /// </summary>
-    private async Task RunAsync()
+    private async Task RunAsync(CancellationToken stoppingToken)
     {
         var filling = new Batch();
         var spare = new Batch();
@@ -101,10 +101,14 @@ internal sealed partial class FlushWorker : BackgroundService
             await Task.WhenAny(row, writing.IsCompleted ? epochDue : writing);
             if (row.IsCompleted)
             {
-                if (!await row && filling.IsEmpty)
+                if (!await row)
                 {
+                    // None will come any more: what is left is written next, or all is.
                     await writing;
-                    return;
+                    if (filling.IsEmpty)
+                    {
+                        return;
+                    }
                 }
 
                 row = null;
@@ -113,7 +117,7 @@ internal sealed partial class FlushWorker : BackgroundService
             {
                 // With rows coming in, each write looks at the epoch; without, this does.
                 epochDue = null;
-                await CheckEpochAsync();
+                await CheckEpochAsync(stoppingToken);
             }
         }
     }
@@ -220,11 +224,11 @@ internal sealed partial class FlushWorker : BackgroundService
         return letters;
     }
 
-    private async Task CheckEpochAsync()
+    private async Task CheckEpochAsync(CancellationToken stoppingToken)
     {
         try
         {
-            await _epoch.CheckAsync();
+            await _epoch.CheckAsync(stoppingToken);
             if (_redisIsAway)
             {
                 _redisIsAway = false;
@@ -233,7 +237,7 @@ internal sealed partial class FlushWorker : BackgroundService
         }
         catch (Exception exception) when (RedisErrors.IsAway(exception))
         {
-            if (!_redisIsAway)
+            if (!_redisIsAway && !stoppingToken.IsCancellationRequested)
             {
                 _redisIsAway = true;
                 LogRedisAway(exception.Message);

@@ -77,9 +77,9 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
     }
 
     /// <summary>Reads the epoch and looks at it.</summary>
-    public async Task CheckAsync()
+    public async Task CheckAsync(CancellationToken cancellationToken)
     {
-        var database = await redis.GetAsync();
+        var database = await redis.GetAsync(cancellationToken);
         await ObserveAsync(await database.StringGetAsync(keys.Epoch));
     }
 

@@ -62,7 +62,7 @@ public sealed class ProcessTests : IAsyncDisposable
 
         stack.Process.Terminate();
 
-        Assert.Equal(0, await stack.Process.ExitAsync(TimeSpan.FromSeconds(10)));
+        Assert.Equal(0, await stack.Process.ExitAsync(TimeSpan.FromSeconds(6)));
         Assert.Empty(stack.Process.Errors);
     }
 
