@@ -12,8 +12,46 @@ internal readonly record struct WindowKey(RowKind Kind, long Start);
 
 /// <summary>What a batch says of one dimension of one window.</summary>
 /// <param name="Measures">The last values.</param>
-/// <param name="Owner">The partition of the last row; when it is let go, the values are not written.</param>
-internal readonly record struct FieldWrite(Measures Measures, AssignedPartition Owner);
+/// <param name="Owner">The partition of the last row; when it is let go, its values are not written.</param>
+/// <param name="Parts">
+/// What each partition said, in order of its last row; null while there is only one, as when rows are keyed by dimension.
+/// Without it, letting one partition go would take the values of another along, whose offset moves on.
+/// </param>
+internal readonly record struct FieldWrite(Measures Measures, AssignedPartition Owner, List<FieldWrite>? Parts = null)
+{
+    /// <summary>These values with those of a later row over them.</summary>
+    public FieldWrite With(Measures later, AssignedPartition partition)
+    {
+        if (Parts is null && (Owner is null || ReferenceEquals(Owner, partition)))
+        {
+            return new(Measures.With(later), partition);
+        }
+
+        var parts = Parts ?? [this];
+        var own = parts.Find(part => ReferenceEquals(part.Owner, partition));
+        parts.RemoveAll(part => ReferenceEquals(part.Owner, partition));
+        parts.Add(new(own.Measures.With(later), partition));
+        return new(Measures.With(later), partition, parts);
+    }
+
+    /// <summary>What is left of the values without partitions that were let go; no owner when nothing is.</summary>
+    public FieldWrite WithoutLetGo()
+    {
+        if (Parts is null)
+        {
+            return Owner.Owned ? this : default;
+        }
+
+        Parts.RemoveAll(part => !part.Owner.Owned);
+        var left = default(FieldWrite);
+        foreach (var part in Parts)
+        {
+            left = new(left.Measures.With(part.Measures), part.Owner, Parts);
+        }
+
+        return left;
+    }
+}
 
 /// <summary>What a batch read from one partition.</summary>
 internal sealed class PartitionRange(AssignedPartition partition)
@@ -105,7 +143,7 @@ internal sealed class Batch
         {
             var fields = FieldsOf(new(row.Row.Kind, row.Row.WindowStart));
             ref var field = ref CollectionsMarshal.GetValueRefOrAddDefault(fields, row.Row.Dimension!, out _);
-            field = new(field.Measures.With(row.Row.Measures), partition);
+            field = field.With(row.Row.Measures, partition);
         }
     }
 
@@ -121,9 +159,11 @@ internal sealed class Batch
         DeadLetters.RemoveAll(letter => !letter.Partition.Owned);
         foreach (var (key, fields) in _windows)
         {
-            foreach (var (dimension, field) in fields)
+            foreach (var dimension in fields.Keys)
             {
-                if (!field.Owner.Owned)
+                ref var field = ref CollectionsMarshal.GetValueRefOrNullRef(fields, dimension);
+                field = field.WithoutLetGo();
+                if (field.Owner is null)
                 {
                     fields.Remove(dimension);
                 }
