@@ -150,7 +150,15 @@ internal sealed partial class FlushWorker : BackgroundService
         var started = _time.GetTimestamp();
         if (batch.Windows.Count > 0)
         {
-            var result = await UntilItWorks("Redis", () => _store.WriteAsync(batch), batch);
+            var result = await UntilItWorks("Redis", async () =>
+            {
+                if (!_epoch.IsKnown)
+                {
+                    await _epoch.CheckAsync();
+                }
+
+                return await _store.WriteAsync(batch);
+            }, batch);
             if (result is not null)
             {
                 _metrics.BatchWritten(_time.GetElapsedTime(started), batch.Rows, batch.Windows.Count - result.WrongType.Count);

@@ -163,6 +163,23 @@ public sealed class RebuildTests
         await CoveredAsync(stack);
     }
 
+    [Fact]
+    public async Task EpochOfAnotherType_IsReplaced_AndHoldsUpNothing()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var stack = await EmbeddedStack.PrepareAsync(redis.ConnectionString);
+        await stack.Database.HashSetAsync("cache:epoch", [new("not", "an epoch")]);
+        await stack.StartServiceAsync();
+
+        await SendAsync(stack, 0, 10);
+        await stack.EverythingIsCommittedAsync();
+        await stack.AssertWindowsAsync(10);
+        await CoveredAsync(stack);
+        await stack.Database.KeyDeleteAsync("cache:epoch");
+        await stack.Database.HashSetAsync("cache:epoch", [new("not", "an epoch")]);
+        await CoveredAsync(stack);
+    }
+
     /// <summary>Rows of consecutive windows, round the partitions.</summary>
     private static async Task SendAsync(EmbeddedStack stack, int from, int to) => await stack.Kafka.SendAsync(
         Enumerable.Range(from, to - from).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
