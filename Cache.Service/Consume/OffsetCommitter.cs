@@ -19,9 +19,22 @@ internal sealed partial class OffsetCommitter(
     /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
     public void Flushed(int rows)
     {
-        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize && _due.CurrentCount == 0)
+        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize)
+        {
+            CommitSoon();
+        }
+    }
+
+    /// <summary>A commit is due, whatever the interval: a partition's first position has to be Kafka's before its rows are.</summary>
+    public void CommitSoon()
+    {
+        try
         {
             _due.Release();
+        }
+        catch (SemaphoreFullException)
+        {
+            // It is due already.
         }
     }
 

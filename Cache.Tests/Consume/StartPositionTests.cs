@@ -15,6 +15,7 @@ public sealed class StartPositionTests
         await stack.StartServiceAsync();
         await stack.EverythingIsCommittedAsync();
         Assert.Equal([2, 0], stack.Kafka.Committed(Events));
+        await stack.CoveredAsync();
         await stack.StopServiceAsync();
 
         await stack.Kafka.SendAsync(Events, 0, Event(Window(3), "between", 1));
@@ -25,6 +26,17 @@ public sealed class StartPositionTests
         await stack.AnswersAsync(
             "/metrics/event/windows",
             $$"""{"windows":[{"window_start":{{Window(4)}},"between.count":2},{"window_start":{{Window(3)}},"between.count":1}]}""");
+    }
+
+    [Fact]
+    public async Task FirstPosition_IsCommittedAtOnce_HoweverLongTheInterval()
+    {
+        await using var stack = await EmbeddedStack.PrepareAsync(null, ("cache_consume_from", "latest"), ("kafka_commit_interval_ms", "600000"));
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "before", 1), Event(Window(2), "before", 1));
+
+        await stack.StartServiceAsync();
+
+        await Eventually.HoldsAsync(() => Assert.Equal([2, 0], stack.Kafka.Committed(Events)));
     }
 
     [Fact]

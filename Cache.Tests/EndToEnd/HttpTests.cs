@@ -1,4 +1,3 @@
-using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json;
 using Cache.Embedded;
@@ -219,9 +218,7 @@ public abstract class HttpTests
     public async Task Updates_ArePublishedAfterEachFlush()
     {
         await using var stack = await StartAsync();
-        var messages = new ConcurrentQueue<string>();
-        await stack.Redis.GetSubscriber().SubscribeAsync(
-            RedisChannel.Literal(stack.KeyPrefix + "cache:updates"), (_, message) => messages.Enqueue(message.ToString()));
+        var messages = await stack.SubscribeAsync();
 
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1, 2));
         await stack.Kafka.SendAsync(Performance, 0, Load(Window(1), "tv", 0.5));
@@ -229,9 +226,10 @@ public abstract class HttpTests
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 3));
         await Eventually.HoldsAsync(() => Assert.Equal(3, messages.Count));
 
-        Assert.Contains($$$"""{"type":"event","window_start":{{{Window(1)}}},"fields":{"a.count":1,"a.users":2}}""", messages);
-        Assert.Contains($$$"""{"type":"performance","window_start":{{{Window(1)}}},"fields":{"tv.avg_load_time":0.5}}""", messages);
-        Assert.Equal($$$"""{"type":"event","window_start":{{{Window(1)}}},"fields":{"a.count":3}}""", messages.Last());
+        var texts = messages.Select(message => message.GetRawText()).ToList();
+        Assert.Contains($$$"""{"type":"event","window_start":{{{Window(1)}}},"fields":{"a.count":1,"a.users":2}}""", texts);
+        Assert.Contains($$$"""{"type":"performance","window_start":{{{Window(1)}}},"fields":{"tv.avg_load_time":0.5}}""", texts);
+        Assert.Equal($$$"""{"type":"event","window_start":{{{Window(1)}}},"fields":{"a.count":3}}""", texts[2]);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Text.Json;
 using StackExchange.Redis;
@@ -85,6 +86,20 @@ public abstract class RunningStack : IAsyncDisposable
     /// <summary>The fields of a window as Redis has them.</summary>
     internal async Task<Dictionary<string, string>> HashAsync(string type, long start) =>
         (await Database.HashGetAllAsync(Key($"metrics:{type}:{start}"))).ToStringDictionary();
+
+    /// <summary>Waits until Redis names every partition as written under its epoch: from now on a restart reads nothing again.</summary>
+    internal Task CoveredAsync() => Eventually.HoldsAsync(async () => Assert.Equal(
+        Kafka.Partitions(Rows.Events).Concat(Kafka.Partitions(Rows.Performance)).Select(partition => $"{partition.Topic}/{partition.Partition.Value}"),
+        (await Database.StringGetAsync(Key("cache:epoch"))).ToString().Split(' ').Skip(1).Distinct().Order(StringComparer.Ordinal)));
+
+    /// <summary>Hears the updates, in the order in which they are published.</summary>
+    internal async Task<ConcurrentQueue<JsonElement>> SubscribeAsync()
+    {
+        var updates = new ConcurrentQueue<JsonElement>();
+        var messages = await Redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal(KeyPrefix + "cache:updates"));
+        messages.OnMessage(message => updates.Enqueue(JsonElement.Parse(message.Message.ToString())));
+        return updates;
+    }
 
     /// <summary>Asserts that Redis has event windows 0 to <paramref name="count"/> − 1, each with its number as count of a.</summary>
     internal async Task AssertWindowsAsync(int count)
