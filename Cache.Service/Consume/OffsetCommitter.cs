@@ -19,14 +19,27 @@ internal sealed partial class OffsetCommitter(
     /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
     public void Flushed(int rows)
     {
-        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize && _due.CurrentCount == 0)
+        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize)
+        {
+            CommitSoon();
+        }
+    }
+
+    /// <summary>A commit is due, whatever the interval: a partition's first position has to be Kafka's before its rows are.</summary>
+    public void CommitSoon()
+    {
+        try
         {
             _due.Release();
+        }
+        catch (SemaphoreFullException)
+        {
+            // It is due already.
         }
     }
 
     /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
-    /// <returns>False when Kafka did not acknowledge it in time.</returns>
+    /// <returns>False when Kafka did not acknowledge it, or not in time.</returns>
     public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline)
     {
         var commit = Task.Run(() => Commit(partition => partitions.Contains(partition.TopicPartition)));
@@ -57,8 +70,7 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    /// <summary>Commits what is written and not committed yet.</summary>
-    /// <returns>False when Kafka did not acknowledge it.</returns>
+    /// <summary>Commits what is written and not committed yet; false when Kafka refused it.</summary>
     private bool Commit(Func<AssignedPartition, bool> which)
     {
         lock (_committing)
