@@ -1,8 +1,132 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+
 namespace Cache.Embedded;
 
 /// <summary>The whole stack in one process.</summary>
 public static class Program
 {
-    /// <summary>Runs the stack until Ctrl-C.</summary>
-    public static Task<int> Main(string[] args) => Task.FromResult(args.Length);
+    private const int Failed = 1;
+    private const int BadArguments = 2;
+
+    private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+
+    /// <summary>Runs the stack until Ctrl-C or SIGTERM.</summary>
+    /// <returns>
+    /// 0 when it was told to stop; 1 when it could not start or stop, or when the service failed; 2 for bad arguments.
+    /// </returns>
+    public static async Task<int> Main(string[] args)
+    {
+        StackOptions options;
+        try
+        {
+            options = StackOptions.Parse(args);
+        }
+        catch (FormatException e)
+        {
+            await Console.Error.WriteLineAsync(e.Message);
+            return BadArguments;
+        }
+
+        if (options.AsksForHelp)
+        {
+            await Console.Out.WriteAsync(StackOptions.Help);
+            return 0;
+        }
+
+        // The hosts' console lifetimes hear the signals too, but only announce them: this decides when and in which order
+        // the parts stop.
+        using var stop = new CancellationTokenSource();
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        try
+        {
+            return await RunAsync(options, stop.Token);
+        }
+        catch (StackException e)
+        {
+            await Console.Error.WriteLineAsync(e.Message);
+            return Failed;
+        }
+        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        {
+            return 0;
+        }
+
+        void OnSignal(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stop.Cancel();
+        }
+    }
+
+    private static async Task<int> RunAsync(StackOptions options, CancellationToken stop)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var stack = await EmbeddedStack.StartAsync(options, stop);
+        await Console.Out.WriteLineAsync($"{Environment.NewLine}{StackTable.Render(stack, options.Simulator)}");
+
+        using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop, stack.ServiceStopping);
+        try
+        {
+            await ReportReadinessAsync(stack.ServiceUri, started, ending.Token);
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, ending.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            // Told to stop.
+        }
+
+        var late = await stack.StopAsync();
+        if (late.Count > 0)
+        {
+            await Console.Error.WriteLineAsync($"Did not stop in time: {string.Join(", ", late)}");
+            return Failed;
+        }
+
+        // Nobody told it to stop: a worker of the service has failed for good, and said so in the log.
+        return stop.IsCancellationRequested ? 0 : Failed;
+    }
+
+    private static async Task ReportReadinessAsync(Uri service, long started, CancellationToken cancellationToken)
+    {
+        using var client = new HttpClient { BaseAddress = service, Timeout = TimeSpan.FromSeconds(2) };
+        var patient = true;
+        while (true)
+        {
+            var (ready, answer) = await AskAsync(client, cancellationToken);
+            var elapsed = Stopwatch.GetElapsedTime(started);
+            if (ready)
+            {
+                await Console.Out.WriteLineAsync(string.Create(
+                    CultureInfo.InvariantCulture, $"Ready after {elapsed.TotalSeconds:F1} s. Ctrl-C stops."));
+                return;
+            }
+
+            if (patient && elapsed > Patience)
+            {
+                patient = false;
+                await Console.Error.WriteLineAsync($"Not ready after {Patience.TotalSeconds} s, still trying: {answer}");
+            }
+
+            await Task.Delay(PollInterval, TimeProvider.System, cancellationToken);
+        }
+    }
+
+    private static async Task<(bool Ready, string Answer)> AskAsync(HttpClient client, CancellationToken cancellationToken)
+    {
+        try
+        {
+            using var response = await client.GetAsync(new Uri("/readyz", UriKind.Relative), cancellationToken);
+            var body = await response.Content.ReadAsStringAsync(cancellationToken);
+            return (response.IsSuccessStatusCode, $"{(int)response.StatusCode} {body}".TrimEnd());
+        }
+        catch (Exception e)
+            when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
+        {
+            return (false, e.Message);
+        }
+    }
 }

@@ -35,7 +35,12 @@ public static class Program
     public static WebApplication Build(string[] args)
     {
         // appsettings.json is beside the program, wherever it is started from.
-        var builder = WebApplication.CreateBuilder(new WebApplicationOptions { Args = args, ContentRootPath = AppContext.BaseDirectory });
+        var builder = WebApplication.CreateBuilder(new WebApplicationOptions
+        {
+            Args = args,
+            ApplicationName = typeof(Program).Assembly.GetName().Name,
+            ContentRootPath = AppContext.BaseDirectory,
+        });
         builder.AddServiceDefaults();
         var options = builder.AddCacheOptions();
         builder.AddConsume(options);

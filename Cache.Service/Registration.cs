@@ -34,8 +34,9 @@ internal static class Registration
             {
                 KafkaClients.Configure(settings.Config, options);
 
-                // Readiness asks Kafka itself, without producing anything.
+                // Readiness asks Kafka itself, without producing anything, and Tracing makes the spans, only where a trace is sampled.
                 settings.DisableHealthChecks = true;
+                settings.DisableTracing = true;
             },
             (services, consumer) =>
             {
@@ -43,9 +44,11 @@ internal static class Registration
                 consumer.SetKeyDeserializer(deserializer);
                 consumer.SetValueDeserializer(deserializer);
                 Rebalance.Attach(services, consumer);
+                consumer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
             });
 
         builder.Services.AddSingleton<Assignment>();
+        builder.Services.AddSingleton<KafkaErrors>();
         builder.Services.AddSingleton<RowReader>();
         builder.Services.AddSingleton<StartPositions>();
         builder.Services.AddSingleton<Rebalance>();
@@ -62,17 +65,23 @@ internal static class Registration
     {
         builder.AddRedisClient("redis",
             settings => settings.DisableHealthChecks = true,
-            // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
-            redis => redis.BacklogPolicy = BacklogPolicy.FailFast);
+            redis =>
+            {
+                // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
+                redis.BacklogPolicy = BacklogPolicy.FailFast;
+                redis.IncludeDetailInExceptions = false;
+            });
 
         builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",
             settings =>
             {
                 KafkaClients.Configure(settings.Config, options);
                 settings.DisableHealthChecks = true;
+                settings.DisableTracing = true;
             },
-            (_, producer) =>
+            (services, producer) =>
             {
+                producer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
                 producer.SetKeySerializer(Serializers.ByteArray!);
                 producer.SetValueSerializer(Serializers.ByteArray!);
             });
@@ -113,7 +122,9 @@ internal static class Registration
     public static void AddTelemetry(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CacheMetrics>();
-        builder.Services.AddOpenTelemetry().WithMetrics(metrics => metrics.AddMeter(CacheMetrics.MeterName).AddPrometheusExporter());
+        builder.Services.AddOpenTelemetry()
+            .WithMetrics(metrics => metrics.AddMeter(CacheMetrics.MeterName).AddPrometheusExporter())
+            .WithTracing(tracing => tracing.AddSource(Tracing.SourceName));
     }
 
     public static void MapQuery(this WebApplication app)

@@ -11,7 +11,8 @@ public static class Requirement
     /// <param name="name">What <c>CACHE_TESTS_REQUIRE</c> calls it.</param>
     public static string Program(string program, string name)
     {
-        var path = (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
+        var path = (Environment.GetEnvironmentVariable("PATH") ?? "")
+            .Split(Path.PathSeparator, StringSplitOptions.RemoveEmptyEntries)
             .Select(folder => Path.Combine(folder, program))
             .FirstOrDefault(File.Exists);
         if (path is null)

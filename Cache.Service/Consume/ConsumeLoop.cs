@@ -202,7 +202,8 @@ internal sealed partial class ConsumeLoop(
         }
 
         partition.Records.Increment();
-        Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value));
+        using var receipt = Tracing.Receive(result, options.ConsumerGroup);
+        Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value, receipt));
     }
 
     private void Enqueue(in QueuedRow row)

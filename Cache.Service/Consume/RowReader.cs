@@ -16,6 +16,7 @@ internal sealed class RowReader(CacheOptions options)
     {
         using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(KafkaClients.ForReading(options))
             .SetLogHandler((_, _) => { })
+            .SetErrorHandler((_, _) => { })
             .Build();
         consumer.Assign(new TopicPartitionOffset(partition, from));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Threading.Channels;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
@@ -9,9 +10,10 @@ namespace Cache.Service.Enqueue;
 /// <param name="Offset">The row's offset.</param>
 /// <param name="Timestamp">The row's Kafka timestamp, milliseconds since 1970 UTC; 0 when it has none.</param>
 /// <param name="Row">What it says.</param>
+/// <param name="Receipt">The span of its receipt; null when its trace is not sampled.</param>
 /// <param name="Drained">A marker: told when every row before it is written.</param>
 internal readonly record struct QueuedRow(
-    AssignedPartition? Partition, long Offset, long Timestamp, Row Row, TaskCompletionSource? Drained = null);
+    AssignedPartition? Partition, long Offset, long Timestamp, Row Row, Activity? Receipt = null, TaskCompletionSource? Drained = null);
 
 /// <summary>
 /// The bounded queue between the consume loop and the flush worker: one writer, one reader. Bounded, since Redis can stall
@@ -69,7 +71,7 @@ internal sealed class RowQueue
         try
         {
             // The consume thread has nothing else to do: it is inside a rebalance, and must not return before this.
-            _rows.Writer.WriteAsync(new QueuedRow(null, 0, 0, default, drained), timeout.Token).AsTask().Wait(timeout.Token);
+            _rows.Writer.WriteAsync(new QueuedRow(null, 0, 0, default, Drained: drained), timeout.Token).AsTask().Wait(timeout.Token);
             drained.Task.Wait(timeout.Token);
             return true;
         }

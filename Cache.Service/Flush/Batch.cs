@@ -1,7 +1,9 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Telemetry;
 
 namespace Cache.Service.Flush;
 
@@ -12,44 +14,19 @@ internal readonly record struct WindowKey(RowKind Kind, long Start);
 
 /// <summary>What a batch says of one dimension of one window.</summary>
 /// <param name="Measures">The last values.</param>
-/// <param name="Owner">The partition of the last row; when it is let go, its values are not written.</param>
-/// <param name="Parts">
-/// What each partition said, in order of its last row; null while there is only one, as when rows are keyed by dimension.
-/// Without it, letting one partition go would take the values of another along, whose offset moves on.
-/// </param>
-internal readonly record struct FieldWrite(Measures Measures, AssignedPartition Owner, List<FieldWrite>? Parts = null)
+/// <param name="FirstFrom">The partition that the first measure is from; when it is let go, the measure is not written.</param>
+/// <param name="SecondFrom">The partition that the second measure is from, likewise.</param>
+internal readonly record struct FieldWrite(Measures Measures, AssignedPartition? FirstFrom, AssignedPartition? SecondFrom)
 {
-    /// <summary>These values with those of a later row over them.</summary>
-    public FieldWrite With(Measures later, AssignedPartition partition)
+    /// <summary>These measures with those of a later row over them.</summary>
+    public FieldWrite With(Measures later, AssignedPartition from) =>
+        new(Measures.With(later), later.HasFirst ? from : FirstFrom, later.HasSecond ? from : SecondFrom);
+
+    /// <summary>What is left of it when partitions were let go.</summary>
+    public FieldWrite OfOwned()
     {
-        if (Parts is null && (Owner is null || ReferenceEquals(Owner, partition)))
-        {
-            return new(Measures.With(later), partition);
-        }
-
-        var parts = Parts ?? [this];
-        var own = parts.Find(part => ReferenceEquals(part.Owner, partition));
-        parts.RemoveAll(part => ReferenceEquals(part.Owner, partition));
-        parts.Add(new(own.Measures.With(later), partition));
-        return new(Measures.With(later), partition, parts);
-    }
-
-    /// <summary>What is left of the values without partitions that were let go; no owner when nothing is.</summary>
-    public FieldWrite WithoutLetGo()
-    {
-        if (Parts is null)
-        {
-            return Owner.Owned ? this : default;
-        }
-
-        Parts.RemoveAll(part => !part.Owner.Owned);
-        var left = default(FieldWrite);
-        foreach (var part in Parts)
-        {
-            left = new(left.Measures.With(part.Measures), part.Owner, Parts);
-        }
-
-        return left;
+        var (first, second) = (FirstFrom is { Owned: true }, SecondFrom is { Owned: true });
+        return this with { Measures = new(first ? Measures.First : 0, second ? Measures.Second : 0, first, second) };
     }
 }
 
@@ -98,6 +75,9 @@ internal sealed class Batch
     /// <summary>Markers to tell when the batch is written.</summary>
     public List<TaskCompletionSource> Markers { get; } = [];
 
+    /// <summary>Links to the receipts of its rows, the first few of them.</summary>
+    public List<ActivityLink> Traces { get; } = [];
+
     /// <summary>Rows that were put in.</summary>
     public int Rows { get; private set; }
 
@@ -135,6 +115,11 @@ internal sealed class Batch
         range.Next = row.Offset + 1;
         range.Timestamp = Math.Max(range.Timestamp, row.Timestamp);
 
+        if (row.Receipt is { } receipt && Traces.Count < Tracing.MostLinks)
+        {
+            Traces.Add(new(receipt.Context));
+        }
+
         if (row.Row.Kind == RowKind.Rejected)
         {
             DeadLetters.Add(new(partition, row.Offset, row.Timestamp, row.Row.Reason, row.Row.Rejected!));
@@ -162,8 +147,8 @@ internal sealed class Batch
             foreach (var dimension in fields.Keys)
             {
                 ref var field = ref CollectionsMarshal.GetValueRefOrNullRef(fields, dimension);
-                field = field.WithoutLetGo();
-                if (field.Owner is null)
+                field = field.OfOwned();
+                if (!field.Measures.HasFirst && !field.Measures.HasSecond)
                 {
                     fields.Remove(dimension);
                 }
@@ -193,6 +178,7 @@ internal sealed class Batch
         Ranges.Clear();
         DeadLetters.Clear();
         Markers.Clear();
+        Traces.Clear();
         _lastFields = null;
         _lastRange = null;
         Rows = 0;

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
@@ -147,6 +148,7 @@ internal sealed partial class FlushWorker : BackgroundService
     private async Task WriteAsync(Batch batch)
     {
         await Task.Yield();
+        using var span = Tracing.Flush(batch);
         var started = _time.GetTimestamp();
         if (batch.Windows.Count > 0)
         {
@@ -275,6 +277,7 @@ internal sealed partial class FlushWorker : BackgroundService
                 if (failures++ == 0)
                 {
                     LogRetrying(what, exception.Message);
+                    Activity.Current?.AddException(exception);
                 }
 
                 throw;

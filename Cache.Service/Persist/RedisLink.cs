@@ -24,7 +24,7 @@ internal sealed class RedisLink(IServiceProvider services, CacheOptions options)
     public async Task<bool> AnswersAsync(CancellationToken cancellationToken = default)
     {
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(TimeSpan.FromSeconds(0.9));
+        deadline.CancelAfter(TimeSpan.FromSeconds(0.75));
         try
         {
             var database = await GetAsync(deadline.Token);

@@ -14,7 +14,7 @@ internal static class MetricsApi
     private const int DefaultLimit = 20;
 
     // Leaves time to say so within the second that a caller is promised.
-    private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.9);
+    private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
 
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {

@@ -12,7 +12,8 @@ internal sealed class HealthProbe(Func<Task<HealthCheckResult>> probe, TimeSpan 
     private readonly Lock _gate = new();
     private Task<HealthCheckResult>? _running;
 
-    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    public async Task<HealthCheckResult> CheckHealthAsync(
+        HealthCheckContext context, CancellationToken cancellationToken = default)
     {
         try
         {

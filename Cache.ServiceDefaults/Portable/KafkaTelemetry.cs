@@ -29,9 +29,9 @@ internal sealed partial class KafkaTelemetry
         Counter("messaging.kafka.network.rx", s => s.Responses, "Responses received from brokers");
         Counter("messaging.kafka.network.received", s => s.ResponseBytes, "Bytes received from brokers", "By");
         Counter("messaging.client.sent.messages", s => s.SentMessages, "Messages produced");
-        Counter("messaging.kafka.message.transmitted", s => s.SentBytes, "Size of the messages produced, framing included", "By");
+        Counter("messaging.kafka.message.transmitted", s => s.SentBytes, "Size of the messages produced, framed", "By");
         Counter("messaging.client.consumed.messages", s => s.ConsumedMessages, "Messages consumed");
-        Counter("messaging.kafka.message.received", s => s.ConsumedBytes, "Size of the messages consumed, framing included", "By");
+        Counter("messaging.kafka.message.received", s => s.ConsumedBytes, "Size of the messages consumed, framed", "By");
 
         void Gauge(string name, Func<Statistics, long> value, string description, string? unit = null) =>
             meter.CreateObservableGauge(name, () => Measure(value), unit, description);
@@ -48,7 +48,7 @@ internal sealed partial class KafkaTelemetry
         ClientLog(level, message.Name, message.Facility, message.Message);
     }
 
-    /// <summary>Keeps the newest statistics of a client; called on the thread that polls it, which must not see it fail.</summary>
+    /// <summary>Keeps a client's newest statistics; called on the thread that polls it, which must not see it fail.</summary>
     public void Record(string json)
     {
         try

@@ -52,7 +52,7 @@ public static class RedisClientExtensions
             if (string.IsNullOrEmpty(settings.ConnectionString))
             {
                 throw new InvalidOperationException(
-                    $"No endpoints specified. Set ConnectionStrings:{connectionName} (or {Section}:ConnectionString) to host:port.");
+                    $"No endpoints specified. Set ConnectionStrings:{connectionName} to host:port[,password=…].");
             }
 
             var options = ConfigurationOptions.Parse(settings.ConnectionString);

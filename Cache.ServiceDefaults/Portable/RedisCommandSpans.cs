@@ -27,7 +27,8 @@ internal sealed class RedisCommandSpans : BaseProcessor<Activity>
     /// <summary>Where the client records the command that it is about to send; null: nowhere.</summary>
     public static ProfilingSession? Session()
     {
-        if (Activity.Current is not { Recorded: true, IsAllDataRequested: true, IsStopped: false } parent || !Source.HasListeners())
+        if (Activity.Current is not { Recorded: true, IsAllDataRequested: true, IsStopped: false } parent
+            || !Source.HasListeners())
         {
             return null;
         }

@@ -108,7 +108,9 @@ public sealed class KafkaClientTests
         builder.AddKafkaProducer<string, byte[]>(
             "kafka",
             null,
-            (ProducerBuilder<string, byte[]> producer) => producer.SetLogHandler((_, _) => { }).SetStatisticsHandler((_, _) => { }));
+            (ProducerBuilder<string, byte[]> producer) => producer
+                .SetLogHandler((_, _) => { })
+                .SetStatisticsHandler((_, _) => { }));
         using var host = builder.Build();
 
         Assert.NotNull(host.Services.GetRequiredService<IConsumer<string, byte[]>>());

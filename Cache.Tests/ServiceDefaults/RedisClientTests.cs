@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using StackExchange.Redis;
@@ -77,6 +79,31 @@ public sealed class RedisClientTests
         var database = host.Services.GetRequiredService<IConnectionMultiplexer>().GetDatabase();
         await database.StringSetAsync("key", "value");
         Assert.Equal("value", await database.StringGetAsync("key"));
+    }
+
+    [Fact]
+    public async Task Client_WithTlsAndPassword_ReadsAndWrites()
+    {
+        using var key = RSA.Create(2048);
+        var request = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
+        using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        var folder = Directory.CreateTempSubdirectory();
+        var (certificateFile, keyFile) = (Path.Combine(folder.FullName, "cert.pem"), Path.Combine(folder.FullName, "key.pem"));
+        await File.WriteAllTextAsync(certificateFile, certificate.ExportCertificatePem());
+        await File.WriteAllTextAsync(keyFile, key.ExportPkcs8PrivateKeyPem());
+        await using var server = await RedisServer.StartAsync(
+            "pa55word", "--tls-cert-file", certificateFile, "--tls-key-file", keyFile, "--tls-auth-clients", "no",
+            "--tls-ca-cert-file", certificateFile);
+
+        var builder = Hosts.Builder(("ConnectionStrings:redis", server.ConnectionString));
+        builder.AddRedisClient("redis", configureOptions: options => options.CertificateValidation +=
+            (_, shown, _, _) => shown?.GetCertHashString() == certificate.GetCertHashString());
+        using var host = builder.Build();
+
+        var database = host.Services.GetRequiredService<IConnectionMultiplexer>().GetDatabase();
+        await database.StringSetAsync("key", "value");
+        Assert.Equal("value", await database.StringGetAsync("key"));
+        folder.Delete(recursive: true);
     }
 
     // The delegate sees the options last; by throwing it saves the test the wait for a connection.
