@@ -22,15 +22,15 @@ public static class Program
     /// </returns>
     public static async Task<int> Main(string[] args)
     {
-        if (CommandLine.AsksForHelp(args))
+        if (Arguments.AsksForHelp(args))
         {
-            Console.Out.Write(CommandLine.Help);
+            Console.Out.Write(Arguments.Help);
             return SimulatorStatus.Success;
         }
 
         try
         {
-            CommandLine.Check(args);
+            Arguments.Check(args);
             using var host = Build(args);
             var status = host.Services.GetRequiredService<SimulatorStatus>();
             await host.RunAsync();
@@ -55,15 +55,31 @@ public static class Program
     /// <exception cref="OptionsValidationException">Some option is wrong; every failure names its key.</exception>
     public static IHost Build(string[] args)
     {
+        // The lowest layer, so that any other may say otherwise. What the Kafka client has to say comes as its errors.
+        var defaults = new ConfigurationManager();
+        defaults.AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["Logging:LogLevel:Microsoft"] = "Warning",
+            ["Logging:LogLevel:Aspire.Confluent.Kafka"] = "None",
+            ["hostBuilder:reloadConfigOnChange"] = "false",
+        });
+
         // Named here, because in another program's process the default would be that program's name.
-        var builder = Host.CreateApplicationBuilder(
-            new HostApplicationBuilderSettings { Args = CommandLine.Expand(args), ApplicationName = Name });
+        var builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings
+        {
+            Args = Arguments.Expand(args),
+            ApplicationName = Name,
+            Configuration = defaults,
+        });
         var options = SimulatorOptions.Read(builder.Configuration);
         builder.AddServiceDefaults();
 
         builder.Logging.AddSimpleConsole(console => console.SingleLine = true);
-        builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
-        builder.Logging.AddFilter<ConsoleLoggerProvider>(null, options.Quiet ? LogLevel.Warning : LogLevel.Information);
+        if (options.Quiet)
+        {
+            builder.Logging.AddFilter<ConsoleLoggerProvider>(Name, LogLevel.Warning);
+        }
+
         builder.Services.Configure<ConsoleLifetimeOptions>(console => console.SuppressStatusMessages = true);
 
         builder.Services.TryAddSingleton(TimeProvider.System);
@@ -84,10 +100,7 @@ public static class Program
         }, (services, producer) =>
         {
             var errors = services.GetRequiredService<KafkaErrors>();
-            var logger = services.GetRequiredService<ILoggerFactory>().CreateLogger("Kafka");
             producer.SetErrorHandler((_, error) => errors.Last = error.Reason);
-            // The library writes to stderr otherwise; what matters of it comes through the error handler.
-            producer.SetLogHandler((_, entry) => KafkaLog.Line(logger, entry.Facility, entry.Message));
         });
         return builder.Build();
     }
@@ -111,10 +124,4 @@ public static class Program
             config.Set(property.Key.Replace('_', '.'), property.Value);
         }
     }
-}
-
-internal static partial class KafkaLog
-{
-    [LoggerMessage(10, LogLevel.Debug, "{Facility}: {Message}")]
-    public static partial void Line(ILogger logger, string facility, string message);
 }

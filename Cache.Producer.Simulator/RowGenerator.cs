@@ -221,7 +221,8 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             var quoted = $"\"{JsonEncodedText.Encode(dimension, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
 
             string Object(string? time, string? dimension, string measure) =>
-                "{" + (time is null ? "" : $"\"window_start\":{time},") + (dimension is null ? "" : $"\"{dimensionName}\":{dimension},")
+                "{" + (time is null ? "" : $"\"window_start\":{time},")
+                + (dimension is null ? "" : $"\"{dimensionName}\":{dimension},")
                 + $"\"{measureName}\":{measure}" + "}";
 
             var text = _random.Next(20) switch
@@ -305,7 +306,8 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             };
             if (shape == 1 && _random.Next(2) == 0)
             {
-                Formatted(name, time.ToOffset(TimeSpan.FromMinutes(30 * _random.Next(-10, 11))), $"yyyy-MM-dd'T'HH:mm:ss{fraction}zzz");
+                var offset = TimeSpan.FromMinutes(30 * _random.Next(-10, 11));
+                Formatted(name, time.ToOffset(offset), $"yyyy-MM-dd'T'HH:mm:ss{fraction}zzz");
             }
             else
             {

@@ -165,9 +165,10 @@ public sealed class SimulatorOptions
         public double Share(string key)
         {
             var (name, text) = Value(key);
-            if (text is null || (TryNumber(text, out var share) && share is >= 0 and <= 1))
+            var share = 0.0;
+            if (text is null || (TryNumber(text, out share) && share is >= 0 and <= 1))
             {
-                return text is null ? 0 : double.Parse(text, CultureInfo.InvariantCulture);
+                return share;
             }
 
             Wrong(name, text, "a share from 0 to 1, such as 0.05");
@@ -188,16 +189,17 @@ public sealed class SimulatorOptions
                 return value;
             }
 
-            Wrong(name, text, max == long.MaxValue ? Invariant($"a whole number from {min}") : Invariant($"a whole number from {min} to {max}"));
+            Wrong(name, text, Invariant($"a whole number from {min}") + (max == long.MaxValue ? "" : Invariant($" to {max}")));
             return null;
         }
 
         public bool Flag(string key)
         {
             var (name, text) = Value(key);
-            if (text is null || bool.TryParse(text, out _))
+            var flag = false;
+            if (text is null || bool.TryParse(text, out flag))
             {
-                return text is not null && bool.Parse(text);
+                return flag;
             }
 
             Wrong(name, text, "true or false");
@@ -260,7 +262,8 @@ public sealed class SimulatorOptions
 
             try
             {
-                return JsonSerializer.Deserialize<string[]>(text) is { } items && items.All(item => item is not null) ? items : null;
+                var items = JsonSerializer.Deserialize<string[]>(text);
+                return items is null || items.Contains(null!) ? null : items;
             }
             catch (JsonException)
             {
@@ -287,7 +290,9 @@ public sealed class SimulatorOptions
         }
 
         private (string Name, string? Text) Value(string key) =>
-            NullIfEmpty(configuration[Prefix + key]) is { } prefixed ? (Prefix + key, prefixed) : (key, NullIfEmpty(configuration[key]));
+            NullIfEmpty(configuration[Prefix + key]) is { } prefixed
+                ? (Prefix + key, prefixed)
+                : (key, NullIfEmpty(configuration[key]));
 
         private void Wrong(string name, string value, string right) => Errors.Add($"{name} = '{value}': must be {right}");
     }

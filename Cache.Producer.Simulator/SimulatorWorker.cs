@@ -60,7 +60,7 @@ internal sealed partial class SimulatorWorker(
     {
         using var registration = cancellationToken.Register(_abandon.Cancel);
         await base.StopAsync(cancellationToken);
-        await (ExecuteTask ?? Task.CompletedTask);
+        await (ExecuteTask ?? Task.CompletedTask).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     public override void Dispose()
@@ -154,7 +154,8 @@ internal sealed partial class SimulatorWorker(
         }
         catch (CreateTopicsException failure)
         {
-            foreach (var result in failure.Results.Where(result => result.Error.IsError && result.Error.Code != ErrorCode.TopicAlreadyExists))
+            foreach (var result in failure.Results.Where(
+                result => result.Error.Code is not (ErrorCode.NoError or ErrorCode.TopicAlreadyExists)))
             {
                 LogNotCreated(result.Topic, result.Error.Reason);
             }
@@ -319,8 +320,8 @@ internal sealed partial class SimulatorWorker(
     {
         var rate = options.Rate == 0 ? "as many rows a second as it takes" : Invariant($"{options.Rate:#,0.###} rows/s");
         var count = options.Count == 0 ? "until stopped" : Invariant($"{options.Count:N0} rows");
-        _out.WriteLine(Invariant(
-            $"Sending to {options.BootstrapServers}: {rate}, {count}, {options.WindowSeconds} s windows from {Iso(start)}, seed {seed}. Ctrl-C stops."));
+        _out.WriteLine(Invariant($"Sending to {options.BootstrapServers}: {rate}, {count}, ")
+            + Invariant($"{options.WindowSeconds} s windows from {Iso(start)}, seed {seed}. Ctrl-C stops."));
     }
 
     private async Task PrintProgressAsync(long began, CancellationToken cancellationToken)
@@ -334,8 +335,10 @@ internal sealed partial class SimulatorWorker(
                 var (sent, acknowledged, now) = (status.Sent, status.Acknowledged, time.GetTimestamp());
                 var rate = (sent - lastSent) / time.GetElapsedTime(lastTime, now).TotalSeconds;
                 var trouble = sent > acknowledged && acknowledged == lastAcknowledged ? $"  {kafkaErrors.Last}" : "";
-                _out.WriteLine(Invariant(
-                    $"{time.GetElapsedTime(began).TotalSeconds,6:N0} s  {sent,11:N0} sent  {acknowledged,11:N0} acknowledged  {rate,9:N0} rows/s  {status.Errors,3:N0} errors{trouble}"));
+                var elapsed = time.GetElapsedTime(began).TotalSeconds;
+                _out.WriteLine(
+                    Invariant($"{elapsed,6:N0} s  {sent,11:N0} sent  {acknowledged,11:N0} acknowledged")
+                    + Invariant($"  {rate,9:N0} rows/s  {status.Errors,3:N0} errors{trouble}"));
                 (lastSent, lastAcknowledged, lastTime) = (sent, acknowledged, now);
             }
         }
@@ -358,9 +361,12 @@ internal sealed partial class SimulatorWorker(
         }
 
         Line("total", status.Sent, status.Acknowledged, status.Malformed, status.Errors);
-        text.AppendLine(CultureInfo.InvariantCulture,
-            $"{elapsed.TotalSeconds:N1} s, {status.Acknowledged / Math.Max(elapsed.TotalSeconds, 0.001):N0} rows/s, {(double)status.Malformed / Math.Max(1, status.Sent):P1} malformed, {status.Sent - status.Acknowledged:N0} not acknowledged, seed {seed}");
-        text.AppendLine(CultureInfo.InvariantCulture, $"The same rows again: --seed {seed} --start {Iso(start)} and the same other options");
+        var rate = status.Acknowledged / Math.Max(elapsed.TotalSeconds, 0.001);
+        var malformed = (double)status.Malformed / Math.Max(1, status.Sent);
+        text.Append(CultureInfo.InvariantCulture, $"{elapsed.TotalSeconds:N1} s, {rate:N0} rows/s, {malformed:P1} malformed, ");
+        text.AppendLine(CultureInfo.InvariantCulture, $"{status.Sent - status.Acknowledged:N0} not acknowledged, seed {seed}");
+        text.Append(CultureInfo.InvariantCulture, $"The same rows again: --seed {seed} --start {Iso(start)}");
+        text.AppendLine(" and the same other options");
         _out.Write(text);
     }
 
@@ -378,7 +384,8 @@ internal sealed partial class SimulatorWorker(
     [LoggerMessage(3, LogLevel.Information, "The broker did not create {Topics} ({Reason}); asking for them instead")]
     private partial void LogNotCreated(string topics, string reason);
 
-    [LoggerMessage(4, LogLevel.Error, "Kafka's client cannot be set up: {Reason} Change ConnectionStrings:kafka or the Kafka: section.")]
+    [LoggerMessage(4, LogLevel.Error,
+        "Kafka's client cannot be set up ({Reason}): change ConnectionStrings:kafka or the Kafka: section")]
     private partial void LogBadSetup(string reason);
 
     [LoggerMessage(5, LogLevel.Error, "{Count} rows were not acknowledged: {Reason}")]

@@ -58,19 +58,25 @@ internal sealed partial class DeadLetters(
         var producer = services.GetRequiredService<IProducer<byte[]?, byte[]?>>();
         await EnsureTopicAsync(producer);
         var sends = letters.ConvertAll(letter => (Letter: letter, Send: SendAsync(producer, letter)));
+        letters.Clear();
+        Exception? failure = null;
         foreach (var (letter, send) in sends)
         {
-            await ((Task)send).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await send.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             if (send.IsCompletedSuccessfully)
             {
                 Count(letter);
-                letters.Remove(letter);
+            }
+            else
+            {
+                letters.Add(letter);
+                failure ??= send.Exception?.InnerException;
             }
         }
 
-        if (sends.Find(sent => !sent.Send.IsCompletedSuccessfully).Send?.Exception?.InnerException is { } exception)
+        if (failure is not null)
         {
-            throw exception;
+            throw failure;
         }
     }
 

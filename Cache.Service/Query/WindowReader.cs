@@ -23,7 +23,7 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
     {
         limit = Math.Min(limit, options.WindowRetentionCount);
         var database = await redis.GetAsync(cancellationToken);
-        var windows = new List<Window>(limit);
+        var windows = new List<Window>();
 
         // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
         while (true)

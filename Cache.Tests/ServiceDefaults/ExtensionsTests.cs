@@ -31,7 +31,7 @@ public sealed class ExtensionsTests
     {
         using var spans = new Paths();
         await using var app = await StartAsync(services =>
-            services.AddOpenTelemetry().WithTracing(tracing => tracing.AddProcessor(spans)));
+            services.AddOpenTelemetry().WithTracing(tracing => tracing.SetSampler(new AlwaysOnSampler()).AddProcessor(spans)));
         app.MapGet("/metrics", () => "");
         app.MapGet("/metrics/event/latest", () => "");
         using var client = Client(app);
@@ -46,6 +46,21 @@ public sealed class ExtensionsTests
         // The source of request spans is one for the process: other tests' requests are told by their port.
         var ours = spans.Seen.Where(seen => seen.Port == client.BaseAddress!.Port).Select(seen => seen.Path);
         Assert.Equal(["/metrics/event/latest"], ours);
+    }
+
+    [Fact]
+    public async Task Traces_WithNowhereToGo_AreNotMade()
+    {
+        using var spans = new Paths();
+        await using var app = await StartAsync(services =>
+            services.AddOpenTelemetry().WithTracing(tracing => tracing.AddProcessor(spans)));
+        app.MapGet("/metrics/event/latest", () => "");
+        using var client = Client(app);
+
+        (await client.GetAsync("/metrics/event/latest")).Dispose();
+        await app.StopAsync();
+
+        Assert.DoesNotContain(spans.Seen, seen => seen.Port == client.BaseAddress!.Port);
     }
 
     private static async Task<WebApplication> StartAsync(Action<IServiceCollection> configure)

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Options;
 namespace Cache.Producer.Simulator;
 
 /// <summary>What .NET's command-line configuration leaves to the program: help, bare flags, misspelt names.</summary>
-internal static class CommandLine
+internal static class Arguments
 {
     private static readonly string[] Flags = ["sessions", "quiet"];
     private static readonly string[] Others = ["kafka_bootstrap_servers", "environment", "contentRoot"];
@@ -29,7 +29,8 @@ internal static class CommandLine
                 .AppendLine("  --Kafka:<property>   any property of librdkafka, such as --Kafka:security.protocol ssl")
                 .AppendLine()
                 .AppendLine("Each is also read from the environment, where the prefix SIMULATOR_ wins: SIMULATOR_RATE=100.")
-                .AppendLine("Exit code 0: every row sent was acknowledged. 1: bad options, or it could not work. 2: rows were not acknowledged.")
+                .AppendLine("Exit code 0: every row sent was acknowledged. 1: bad options, or it could not work.")
+                .AppendLine("2: rows were not acknowledged.")
                 .ToString();
         }
     }
@@ -89,6 +90,8 @@ internal static class CommandLine
     private static string Unprefixed(string arg)
     {
         var key = arg.StartsWith("--", StringComparison.Ordinal) ? arg[2..] : arg;
-        return key.StartsWith(SimulatorOptions.Prefix, StringComparison.OrdinalIgnoreCase) ? key[SimulatorOptions.Prefix.Length..] : key;
+        return key.StartsWith(SimulatorOptions.Prefix, StringComparison.OrdinalIgnoreCase)
+            ? key[SimulatorOptions.Prefix.Length..]
+            : key;
     }
 }

@@ -1,0 +1,145 @@
+using Cache.Producer.Simulator;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Options;
+
+namespace Cache.Tests.Simulator;
+
+public sealed class SimulatorOptionsTests
+{
+    [Fact]
+    public void Read_WithNothingSet_GivesTheDefaults()
+    {
+        var options = Read();
+        Assert.Equal(20, options.Rate);
+        Assert.Equal(0, options.Count);
+        Assert.Null(options.Seed);
+        Assert.Null(options.Start);
+        Assert.Equal(5, options.WindowSeconds);
+        Assert.Equal(["page_view", "click", "add_to_cart", "purchase"], options.EventTypes);
+        Assert.Equal(["Desktop", "Mobile", "Tablet"], options.DeviceCategories);
+        Assert.Equal(6, options.Partitions);
+        Assert.False(options.Sessions);
+        Assert.Equal("kafka1:19092", options.BootstrapServers);
+    }
+
+    [Fact]
+    public void Read_TakesEveryKey_AndThePrefixWins()
+    {
+        var options = Read(
+            ("rate", "5"), ("SIMULATOR_RATE", "1000.5"), ("count", "100000"), ("seed", "7"),
+            ("start", "2025-03-01T12:00:00+02:00"),
+            ("window_seconds", "60"), ("late_share", "0.1"), ("repeat_share", "0.2"), ("out_of_order_share", "0.3"),
+            ("malformed_share", "0.4"), ("sessions", "True"), ("partitions", "12"), ("quiet", "true"), ("simulator_quiet", " "));
+        Assert.Equal(1000.5, options.Rate);
+        Assert.Equal(100_000, options.Count);
+        Assert.Equal(7, options.Seed);
+        Assert.Equal(new DateTimeOffset(2025, 3, 1, 10, 0, 0, TimeSpan.Zero), options.Start);
+        Assert.Equal(60, options.WindowSeconds);
+        Assert.Equal((0.1, 0.2), (options.LateShare, options.RepeatShare));
+        Assert.Equal((0.3, 0.4), (options.OutOfOrderShare, options.MalformedShare));
+        Assert.True(options.Sessions);
+        Assert.Equal(12, options.Partitions);
+        Assert.True(options.Quiet);
+    }
+
+    [Theory]
+    [InlineData("1735689600000")]
+    [InlineData("2025-01-01")]
+    [InlineData("2025-01-01T00:00Z")]
+    [InlineData("2025-01-01T01:00:00.000+01:00")]
+    [InlineData("2025-01-01 00:00:00")]
+    public void Start_IsReadInTheShapesOfATime(string text) =>
+        Assert.Equal(1_735_689_600_000, Read(("start", text)).Start!.Value.ToUnixTimeMilliseconds());
+
+    [Fact]
+    public void Lists_ComeWithCommas_AsJson_OrIndexed()
+    {
+        Assert.Equal(["a", "b"], Read(("event_types", "a, b")).EventTypes);
+        Assert.Equal(["a", "b,c"], Read(("event_types", """["a", "b,c"]""")).EventTypes);
+        Assert.Equal(["a", "b"], Read(("event_types:0", "a"), ("event_types:1", "b")).EventTypes);
+        Assert.Equal(["c"], Read(("event_types:0", "a"), ("simulator_event_types:0", "c")).EventTypes);
+    }
+
+    [Fact]
+    public void ConnectionString_WinsOverBootstrapServers()
+    {
+        Assert.Equal("a:1", Read(("kafka_bootstrap_servers", "a:1")).BootstrapServers);
+        Assert.Equal("b:2", Read(("kafka_bootstrap_servers", "a:1"), ("ConnectionStrings:kafka", "b:2")).BootstrapServers);
+    }
+
+    [Theory]
+    [InlineData("rate", "fast")]
+    [InlineData("rate", "-1")]
+    [InlineData("rate", "NaN")]
+    [InlineData("rate", "Infinity")]
+    [InlineData("count", "1e6")]
+    [InlineData("seed", "2147483648")]
+    [InlineData("start", "tomorrow")]
+    [InlineData("start", "1969-12-31")]
+    [InlineData("start", "99999999999999999")]
+    [InlineData("window_seconds", "0")]
+    [InlineData("window_seconds", "86401")]
+    [InlineData("event_types", "a,,b")]
+    [InlineData("event_types", "a,a")]
+    [InlineData("event_types", "[]")]
+    [InlineData("event_types", "[1")]
+    [InlineData("event_types", "[null]")]
+    [InlineData("device_categories", "a\u0007")]
+    [InlineData("late_share", "1.1")]
+    [InlineData("repeat_share", "-0.1")]
+    [InlineData("out_of_order_share", "NaN")]
+    [InlineData("malformed_share", "5%")]
+    [InlineData("sessions", "yes")]
+    [InlineData("partitions", "0")]
+    [InlineData("quiet", "1")]
+    [InlineData("simulator_rate", "fast")]
+    public void BadValue_IsNamedWithItsKey_AndWhatWouldBeRight(string key, string value)
+    {
+        var failure = Assert.Single(Failures((key, value)));
+        Assert.StartsWith($"{key} = '{value}': must be ", failure, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void BadValues_AreAllToldAtOnce() =>
+        Assert.Equal(3, Failures(("rate", "x"), ("count", "x"), ("event_types", new string('é', 65))).Count());
+
+    [Fact]
+    public void SharesThatExcludeEachOther_AddUpToOneAtMost()
+    {
+        var failure = Assert.Single(Failures(("late_share", "0.5"), ("repeat_share", "0.3"), ("malformed_share", "0.4")));
+        Assert.Contains("= 1.2: together at most 1", failure, StringComparison.Ordinal);
+        Assert.Equal(1, Read(("late_share", "0"), ("malformed_share", "1"), ("out_of_order_share", "1")).MalformedShare);
+    }
+
+    [Fact]
+    public void CommandLine_GivesBareFlagsTheirValue() =>
+        Assert.Equal(
+            ["--sessions", "true", "--rate", "5", "--quiet", "false", "--simulator_quiet", "true"],
+            Arguments.Expand(["--sessions", "--rate", "5", "--quiet", "false", "--simulator_quiet"]));
+
+    [Theory]
+    [InlineData("--cuont", "5")]
+    [InlineData("--rate")]
+    [InlineData("-rate", "5")]
+    [InlineData("1000")]
+    public void CommandLine_RefusesWhatWouldBeIgnored(params string[] args) =>
+        Assert.Throws<OptionsValidationException>(() => Arguments.Check(args));
+
+    [Fact]
+    public void CommandLine_TakesEveryKey()
+    {
+        foreach (var (key, _, _) in SimulatorOptions.Keys)
+        {
+            Arguments.Check([$"--{key}", "1", $"--simulator_{key}=1", "--Kafka:ssl.ca.location", "/ca.pem"]);
+            Assert.Contains($"--{key} ", Arguments.Help, StringComparison.Ordinal);
+        }
+    }
+
+    private static IEnumerable<string> Failures(params (string Key, string Value)[] settings) =>
+        Assert.Throws<OptionsValidationException>(() => Read(settings)).Failures;
+
+    private static SimulatorOptions Read(params (string Key, string Value)[] settings) =>
+        SimulatorOptions.Read(new ConfigurationBuilder()
+            .AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value)))
+            .Build());
+}
