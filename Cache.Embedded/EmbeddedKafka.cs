@@ -94,7 +94,9 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             $"Records of {topic}[{partition}] before {beforeOffset} were not deleted");
     }
 
-    /// <summary>Takes a broker away: its connections close and new ones are refused. Leaders and coordinators stay with it.</summary>
+    /// <summary>
+    /// Takes a broker away: its connections close and new ones are refused. Leaders and coordinators stay with it.
+    /// </summary>
     /// <param name="id">Broker id, 1 to <see cref="BrokerCount"/>.</param>
     public void BreakBroker(int id)
     {

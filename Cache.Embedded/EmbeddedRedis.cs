@@ -11,7 +11,8 @@ namespace Cache.Embedded;
 /// and tests.
 /// </summary>
 /// <remarks>
-/// <para>Data lives in memory only, up to 256 MiB; then the keys that were not written for longest go.</para>
+/// <para>Data lives in memory only, up to 256 MiB by Garnet's own count (the process takes up to four
+/// times that); then the keys that were not written for longest go. Empty, it takes about 20 MB.</para>
 /// <para>Lua is off. Members are safe to call from any thread. After disposal they throw
 /// <see cref="ObjectDisposedException"/>; disposing again does nothing.</para>
 /// </remarks>
@@ -61,7 +62,9 @@ public sealed class EmbeddedRedis : IAsyncDisposable
         return Task.Run(() => port == 0 ? StartOnFreePort(password) : StartOn(port, password), cancellationToken);
     }
 
-    /// <summary>Stops the server: connections close, new ones are refused, the data is gone. Nothing happens when it is broken already.</summary>
+    /// <summary>
+    /// Stops the server: connections close, new ones are refused, the data is gone. Nothing happens when it is broken already.
+    /// </summary>
     public void Break()
     {
         lock (_lock)
@@ -148,7 +151,8 @@ public sealed class EmbeddedRedis : IAsyncDisposable
             LogMemorySize = "256m",
             PageSize = "1m",
             IndexMemorySize = "1m",
-            // Takes the space of deleted windows again; without it the log runs full and cold keys are lost.
+            // Takes the space of deleted windows again, so that the log does not fill: memory stays level from 100,000 windows
+            // on, where it would grow by 1 MB every 20,000.
             UseRevivBinsPowerOf2 = true,
             RevivifiableFraction = 1,
             // Removes expired keys that nobody reads.

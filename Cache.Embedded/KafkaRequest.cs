@@ -1,6 +1,8 @@
 namespace Cache.Embedded;
 
-/// <summary>Requests of the Kafka protocol that <see cref="EmbeddedKafka"/> can be told to fail; the values are the API keys.</summary>
+/// <summary>
+/// Requests of the Kafka protocol that <see cref="EmbeddedKafka"/> can be told to fail; the values are the API keys.
+/// </summary>
 #pragma warning disable CA1028 // An API key is 16 bits on the wire.
 public enum KafkaRequest : short
 #pragma warning restore CA1028

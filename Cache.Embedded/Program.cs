@@ -7,7 +7,7 @@ namespace Cache.Embedded;
 /// <summary>The whole stack in one process.</summary>
 public static class Program
 {
-    private const int CannotStart = 1;
+    private const int Failed = 1;
     private const int BadArguments = 2;
 
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
@@ -48,7 +48,7 @@ public static class Program
         catch (StackException e)
         {
             await Console.Error.WriteLineAsync(e.Message);
-            return CannotStart;
+            return Failed;
         }
         catch (OperationCanceledException) when (stop.IsCancellationRequested)
         {
@@ -83,11 +83,11 @@ public static class Program
         if (late.Count > 0)
         {
             await Console.Error.WriteLineAsync($"Did not stop in time: {string.Join(", ", late)}");
-            return CannotStart;
+            return Failed;
         }
 
-        // The service sets it when it stops because of an error.
-        return Environment.ExitCode;
+        // Nobody told it to stop: a worker of the service has failed for good, and said so in the log.
+        return stop.IsCancellationRequested ? 0 : Failed;
     }
 
     private static async Task ReportReadinessAsync(Uri service, long started, CancellationToken cancellationToken)
@@ -123,7 +123,8 @@ public static class Program
             var body = await response.Content.ReadAsStringAsync(cancellationToken);
             return (response.IsSuccessStatusCode, $"{(int)response.StatusCode} {body}".TrimEnd());
         }
-        catch (Exception e) when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
+        catch (Exception e)
+            when (e is HttpRequestException or TaskCanceledException && !cancellationToken.IsCancellationRequested)
         {
             return (false, e.Message);
         }

@@ -39,7 +39,7 @@ public sealed class StackOptions
     public IReadOnlyList<string> SimulatorArguments { get; private set; } = [];
 
     /// <summary>Reads the command line: <c>--key value</c> or <c>--key=value</c>.</summary>
-    /// <exception cref="FormatException">Some argument cannot be used; the message says which, and what would be right.</exception>
+    /// <exception cref="FormatException">Some argument cannot be used; the message names it.</exception>
     public static StackOptions Parse(params string[] args)
     {
         ArgumentNullException.ThrowIfNull(args);

@@ -25,7 +25,7 @@ internal static class StackTable
             ("For Prometheus", $"{service}/metrics"),
             ("", ""),
             ("Topics", $"{kcat} -L"),
-            ("Rows as they come", $"{kcat} -t event_metrics -o end"),
+            ("Rows as they come", $"{kcat} -C -u -o end -t event_metrics"),
             ("Window index", $"{redis} ZREVRANGE metrics:event:windows 0 4"),
             ("One window", $"{redis} HGETALL metrics:event:$({redis} ZREVRANGE metrics:event:windows 0 0)"),
             ("Updates", $"{redis} SUBSCRIBE cache:updates"),

@@ -16,11 +16,12 @@ public sealed class ConfigurationException(IReadOnlyList<string> errors)
 /// <summary>Reads <see cref="CacheOptions"/> from the flat keys and collects every error before it gives up.</summary>
 public sealed class CacheOptionsReader
 {
-    // Cache decides itself what is committed and when, and where a partition starts.
+    // Cache decides itself what is committed and when, where a partition starts, and when a dead letter counts as sent.
     private static readonly string[] OwnedProperties =
     [
-        "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof",
-        "group.id", "isolation.level", "partition.assignment.strategy", "group.protocol",
+        "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
+        "enable.partition.eof", "group.id", "group.protocol", "isolation.level", "metadata.broker.list",
+        "partition.assignment.strategy", "transactional.id",
     ];
 
     private readonly IConfigurationRoot _configuration;
@@ -128,7 +129,9 @@ public sealed class CacheOptionsReader
         var servers = value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         if (servers.Length == 0 || !servers.All(IsServer))
         {
-            Wrong(key, value, $"it must be host:port, or several with commas (default {fallback}).");
+            // A user and password in front of a host do not belong there, and are not to be repeated.
+            var shown = value.LastIndexOf('@') is var at && at < 0 ? value : "…" + value[at..];
+            Wrong(key, shown, $"it must be host:port, or several with commas (default {fallback}); credentials go to Kafka:sasl.username and Kafka:sasl.password.");
         }
 
         return string.Join(',', servers);
@@ -139,9 +142,9 @@ public sealed class CacheOptionsReader
         // A listener may carry its protocol in front (SASL_SSL://host:port); without a port the client takes 9092.
         var address = server[(server.IndexOf("://", StringComparison.Ordinal) is var at && at < 0 ? 0 : at + 3)..];
         var colon = address.LastIndexOf(':');
-        return colon < 0
+        return !address.Contains('@') && (colon < 0
             ? address.Length > 0 && !address.Contains(' ')
-            : colon > 0 && ushort.TryParse(address.AsSpan(colon + 1), NumberStyles.None, null, out var port) && port > 0;
+            : colon > 0 && ushort.TryParse(address.AsSpan(colon + 1), NumberStyles.None, null, out var port) && port > 0);
     }
 
     private IReadOnlyList<string> TopicList(string key, IReadOnlyList<string> fallback)
@@ -247,24 +250,33 @@ public sealed class CacheOptionsReader
     private Dictionary<string, string> Properties(string section)
     {
         var properties = new Dictionary<string, string>();
-        foreach (var child in _configuration.GetSection(section).GetChildren().Where(child => child.Value is not null))
+        foreach (var child in _configuration.GetSection(section).GetChildren())
         {
+            if (child.Value is null)
+            {
+                _errors.Add($"{section}:{child.GetChildren().FirstOrDefault()?.Path[(section.Length + 1)..] ?? child.Key} is no property; "
+                    + $"its name is written with dots ({section}:sasl.username) or underscores ({section}__SASL_USERNAME).");
+                continue;
+            }
+
             // No shell sets a variable with dots in its name, and no property of the client has an underscore.
             var name = child.Key.Replace('_', '.').ToLowerInvariant();
-            if (OwnedProperties.Contains(name))
+            if (OwnedProperties.Contains(name) || name.StartsWith("dotnet.", StringComparison.Ordinal))
             {
                 _errors.Add($"{section}:{child.Key} cannot be set: Cache sets {name} itself, and its promises hang on it.");
                 continue;
             }
 
-            properties[name] = child.Value!;
+            properties[name] = child.Value;
         }
 
         try
         {
             // The client library knows its properties and their ranges best, and tells at once.
-            using var _ = new ConsumerBuilder<Ignore, Ignore>(
+            using var consumer = new ConsumerBuilder<Ignore, Ignore>(
                 properties.Append(new("group.id", "configuration-check"))).SetLogHandler((_, _) => { }).Build();
+            using var producer = new ProducerBuilder<Null, Null>(
+                properties.Append(new("enable.idempotence", "true")).Append(new("dotnet.producer.enable.background.poll", "false"))).SetLogHandler((_, _) => { }).Build();
         }
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or KafkaException)
         {

@@ -1,10 +1,12 @@
+using System.Net.Sockets;
+
 namespace Cache.Service;
 
 /// <summary>Keeps recent metric windows from Kafka in Redis and serves them over HTTP.</summary>
 public static class Program
 {
     /// <summary>Runs the service until it is told to stop.</summary>
-    /// <returns>0; 1 on bad configuration or when a worker has failed for good.</returns>
+    /// <returns>0; 1 on bad configuration, when a port is taken, or when a worker has failed for good.</returns>
     public static async Task<int> Main(string[] args)
     {
         try
@@ -17,6 +19,13 @@ public static class Program
         catch (ConfigurationException exception)
         {
             await Console.Error.WriteLineAsync(exception.Message);
+            return 1;
+        }
+        catch (Exception exception) when (exception is IOException or SocketException or FormatException)
+        {
+            // What Kestrel throws when it cannot listen; it names the address.
+            await Console.Error.WriteLineAsync(
+                $"{exception.Message} Stop what listens there, or choose another address: --urls http://*:8081, or ASPNETCORE_URLS.");
             return 1;
         }
     }

@@ -11,6 +11,7 @@ namespace Cache.Service.Consume;
 internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCount records)
 {
     private volatile bool _owned = true;
+    private long _start = -1;
     private long _written = -1;
     private long _committed = -1;
     private long _writtenTimestamp;
@@ -55,7 +56,7 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
     public const string AnyEpoch = "*";
 
     /// <summary>Rows enqueued and not committed.</summary>
-    public long Pending => Math.Max(0, Volatile.Read(ref _written) < 0 ? 0 : Next - Math.Max(Committed, 0));
+    public long Pending => Math.Max(0, Volatile.Read(ref _written) < 0 ? 0 : Next - Math.Max(0, Math.Max(Committed, Volatile.Read(ref _start))));
 
     /// <summary>Rows between Redis and the end of the partition.</summary>
     public long LagRows => LogEnd < 0 || Written < 0 ? 0 : Math.Max(0, LogEnd - Written);
@@ -66,6 +67,7 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
     public void StartAt(long offset)
     {
         Next = offset;
+        Volatile.Write(ref _start, offset);
         Volatile.Write(ref _written, offset);
     }
 

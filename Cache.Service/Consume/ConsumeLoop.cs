@@ -27,6 +27,7 @@ internal sealed partial class ConsumeLoop(
     // Rows that the full queue did not take; more than one only if a rebalance brought some in between.
     private readonly Queue<QueuedRow> _held = [];
     private IReadOnlyList<AssignedPartition> _paused = [];
+    private IReadOnlyList<AssignedPartition> _running = [];
     private long _fullSince;
     private long _lastBeat = time.GetTimestamp();
     private IConsumer<RowKey, Row>? _consumer;
@@ -236,6 +237,14 @@ internal sealed partial class ConsumeLoop(
 
         if (_paused.Count == 0)
         {
+            if (!ReferenceEquals(_running, assignment.Current))
+            {
+                // The client remembers a pause across rebalances: a partition that was paused when it was taken away comes
+                // back paused, though nobody here would ever resume it.
+                _running = assignment.Current;
+                OnHeld(consumer.Resume);
+            }
+
             return;
         }
 
@@ -298,7 +307,9 @@ internal sealed partial class ConsumeLoop(
     /// <summary>Rewinds partitions whose windows Redis no longer has.</summary>
     private void Rebuild(IConsumer<RowKey, Row> consumer)
     {
-        if (rebuilds.Take() is not { } request || request.Partitions.Where(partition => partition.Owned).ToList() is not { Count: > 0 } lost)
+        // Without knowing how far a partition is written, rewinding could turn out to go forward: it is asked for again.
+        if (rebuilds.Take() is not { } request
+            || request.Partitions.Where(partition => partition is { Owned: true, Written: >= 0 }).ToList() is not { Count: > 0 } lost)
         {
             return;
         }
@@ -307,12 +318,13 @@ internal sealed partial class ConsumeLoop(
         {
             var targets = positions.At(consumer, lost.Select(partition => partition.TopicPartition), TimeSpan.FromSeconds(options.RebuildLookbackSeconds));
             var rows = 0L;
-            foreach (var (old, target) in lost.Zip(targets))
+            foreach (var old in lost)
             {
                 // Never forward: what is not written yet stays to be read.
-                var from = old.Written >= 0 ? Math.Min(old.Written, target.Offset.Value) : target.Offset.Value;
+                var written = old.Written;
+                var from = Math.Min(written, targets.Find(target => target.TopicPartition == old.TopicPartition)!.Offset.Value);
                 consumer.Seek(new TopicPartitionOffset(old.TopicPartition, from));
-                rows += Math.Max(0, old.Written - from);
+                rows += written - from;
 
                 // A new object: rows of the old one that are still on their way are dropped, and read again in order.
                 var rewound = new AssignedPartition(old.TopicPartition, old.Records) { CoveredEpoch = request.Epoch };

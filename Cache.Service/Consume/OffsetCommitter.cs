@@ -19,16 +19,32 @@ internal sealed partial class OffsetCommitter(
     /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
     public void Flushed(int rows)
     {
-        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize && _due.CurrentCount == 0)
+        if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize)
+        {
+            CommitSoon();
+        }
+    }
+
+    /// <summary>A commit is due, whatever the interval: a partition's first position has to be Kafka's before its rows are.</summary>
+    public void CommitSoon()
+    {
+        try
         {
             _due.Release();
+        }
+        catch (SemaphoreFullException)
+        {
+            // It is due already.
         }
     }
 
     /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
-    /// <returns>False when Kafka did not acknowledge it in time.</returns>
-    public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline) =>
-        Task.Run(() => Commit(partition => partitions.Contains(partition.TopicPartition))).Wait(deadline);
+    /// <returns>False when Kafka did not acknowledge it, or not in time.</returns>
+    public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline)
+    {
+        var commit = Task.Run(() => Commit(partition => partitions.Contains(partition.TopicPartition)));
+        return commit.Wait(deadline) && commit.Result;
+    }
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
@@ -54,7 +70,8 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    private void Commit(Func<AssignedPartition, bool> which)
+    /// <summary>Commits what is written and not committed yet; false when Kafka refused it.</summary>
+    private bool Commit(Func<AssignedPartition, bool> which)
     {
         lock (_committing)
         {
@@ -66,7 +83,7 @@ internal sealed partial class OffsetCommitter(
                 .ToList();
             if (due.Count == 0)
             {
-                return;
+                return true;
             }
 
             try
@@ -78,6 +95,7 @@ internal sealed partial class OffsetCommitter(
                 }
 
                 metrics.Committed();
+                return true;
             }
             catch (KafkaException exception)
             {
@@ -85,6 +103,7 @@ internal sealed partial class OffsetCommitter(
                 // reads their rows once more.
                 metrics.CommitFailed();
                 LogCommitFailed(exception.Error.Reason);
+                return false;
             }
         }
     }

@@ -55,6 +55,12 @@ internal sealed partial class Rebalance(
             assignment.Take(partition);
         }
 
+        if (starts.Exists(start => !start.Resumed))
+        {
+            // Where "latest" was, only this commit remembers.
+            committer.CommitSoon();
+        }
+
         LogAssigned(partitions.Count, assignment.Current.Count, List(partitions));
         return starts.ConvertAll(start => start.Start);
     }

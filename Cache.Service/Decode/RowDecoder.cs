@@ -100,7 +100,12 @@ public sealed class RowDecoder
         // Of a repeated property the last one counts, so reasons are weighed only at the end.
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (reader.ValueTextEquals("window_start"u8))
+            if (reader.ValueIsEscaped && HasSurrogate(reader.ValueSpan))
+            {
+                reader.Read();
+                reader.Skip();
+            }
+            else if (reader.ValueTextEquals("window_start"u8))
             {
                 reader.Read();
                 windowReason = ReadWindowStart(ref reader, out windowStart);
@@ -146,6 +151,11 @@ public sealed class RowDecoder
             ? Row.Window(kind, windowStart, dimension!, new Measures(first, second, hasFirst, hasSecond))
             : Row.Reject(reason);
     }
+
+    /// <summary>
+    /// Whether an escaped name may have half of a surrogate pair, on which comparing it throws. No name of ours has one.
+    /// </summary>
+    private static bool HasSurrogate(ReadOnlySpan<byte> escaped) => escaped.IndexOf("\\ud"u8) >= 0 || escaped.IndexOf("\\uD"u8) >= 0;
 
     private bool IsTooFarAhead(long windowStart)
     {

@@ -14,8 +14,21 @@ internal readonly record struct WindowKey(RowKind Kind, long Start);
 
 /// <summary>What a batch says of one dimension of one window.</summary>
 /// <param name="Measures">The last values.</param>
-/// <param name="Owner">The partition of the last row; when it is let go, the values are not written.</param>
-internal readonly record struct FieldWrite(Measures Measures, AssignedPartition Owner);
+/// <param name="FirstFrom">The partition that the first measure is from; when it is let go, the measure is not written.</param>
+/// <param name="SecondFrom">The partition that the second measure is from, likewise.</param>
+internal readonly record struct FieldWrite(Measures Measures, AssignedPartition? FirstFrom, AssignedPartition? SecondFrom)
+{
+    /// <summary>These measures with those of a later row over them.</summary>
+    public FieldWrite With(Measures later, AssignedPartition from) =>
+        new(Measures.With(later), later.HasFirst ? from : FirstFrom, later.HasSecond ? from : SecondFrom);
+
+    /// <summary>What is left of it when partitions were let go.</summary>
+    public FieldWrite OfOwned()
+    {
+        var (first, second) = (FirstFrom is { Owned: true }, SecondFrom is { Owned: true });
+        return this with { Measures = new(first ? Measures.First : 0, second ? Measures.Second : 0, first, second) };
+    }
+}
 
 /// <summary>What a batch read from one partition.</summary>
 internal sealed class PartitionRange(AssignedPartition partition)
@@ -115,7 +128,7 @@ internal sealed class Batch
         {
             var fields = FieldsOf(new(row.Row.Kind, row.Row.WindowStart));
             ref var field = ref CollectionsMarshal.GetValueRefOrAddDefault(fields, row.Row.Dimension!, out _);
-            field = new(field.Measures.With(row.Row.Measures), partition);
+            field = field.With(row.Row.Measures, partition);
         }
     }
 
@@ -131,9 +144,11 @@ internal sealed class Batch
         DeadLetters.RemoveAll(letter => !letter.Partition.Owned);
         foreach (var (key, fields) in _windows)
         {
-            foreach (var (dimension, field) in fields)
+            foreach (var dimension in fields.Keys)
             {
-                if (!field.Owner.Owned)
+                ref var field = ref CollectionsMarshal.GetValueRefOrNullRef(fields, dimension);
+                field = field.OfOwned();
+                if (!field.Measures.HasFirst && !field.Measures.HasSecond)
                 {
                     fields.Remove(dimension);
                 }

@@ -60,7 +60,7 @@ internal sealed partial class FlushWorker : BackgroundService
         await Task.Yield();
         try
         {
-            await RunAsync();
+            await RunAsync(stoppingToken);
         }
         catch (Exception exception)
         {
@@ -70,10 +70,10 @@ internal sealed partial class FlushWorker : BackgroundService
     }
 
     /// <summary>
-    /// Ends when the consume loop has completed the queue and everything is written: not by a token, since what is in
-    /// flight at the stop is still to be written.
+    /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
+    /// flight at the stop is still to be written. The token only ends waiting for a Redis that was never there.
     /// </summary>
-    private async Task RunAsync()
+    private async Task RunAsync(CancellationToken stoppingToken)
     {
         var filling = new Batch();
         var spare = new Batch();
@@ -102,10 +102,14 @@ internal sealed partial class FlushWorker : BackgroundService
             await Task.WhenAny(row, writing.IsCompleted ? epochDue : writing);
             if (row.IsCompleted)
             {
-                if (!await row && filling.IsEmpty)
+                if (!await row)
                 {
+                    // None will come any more: what is left is written next, or all is.
                     await writing;
-                    return;
+                    if (filling.IsEmpty)
+                    {
+                        return;
+                    }
                 }
 
                 row = null;
@@ -114,7 +118,7 @@ internal sealed partial class FlushWorker : BackgroundService
             {
                 // With rows coming in, each write looks at the epoch; without, this does.
                 epochDue = null;
-                await CheckEpochAsync();
+                await CheckEpochAsync(stoppingToken);
             }
         }
     }
@@ -148,7 +152,15 @@ internal sealed partial class FlushWorker : BackgroundService
         var started = _time.GetTimestamp();
         if (batch.Windows.Count > 0)
         {
-            var result = await UntilItWorks("Redis", () => _store.WriteAsync(batch), batch);
+            var result = await UntilItWorks("Redis", async () =>
+            {
+                if (!_epoch.IsKnown)
+                {
+                    await _epoch.CheckAsync();
+                }
+
+                return await _store.WriteAsync(batch);
+            }, batch);
             if (result is not null)
             {
                 _metrics.BatchWritten(_time.GetElapsedTime(started), batch.Rows, batch.Windows.Count - result.WrongType.Count);
@@ -222,11 +234,11 @@ internal sealed partial class FlushWorker : BackgroundService
         return letters;
     }
 
-    private async Task CheckEpochAsync()
+    private async Task CheckEpochAsync(CancellationToken stoppingToken)
     {
         try
         {
-            await _epoch.CheckAsync();
+            await _epoch.CheckAsync(stoppingToken);
             if (_redisIsAway)
             {
                 _redisIsAway = false;
@@ -235,7 +247,7 @@ internal sealed partial class FlushWorker : BackgroundService
         }
         catch (Exception exception) when (RedisErrors.IsAway(exception))
         {
-            if (!_redisIsAway)
+            if (!_redisIsAway && !stoppingToken.IsCancellationRequested)
             {
                 _redisIsAway = true;
                 LogRedisAway(exception.Message);

@@ -13,6 +13,12 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
     private RedisValue _seen = RedisValue.Null;
     private IReadOnlyList<AssignedPartition>? _covered;
 
+    /// <summary>
+    /// Whether Redis has an epoch that this process knows. Before the first write it must: were the epoch made only after it,
+    /// data lost in between would not be missed.
+    /// </summary>
+    public bool IsKnown { get; private set; }
+
     /// <summary>Looks at the value that the last write, or <see cref="CheckAsync"/>, has read.</summary>
     public async Task ObserveAsync(RedisValue value)
     {
@@ -38,6 +44,7 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
             value = id;
         }
 
+        IsKnown = true;
         var missing = new List<AssignedPartition>();
         var all = true;
         foreach (var partition in held)
@@ -77,10 +84,21 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
     }
 
     /// <summary>Reads the epoch and looks at it.</summary>
-    public async Task CheckAsync()
+    public async Task CheckAsync(CancellationToken cancellationToken = default)
     {
-        var database = await redis.GetAsync();
-        await ObserveAsync(await database.StringGetAsync(keys.Epoch));
+        var database = await redis.GetAsync(cancellationToken);
+        RedisValue value;
+        try
+        {
+            value = await database.StringGetAsync(keys.Epoch);
+        }
+        catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))
+        {
+            // Not ours; it is replaced.
+            value = RedisValue.EmptyString;
+        }
+
+        await ObserveAsync(value);
     }
 
     private static bool TryRead(RedisValue value, out string id, out HashSet<string> names)

@@ -44,13 +44,21 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies)]);
         var wrongType = WrongType(hashes, indices);
         ThrowIfAnyFailed([.. expirations]);
+
+        // A key of another type in the epoch's place counts as none, and is replaced; an epoch that could not be read is
+        // not one that is gone.
+        var epochIsForeign = MetWrongType(epoch);
+        if (!epochIsForeign)
+        {
+            ThrowIfAnyFailed(epoch);
+        }
+
         foreach (var kind in indices)
         {
             await TrimAsync(database, kind, wrongType);
         }
 
-        // A key of another type in the epoch's place counts as none: it is replaced.
-        return new(epoch.IsCompletedSuccessfully ? epoch.Result : RedisValue.EmptyString, wrongType);
+        return new(epochIsForeign ? RedisValue.EmptyString : epoch.Result, wrongType);
     }
 
     /// <summary>Tells subscribers of each window what was written; nobody waits for it, and nothing hangs on it.</summary>
@@ -73,8 +81,12 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
             kind,
             pipeline.SortedSetAddAsync(index, [.. windows.Select(window => new SortedSetEntry(window.Start, window.Start))]),
             pipeline.KeyExpireAsync(index, _ttl),
-            pipeline.SortedSetRangeByRankAsync(index, 0, -(options.WindowRetentionCount + 1L)));
+            BeyondAsync(pipeline, kind));
     }
+
+    /// <summary>The windows on the index that are past retention.</summary>
+    private Task<RedisValue[]> BeyondAsync(IDatabaseAsync database, RowKind kind) =>
+        database.SortedSetRangeByRankAsync(keys.Index(kind), 0, -(options.WindowRetentionCount + 1L));
 
     /// <summary>Waits for every reply, whatever it is; each is looked at afterwards.</summary>
     private static async Task Settle(IEnumerable<Task> replies)
@@ -98,13 +110,15 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         }
     }
 
+    private static bool MetWrongType(Task reply) => reply.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception);
+
     /// <summary>The windows that met a key of another type; any other failure is thrown.</summary>
     private static HashSet<WindowKey> WrongType(List<(WindowKey Window, Task Set)> hashes, List<IndexWrite> indices)
     {
         var wrong = new HashSet<WindowKey>();
         foreach (var (window, set) in hashes)
         {
-            if (set.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception))
+            if (MetWrongType(set))
             {
                 wrong.Add(window);
             }
@@ -116,7 +130,7 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 
         foreach (var index in indices)
         {
-            if (index.Added.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception))
+            if (MetWrongType(index.Added))
             {
                 wrong.UnionWith(hashes.Select(hash => hash.Window).Where(window => window.Kind == index.Kind));
             }
@@ -139,7 +153,15 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 
         var beyond = index.Beyond.Result;
         var hashless = wrongType.Where(window => window.Kind == index.Kind).Select(window => (RedisValue)window.Start).ToArray();
-        if (beyond.Length == 0 && hashless.Length == 0)
+        if (hashless.Length > 0)
+        {
+            // They were on the index for a moment: what they pushed past retention belongs there again, and their keys are
+            // not ours to delete.
+            await database.SortedSetRemoveAsync(keys.Index(index.Kind), hashless);
+            beyond = await BeyondAsync(database, index.Kind);
+        }
+
+        if (beyond.Length == 0)
         {
             return;
         }
@@ -148,7 +170,7 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         // more at the end, for another replica may have written a late row to one of them meanwhile.
         var hashes = Array.ConvertAll(beyond, start => keys.Window(index.Kind, (long)start));
         await DeleteAsync(database, hashes);
-        await database.SortedSetRemoveAsync(keys.Index(index.Kind), [.. beyond, .. hashless]);
+        await database.SortedSetRemoveAsync(keys.Index(index.Kind), beyond);
         await DeleteAsync(database, hashes);
         metrics.Trimmed(RedisKeys.TypeName(index.Kind), beyond.Length);
     }

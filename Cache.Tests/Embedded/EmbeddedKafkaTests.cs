@@ -64,7 +64,9 @@ public sealed class EmbeddedKafkaTests
         var metadata = Metadata(kafka, "rows");
 
         Assert.Equal([1, 2, 3], metadata.Brokers.Select(broker => broker.BrokerId).Order());
-        Assert.Equal(kafka.BootstrapServers.Split(',').Order(), metadata.Brokers.Select(broker => $"{broker.Host}:{broker.Port}").Order());
+        Assert.Equal(
+            kafka.BootstrapServers.Split(',').Order(),
+            metadata.Brokers.Select(broker => $"{broker.Host}:{broker.Port}").Order());
         var topic = Assert.Single(metadata.Topics);
         Assert.Equal(9, topic.Partitions.Count);
         Assert.All(topic.Partitions, partition => Assert.Equal(2, partition.Replicas.Length));

@@ -1,0 +1,73 @@
+using Cache.Service.Consume;
+
+namespace Cache.Tests.Consume;
+
+public sealed class AssignmentTests
+{
+    private readonly Assignment _assignment = new();
+    private readonly AssignedPartition _first = TestRows.Partition(0);
+    private readonly AssignedPartition _second = TestRows.Partition(1);
+
+    public AssignmentTests()
+    {
+        _assignment.Take(_first);
+        _assignment.Take(_second);
+    }
+
+    [Fact]
+    public void TakenPartition_IsFoundByTopicAndNumber()
+    {
+        var other = TestRows.Partition(0, "performance_metrics");
+        _assignment.Take(other);
+
+        Assert.Same(_first, _assignment.Find("event_metrics", 0));
+        Assert.Same(_first, _assignment.Find("event_metrics", 0));
+        Assert.Same(other, _assignment.Find("performance_metrics", 0));
+        Assert.Same(_second, _assignment.Find("event_metrics", 1));
+        Assert.Null(_assignment.Find("event_metrics", 2));
+        Assert.Null(_assignment.Find("other", 0));
+        Assert.Equal([_first, _second, other], _assignment.Current);
+    }
+
+    [Fact]
+    public void LetGoPartition_IsNotFound_AndNeverOwnedAgain()
+    {
+        var snapshot = _assignment.Current;
+        Assert.Same(_first, _assignment.Find("event_metrics", 0));
+
+        _assignment.LetGo([_first.TopicPartition]);
+
+        Assert.False(_first.Owned);
+        Assert.True(_second.Owned);
+        Assert.Null(_assignment.Find("event_metrics", 0));
+        Assert.Equal([_second], _assignment.Current);
+        Assert.Equal([_first, _second], snapshot);
+
+        _assignment.Take(TestRows.Partition(0));
+        Assert.False(_first.Owned);
+    }
+
+    [Fact]
+    public void RewoundPartition_ReplacesTheOneBefore_WhoseRowsCountNoMore()
+    {
+        Assert.Same(_first, _assignment.Find("event_metrics", 0));
+        var rewound = TestRows.Partition(0);
+
+        _assignment.Take(rewound);
+
+        Assert.False(_first.Owned);
+        Assert.True(rewound.Owned);
+        Assert.Same(rewound, _assignment.Find("event_metrics", 0));
+        Assert.Equal([_second, rewound], _assignment.Current);
+    }
+
+    [Fact]
+    public void LetGoOfAll_LeavesNothing()
+    {
+        _assignment.LetGoOfAll();
+
+        Assert.Empty(_assignment.Current);
+        Assert.False(_first.Owned);
+        Assert.False(_second.Owned);
+    }
+}

@@ -1,0 +1,218 @@
+using System.Collections.Concurrent;
+using System.Threading.Channels;
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Enqueue;
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Cache.Tests.Consume;
+
+public sealed class OffsetCommitterTests : IAsyncLifetime
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
+    private readonly FakeTimeProvider _time = new();
+    private readonly FakeKafka _kafka = new();
+    private readonly Assignment _assignment = new();
+    private readonly AssignedPartition _first = TestRows.Partition(0);
+    private readonly AssignedPartition _second = TestRows.Partition(1);
+    private readonly ServiceProvider _services;
+    private readonly OffsetCommitter _committer;
+
+    public OffsetCommitterTests()
+    {
+        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(new CacheOptions { CommitBatchSize = 10, CommitIntervalMs = 1000 })
+            .AddSingleton(_assignment).AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().BuildServiceProvider();
+        _committer = new(
+            _kafka, _assignment, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<CacheMetrics>(), _time,
+            NullLogger<OffsetCommitter>.Instance);
+        _assignment.Take(_first);
+        _assignment.Take(_second);
+    }
+
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
+
+    public async ValueTask DisposeAsync()
+    {
+        _kafka.Answers();
+        await _committer.StopAsync(CancellationToken.None);
+        _committer.Dispose();
+        await _services.DisposeAsync();
+    }
+
+    [Fact]
+    public void Commit_IsOfWhatIsWritten_NotOfWhatIsConsumed()
+    {
+        _first.StartAt(5);
+        _first.WrittenUpTo(8, 0);
+        _first.Next = 100;
+
+        Assert.True(CommitNow(_first, _second));
+
+        Assert.Equal(["event_metrics [[0]] @8"], _kafka.Commits.Single());
+        Assert.Equal((8, -1), (_first.Committed, _second.Committed));
+    }
+
+    [Fact]
+    public void Commit_IncludesTheStart_SoThatTheNextRunStartsThereToo()
+    {
+        _first.StartAt(5);
+        Assert.True(CommitNow(_first));
+        Assert.Equal(["event_metrics [[0]] @5"], _kafka.Commits.Single());
+    }
+
+    [Fact]
+    public void CommittedOffset_IsNotCommittedAgain()
+    {
+        _first.WrittenUpTo(8, 0);
+        CommitNow(_first);
+        Assert.True(CommitNow(_first));
+        _second.WrittenUpTo(3, 0);
+        Assert.True(CommitNow(_first, _second));
+
+        Assert.Equal([["event_metrics [[0]] @8"], ["event_metrics [[1]] @3"]], _kafka.Commits);
+    }
+
+    [Fact]
+    public void CommitNow_IsOfThePartitionsItIsAskedFor()
+    {
+        _first.WrittenUpTo(8, 0);
+        _second.WrittenUpTo(9, 0);
+        Assert.True(CommitNow(_second));
+        Assert.Equal(["event_metrics [[1]] @9"], _kafka.Commits.Single());
+    }
+
+    [Fact]
+    public void PartitionThatIsNotOwned_IsNotCommitted()
+    {
+        _first.WrittenUpTo(8, 0);
+        _second.WrittenUpTo(9, 0);
+        _first.LetGo();
+        Assert.True(CommitNow(_first, _second));
+        Assert.Equal(["event_metrics [[1]] @9"], _kafka.Commits.Single());
+    }
+
+    [Fact]
+    public void Commit_ThatFails_IsKeptForTheNext()
+    {
+        _first.WrittenUpTo(8, 0);
+        _kafka.Fails = true;
+        Assert.False(CommitNow(_first));
+        Assert.Equal(-1, _first.Committed);
+
+        _kafka.Fails = false;
+        Assert.True(CommitNow(_first));
+        Assert.Equal(["event_metrics [[0]] @8"], _kafka.Commits.Single());
+        Assert.Equal(8, _first.Committed);
+    }
+
+    [Fact]
+    public void CommitNow_WhenTheBrokerHangs_ReturnsFalseInTime()
+    {
+        _first.WrittenUpTo(8, 0);
+        _kafka.Hangs();
+
+        Assert.False(_committer.CommitNow([_first.TopicPartition], TimeSpan.FromMilliseconds(50)));
+        Assert.Equal(-1, _first.Committed);
+
+        _kafka.Answers();
+        Assert.True(CommitNow(_first));
+        Assert.Equal(8, _first.Committed);
+    }
+
+    [Fact]
+    public async Task FullCommitBatch_IsCommittedAtOnce()
+    {
+        await _committer.StartAsync(CancellationToken.None);
+        _first.WrittenUpTo(9, 0);
+        _committer.Flushed(9);
+        _first.WrittenUpTo(10, 0);
+        _committer.Flushed(1);
+
+        // The clock stands still: only the number of rows can be the reason.
+        Assert.Equal(["event_metrics [[0]] @10"], await _kafka.NextAsync());
+    }
+
+    [Fact]
+    public async Task FewerRows_AreCommittedWhenTheIntervalIsOver()
+    {
+        await _committer.StartAsync(CancellationToken.None);
+        _first.WrittenUpTo(9, 0);
+        _committer.Flushed(9);
+        var commit = _kafka.NextAsync();
+        _time.Advance(TimeSpan.FromMilliseconds(999));
+        Assert.False(commit.IsCompleted);
+        Assert.Equal(-1, _first.Committed);
+
+        await AdvanceUntilAsync(commit);
+        Assert.Equal(["event_metrics [[0]] @9"], await commit);
+    }
+
+    [Fact]
+    public async Task Failure_IsTriedAgainAfterTheInterval()
+    {
+        _kafka.Fails = true;
+        await _committer.StartAsync(CancellationToken.None);
+        _first.WrittenUpTo(10, 0);
+        _committer.Flushed(10);
+        await _kafka.FailedAsync();
+
+        _kafka.Fails = false;
+        var commit = _kafka.NextAsync();
+        await AdvanceUntilAsync(commit);
+        Assert.Equal(["event_metrics [[0]] @10"], await commit);
+    }
+
+    private bool CommitNow(params AssignedPartition[] partitions) =>
+        _committer.CommitNow([.. partitions.Select(partition => partition.TopicPartition)], Patience);
+
+    /// <summary>The committer may not have set its timer yet, so time goes on until it has.</summary>
+    private async Task AdvanceUntilAsync(Task task)
+    {
+        using var deadline = new CancellationTokenSource(Patience);
+        while (!task.IsCompleted)
+        {
+            deadline.Token.ThrowIfCancellationRequested();
+            _time.Advance(TimeSpan.FromSeconds(1));
+            await Task.WhenAny(task, Task.Delay(5, deadline.Token));
+        }
+    }
+
+    private sealed class FakeKafka : IOffsetCommit
+    {
+        private readonly Channel<string[]> _acknowledged = Channel.CreateUnbounded<string[]>();
+        private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private TaskCompletionSource? _answers;
+
+        /// <summary>What was acknowledged.</summary>
+        public ConcurrentQueue<string[]> Commits { get; } = [];
+
+        public bool Fails { get; set; }
+
+        public void Hangs() => _answers = new();
+
+        public void Answers() => _answers?.TrySetResult();
+
+        public Task FailedAsync() => _failed.Task.WaitAsync(Patience);
+
+        public async Task<string[]> NextAsync() => await _acknowledged.Reader.ReadAsync().AsTask().WaitAsync(Patience);
+
+        public void Commit(IReadOnlyList<TopicPartitionOffset> offsets)
+        {
+            _answers?.Task.Wait();
+            if (Fails)
+            {
+                _failed.TrySetResult();
+                throw new KafkaException(ErrorCode.Local_TimedOut);
+            }
+
+            string[] commit = [.. offsets.Select(offset => offset.ToString())];
+            Commits.Enqueue(commit);
+            _acknowledged.Writer.TryWrite(commit);
+        }
+    }
+}

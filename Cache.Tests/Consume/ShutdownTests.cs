@@ -1,0 +1,87 @@
+using System.Diagnostics;
+using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
+using Confluent.Kafka;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.Consume;
+
+public sealed class ShutdownTests
+{
+    [Fact]
+    public async Task StopUnderLoad_WritesAndCommitsWhatWasEnqueued_WithinSeconds()
+    {
+        await using var stack = await EmbeddedStack.StartAsync(
+            null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
+        await stack.ReadyAsync();
+        using var enough = new CancellationTokenSource();
+        var load = Task.Run(async () =>
+        {
+            for (var sent = 0; ; sent += 1000)
+            {
+                if (enough.IsCancellationRequested)
+                {
+                    return sent;
+                }
+
+                await stack.Kafka.SendAsync(Enumerable.Range(sent, 1000).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
+                await Eventually.PaceAsync();
+            }
+        });
+        var metrics = stack.Service.Get<CacheMetrics>();
+        await Eventually.HoldsAsync(() => Assert.True(metrics.Records(Events).Value > 2000));
+        Assert.Equal([0, 0], stack.Kafka.Committed(Events));
+
+        var stopping = Stopwatch.GetTimestamp();
+        await stack.StopServiceAsync();
+        var took = Stopwatch.GetElapsedTime(stopping);
+        await enough.CancelAsync();
+        var sent = await load;
+
+        // What is committed, is written; what is written, is committed; and what was consumed, is both.
+        var committed = stack.Kafka.Committed(Events);
+        var starts = await stack.Database.SortedSetRangeByRankAsync("metrics:event:windows");
+        var expected = Enumerable.Range(0, sent).Where(n => n / 2 < committed[n % 2]).Select(Window);
+        Assert.Equal(expected, starts.Select(start => (long)start));
+        Assert.Equal(metrics.Records(Events).Value, committed.Sum());
+        Assert.True(took < TimeSpan.FromSeconds(8), $"{took}");
+
+        stack.Set("kafka_commit_interval_ms", "100");
+        await stack.StartServiceAsync();
+        await stack.EverythingIsCommittedAsync();
+        await stack.AssertWindowsAsync(sent);
+    }
+
+    [Fact]
+    public async Task StopWhileRedisIsAway_EndsInTime_AndCommitsNothingOfWhatIsNotWritten()
+    {
+        await using var stack = await EmbeddedStack.StartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
+        await stack.EverythingIsCommittedAsync();
+        stack.OwnRedis.Break();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not take a batch", StringComparison.Ordinal)));
+
+        var stopping = Stopwatch.GetTimestamp();
+        await stack.StopServiceAsync();
+
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(20));
+        Assert.Equal([1, 0], stack.Kafka.Committed(Events));
+    }
+
+    [Fact]
+    public async Task StopWhileTheBrokersAreAway_EndsInTime()
+    {
+        await using var stack = await EmbeddedStack.StartAsync(null, ("kafka_commit_interval_ms", "600000"));
+        await stack.ReadyAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
+        await Eventually.HoldsAsync(() => stack.AssertWindowsAsync(1));
+        stack.Broker.BreakAllBrokers();
+
+        var stopping = Stopwatch.GetTimestamp();
+        await stack.StopServiceAsync();
+
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(25), $"{Stopwatch.GetElapsedTime(stopping)}");
+        stack.Broker.MendAllBrokers();
+    }
+}

@@ -1,0 +1,183 @@
+using System.Globalization;
+using System.Text;
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using Cache.Service.Decode;
+using CsCheck;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Cache.Tests.Decode;
+
+/// <summary>What holds of decoding whatever comes in.</summary>
+public sealed class DecodeProperties
+{
+    private const long Now = 1735689600000;
+    private static readonly FakeTimeProvider Clock = new(DateTimeOffset.FromUnixTimeMilliseconds(Now));
+
+    private static readonly Gen<RowKind> Kind = Gen.OneOf(RowKind.Event, RowKind.Performance);
+
+    /// <summary>Texts of up to 128 bytes from the scripts, signs and pairs that take one to four bytes; no control characters.</summary>
+    private static readonly Gen<string> Name = Gen.OneOf(Gen.Int[0x20, 0x7E], Gen.Int[0xA0, 0xD7FF], Gen.Int[0xE000, 0xFFFF], Gen.Int[0x10000, 0x10FFFF])
+        .Select(char.ConvertFromUtf32).Array[1, 32].Select(string.Concat);
+
+    private static readonly Gen<long> Count = Gen.OneOf(Gen.Long[0, 1000], Gen.Long[0, long.MaxValue], Gen.OneOf(0, long.MaxValue));
+
+    private static readonly Gen<long> LoadTime = Gen.OneOf(Gen.Double[0, 10_000], Gen.Double.Select(Math.Abs), Gen.OneOf(0, double.MaxValue, double.Epsilon))
+        .Where(double.IsFinite).Select(BitConverter.DoubleToInt64Bits);
+
+    private static readonly Gen<Expected> GoodRow =
+        from kind in Kind
+        from window in Gen.OneOf(Gen.Long[0, Now + 86_400_000], Gen.Long[Now - 3_600_000, Now])
+        from name in Name
+        from first in kind == RowKind.Event ? Count : LoadTime
+        from second in kind == RowKind.Event ? Count : LoadTime
+        from has in Gen.Int[1, 3]
+        select new Expected(kind, window, name, new((has & 1) != 0 ? first : 0, (has & 2) != 0 ? second : 0, (has & 1) != 0, (has & 2) != 0));
+
+    private static readonly Gen<Style> AnyStyle = Gen.Select(Gen.Enum<TimeShape>(), Gen.Int[-14 * 60, 14 * 60], Gen.Bool, Gen.Bool, Gen.Int[0, 5],
+        (shape, offset, escaped, reversed, decimals) => new Style(shape, offset, escaped, reversed, decimals));
+
+    // What is likely to lead a reader astray, put into a row at any place.
+    private static readonly string[] Splinters =
+    [
+        "\"", "\\", "\\u", "\\ud800", "\\udc00", "\\u0000", "\"\\ud800\":1,", "{", "}", "[", "]", ",", ":", "null", "true", "-", "1e999",
+        "NaN", "9223372036854775808", "\uFEFF", "\u0085", "/*", "window_start", "\"window_start\":", "\"event_type\":\"x\",",
+    ];
+
+    private static readonly Gen<byte[]> Mutation = Gen.OneOf(
+        Gen.OneOf(Splinters).Select(Encoding.UTF8.GetBytes), Gen.Byte.Array[0, 4], Gen.Const<byte[]>([]));
+
+    [Fact]
+    public void Decode_NeverThrows_OnRandomBytes() =>
+        Gen.Select(Kind, Gen.Byte.Array[0, 64]).Sample((kind, bytes) => AssertDecided(kind, bytes), iter: 100_000);
+
+    [Fact]
+    public void Decode_NeverThrows_OnDamagedRows() =>
+        Gen.Select(GoodRow, AnyStyle, Gen.Select(Gen.Int[0, 1000], Gen.Int[0, 8], Mutation).Array[1, 4]).Sample(
+            (row, style, mutations) =>
+            {
+                var bytes = Encoding.UTF8.GetBytes(row.ToJson(style));
+                foreach (var (at, cut, put) in mutations)
+                {
+                    var from = at % (bytes.Length + 1);
+                    bytes = [.. bytes[..from], .. put, .. bytes[Math.Min(bytes.Length, from + cut)..]];
+                }
+
+                AssertDecided(row.Kind, bytes);
+            },
+            iter: 100_000);
+
+    [Fact]
+    public void GoodRows_ComeBackAsTheyWere_InEveryTimeShape() =>
+        Gen.Select(GoodRow, AnyStyle).Sample(
+            (row, style) =>
+            {
+                var decoded = NewDecoder().Decode(row.Kind, Encoding.UTF8.GetBytes(row.ToJson(style)));
+                Assert.Equal(RejectReason.None, decoded.Reason);
+                Assert.Equal(row, new Expected(decoded.Kind, decoded.WindowStart, decoded.Dimension!.Name, decoded.Measures));
+            },
+            iter: 20_000, print: printed => printed.Item1.ToJson(printed.Item2));
+
+    [Fact]
+    public void Decode_AllocatesNothing_OnceItKnowsTheDimension()
+    {
+        byte[][] values =
+        [
+            """{"window_start":1735689600000,"window_end":1735689660000,"event_type":"page_view","event_count":2,"user_count":1}"""u8.ToArray(),
+            """{"window_start":"2025-01-01 00:00:00.123Z","event_type":"\u00e9v\u00e9nement","event_count":2.0,"x":[{"y":null}]}"""u8.ToArray(),
+            """{"window_start":"2025-01-01T00:00:00+02:00","event_type":"purchase","event_count":1e3,"user_count":null}"""u8.ToArray(),
+        ];
+        var decoder = NewDecoder();
+        DecodeAll(1000);
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        DecodeAll(10_000);
+        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+
+        Assert.Equal(0, allocated);
+
+        void DecodeAll(int times)
+        {
+            for (var i = 0; i < times; i++)
+            {
+                if (decoder.Decode(RowKind.Event, values[i % values.Length]).Kind != RowKind.Event)
+                {
+                    throw new InvalidOperationException("The row is good.");
+                }
+            }
+        }
+    }
+
+    private static RowDecoder NewDecoder() => new(TimeSpan.FromDays(1), Clock);
+
+    /// <summary>Decodes bytes that may be anything: the row is whole, or rejected with a reason.</summary>
+    private static void AssertDecided(RowKind kind, byte[] bytes)
+    {
+        var row = NewDecoder().Decode(kind, bytes);
+        if (row.Kind == RowKind.Rejected)
+        {
+            Assert.NotEqual(RejectReason.None, row.Reason);
+            return;
+        }
+
+        Assert.Equal((kind, RejectReason.None), (row.Kind, row.Reason));
+        Assert.InRange(row.WindowStart, 0, Now + 86_400_000);
+        Assert.InRange(Encoding.UTF8.GetByteCount(row.Dimension!.Name), 1, RowDecoder.MaxDimensionBytes);
+        Assert.DoesNotContain(row.Dimension.Name, char.IsControl);
+        Assert.True(row.Measures.HasFirst || row.Measures.HasSecond);
+        Assert.True(row.Measures is { First: >= 0, Second: >= 0 });
+    }
+
+    private enum TimeShape
+    {
+        Number,
+        Iso,
+        IsoWithOffset,
+        Sql,
+        SqlWithZone,
+    }
+
+    /// <summary>How a row is written: none of it may matter.</summary>
+    private sealed record Style(TimeShape Time, int OffsetMinutes, bool Escaped, bool Reversed, int MoreDigits);
+
+    private sealed record Expected(RowKind Kind, long Window, string Name, Measures Measures)
+    {
+        public string ToJson(Style style)
+        {
+            var (dimension, first, second) = Kind == RowKind.Event
+                ? ("event_type", "event_count", "user_count")
+                : ("device_category", "avg_load_time", "p95_load_time");
+            var encoder = style.Escaped ? JavaScriptEncoder.Default : JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
+            string?[] properties =
+            [
+                $"\"window_start\":{Time(style)}",
+                $"\"{dimension}\":\"{JsonEncodedText.Encode(Name, encoder)}\"",
+                "\"unknown\":{\"window_start\":[-1,\"\\\"\"]}",
+                Measures.HasFirst ? $"\"{first}\":{Number(Measures.First)}" : null,
+                Measures.HasSecond ? $"\"{second}\":{Number(Measures.Second)}" : style.Escaped ? $"\"{second}\":null" : null,
+            ];
+            var present = properties.Where(property => property is not null);
+            return "{" + string.Join(',', style.Reversed ? present.Reverse() : present) + "}";
+        }
+
+        private string Number(long bits) => Kind == RowKind.Event
+            ? bits.ToString(CultureInfo.InvariantCulture)
+            : BitConverter.Int64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
+
+        private string Time(Style style)
+        {
+            var time = DateTimeOffset.FromUnixTimeMilliseconds(Window);
+            var digits = "fff" + new string('0', style.MoreDigits);
+            return style.Time switch
+            {
+                TimeShape.Number => Window.ToString(CultureInfo.InvariantCulture),
+                TimeShape.Iso => Text(time, $"yyyy-MM-dd'T'HH:mm:ss.{digits}'Z'"),
+                TimeShape.IsoWithOffset => Text(time.ToOffset(TimeSpan.FromMinutes(style.OffsetMinutes)), $"yyyy-MM-dd'T'HH:mm:ss.{digits}zzz"),
+                TimeShape.Sql => Text(time, $"yyyy-MM-dd HH:mm:ss.{digits}"),
+                _ => Text(time, $"yyyy-MM-dd HH:mm:ss.{digits}'Z'"),
+            };
+        }
+
+        private static string Text(DateTimeOffset time, string format) => $"\"{time.ToString(format, CultureInfo.InvariantCulture)}\"";
+    }
+}

@@ -1,0 +1,99 @@
+using System.Diagnostics;
+using System.Globalization;
+using Cache.Embedded;
+
+namespace Cache.Tests.Embedded;
+
+public sealed class EmbeddedProgramTests
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
+
+    [Theory]
+    [InlineData("INT")]
+    [InlineData("TERM")]
+    public async Task Program_PrintsItsTable_IsReady_AndStopsCleanlyOnASignal(string signal)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no signals to send to another process.");
+        Assert.SkipWhen(signal == "INT" && InterruptsAreIgnored(), "The tests run in the background, where SIGINT is ignored.");
+        using var process = Start("--urls", "http://127.0.0.1:0");
+        using var end = new Ending(process);
+        var errors = process.StandardError.ReadToEndAsync(Cancelled);
+        var lines = new List<string>();
+        while (await process.StandardOutput.ReadLineAsync(Cancelled).AsTask().WaitAsync(Deadline, Cancelled) is { } line)
+        {
+            lines.Add(line);
+            if (line.StartsWith("Ready after", StringComparison.Ordinal))
+            {
+                break;
+            }
+        }
+
+        Assert.Contains(lines, line => line.Contains("/metrics/overview", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.Contains("kcat -b 127.0.0.1:", StringComparison.Ordinal));
+        Assert.Contains(lines, line => line.Contains("redis-cli -p ", StringComparison.Ordinal));
+
+        var stopping = Stopwatch.GetTimestamp();
+        using (var kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"]))
+        {
+            await kill.WaitForExitAsync(Cancelled);
+        }
+
+        await process.WaitForExitAsync(Cancelled).WaitAsync(Deadline, Cancelled);
+
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(5));
+        Assert.Equal(0, process.ExitCode);
+        Assert.Equal("", await errors);
+        Assert.Equal("", (await process.StandardOutput.ReadToEndAsync(Cancelled)).Trim());
+    }
+
+    [Theory]
+    [InlineData(2, "leftover", "leftover")]
+    [InlineData(1, "--urls nonsense", "nonsense")]
+    public async Task WhatCannotStart_IsOneLineOnStderr(int exitCode, string arguments, string named)
+    {
+        using var process = Start(arguments.Split(' '));
+        using var end = new Ending(process);
+        var output = process.StandardOutput.ReadToEndAsync(Cancelled);
+        var errors = await process.StandardError.ReadToEndAsync(Cancelled).WaitAsync(Deadline, Cancelled);
+        await process.WaitForExitAsync(Cancelled).WaitAsync(Deadline, Cancelled);
+
+        Assert.Equal(exitCode, process.ExitCode);
+        Assert.Contains(named, Assert.Single(errors.Trim().Split('\n')), StringComparison.Ordinal);
+        Assert.Equal("", await output);
+    }
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    private static Process Start(params string[] args) =>
+        Process.Start(new ProcessStartInfo("dotnet", [typeof(EmbeddedStack).Assembly.Location, .. args])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        })!;
+
+    // A shell starts background processes that way, and children inherit it.
+    private static bool InterruptsAreIgnored()
+    {
+        const string Ignored = "SigIgn:";
+        const ulong Sigint = 1 << 1;
+        if (!OperatingSystem.IsLinux())
+        {
+            return false;
+        }
+
+        var line = File.ReadLines("/proc/self/status").First(line => line.StartsWith(Ignored, StringComparison.Ordinal));
+        return (ulong.Parse(line[Ignored.Length..].Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture) & Sigint) != 0;
+    }
+
+    /// <summary>Leaves no process behind when a test fails.</summary>
+    private sealed class Ending(Process process) : IDisposable
+    {
+        public void Dispose()
+        {
+            if (!process.HasExited)
+            {
+                process.Kill();
+            }
+        }
+    }
+}

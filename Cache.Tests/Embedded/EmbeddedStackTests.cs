@@ -1,0 +1,101 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+using Cache.Embedded;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Embedded;
+
+public sealed class EmbeddedStackTests
+{
+    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
+
+    [Fact]
+    public async Task Stack_ShowsWindowsOfBothTypes_TheSameOverHttpAsInRedis_AndStopsWithin5Seconds()
+    {
+        var options = StackOptions.Parse("--urls", "http://127.0.0.1:0", "--simulator_rate", "200");
+        await using var stack = await EmbeddedStack.StartAsync(options, Cancelled);
+        using var client = new HttpClient { BaseAddress = stack.ServiceUri };
+
+        await EventuallyAsync(() => IsReadyAsync(client));
+        await EventuallyAsync(async () =>
+            await WindowStartAsync("/metrics/event/latest") > 0 && await WindowStartAsync("/metrics/performance/latest") > 0);
+
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(stack.Redis.ConnectionString);
+        var started = await WindowStartAsync("/metrics/event/latest");
+        Assert.NotEmpty(await redis.GetDatabase().HashGetAllAsync($"metrics:event:{started}"));
+
+        var stopping = Stopwatch.GetTimestamp();
+        Assert.Empty(await stack.StopAsync());
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(5));
+        Assert.True(stack.ServiceStopping.IsCancellationRequested);
+
+        async Task<long> WindowStartAsync(string path)
+        {
+            using var answer = JsonDocument.Parse(await client.GetStringAsync(new Uri(path, UriKind.Relative), Cancelled));
+            return answer.RootElement.TryGetProperty("window_start", out var start) ? start.GetInt64() : 0;
+        }
+    }
+
+    [Fact]
+    public async Task NoSimulator_LeavesKafkaEmpty_AndTheServiceReady()
+    {
+        var options = StackOptions.Parse("--urls", "http://127.0.0.1:0", "--no-simulator");
+        await using var stack = await EmbeddedStack.StartAsync(options, Cancelled);
+        using var client = new HttpClient { BaseAddress = stack.ServiceUri };
+
+        await EventuallyAsync(() => IsReadyAsync(client));
+
+        Assert.Equal("{}", await client.GetStringAsync(new Uri("/metrics/event/latest", UriKind.Relative), Cancelled));
+    }
+
+    [Fact]
+    public async Task PortInUse_IsOneLineWithThePortAndTheWayOut()
+    {
+        using var other = new TcpListener(IPAddress.Loopback, 0);
+        other.Start();
+        var port = ((IPEndPoint)other.LocalEndpoint).Port;
+
+        var http = await FailAsync("--urls", $"http://127.0.0.1:{port}");
+        var redis = await FailAsync("--urls", "http://127.0.0.1:0", "--redis_port", $"{port}");
+
+        Assert.StartsWith($"Port {port} is in use", http, StringComparison.Ordinal);
+        Assert.Contains("--urls http://127.0.0.1:", http, StringComparison.Ordinal);
+        Assert.StartsWith($"Port {port} is in use", redis, StringComparison.Ordinal);
+        Assert.Contains("--redis_port", redis, StringComparison.Ordinal);
+        Assert.DoesNotContain('\n', http + redis);
+    }
+
+    [Fact]
+    public async Task BadConfiguration_NamesEveryKey()
+    {
+        var service = await FailAsync("--window_retention_count", "-5", "--kafka_commit_batch_size", "x");
+        var simulator = await FailAsync("--urls", "http://127.0.0.1:0", "--simulator_rate", "x");
+
+        Assert.Contains("window_retention_count", service, StringComparison.Ordinal);
+        Assert.Contains("kafka_commit_batch_size", service, StringComparison.Ordinal);
+        Assert.Contains("simulator_rate", simulator, StringComparison.Ordinal);
+    }
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    private static async Task<string> FailAsync(params string[] args) =>
+        (await Assert.ThrowsAsync<StackException>(() => EmbeddedStack.StartAsync(StackOptions.Parse(args), Cancelled))).Message;
+
+    private static async Task<bool> IsReadyAsync(HttpClient client)
+    {
+        using var answer = await client.GetAsync(new Uri("/readyz", UriKind.Relative), Cancelled);
+        return answer.IsSuccessStatusCode;
+    }
+
+    private static async Task EventuallyAsync(Func<Task<bool>> condition)
+    {
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(Cancelled);
+        deadline.CancelAfter(Deadline);
+        while (!await condition())
+        {
+            await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, deadline.Token);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+using Cache.Embedded;
+
+namespace Cache.Tests.EndToEnd;
+
+/// <summary>
+/// The service, in this process or in one of its own, on an embedded Kafka of its own, and on whatever Redis it is given (an
+/// embedded one of its own by default).
+/// </summary>
+internal sealed class EmbeddedStack : RunningStack
+{
+    private readonly EmbeddedRedis? _ownRedis;
+    private readonly Dictionary<string, string> _settings;
+    private ServiceInProcess? _service;
+    private ServiceProcess? _process;
+
+    private EmbeddedStack(EmbeddedKafka broker, EmbeddedRedis? ownRedis, string redis, IEnumerable<(string Key, string Value)> settings)
+    {
+        (Broker, _ownRedis, RedisAddress) = (broker, ownRedis, redis);
+        _settings = new(StringComparer.OrdinalIgnoreCase)
+        {
+            ["ConnectionStrings:kafka"] = broker.BootstrapServers,
+            ["ConnectionStrings:redis"] = redis,
+            ["Kafka:fetch.wait.max.ms"] = "5",
+            ["Kafka:session.timeout.ms"] = "3000",
+            ["Kafka:heartbeat.interval.ms"] = "300",
+            ["Kafka:reconnect.backoff.ms"] = "20",
+            ["Kafka:reconnect.backoff.max.ms"] = "200",
+            ["cache_kafka_consumer_group"] = "cache-tests",
+            ["cache_consume_from"] = "earliest",
+            ["kafka_commit_interval_ms"] = "100",
+        };
+        foreach (var (key, value) in settings)
+        {
+            _settings[key] = value;
+        }
+    }
+
+    public EmbeddedKafka Broker { get; }
+
+    /// <summary>The embedded Redis, when the stack has its own.</summary>
+    public EmbeddedRedis OwnRedis => _ownRedis ?? throw new InvalidOperationException("The stack was given its Redis.");
+
+    public ServiceInProcess Service => _service ?? throw new InvalidOperationException("The service is not running.");
+
+    /// <summary>The service, when it runs in a process of its own.</summary>
+    public ServiceProcess Process => _process ?? throw new InvalidOperationException("The service's process is not running.");
+
+    public override HttpClient Http => _process?.Http ?? Service.Http;
+
+    public override string KafkaAddress => Broker.BootstrapServers;
+
+    public override string RedisAddress { get; }
+
+    public override string KeyPrefix => _settings.GetValueOrDefault("redis_key_prefix", "");
+
+    public override string Group => _settings["cache_kafka_consumer_group"];
+
+    public override string DeadLetterTopic => _settings.GetValueOrDefault("cache_dead_letter_topic", base.DeadLetterTopic);
+
+    public override string Log => _service?.RecentLog ?? _process?.Output ?? "";
+
+    /// <summary>Starts a stack with its topics, of two partitions each.</summary>
+    /// <param name="redis">The address of a running Redis; null for an embedded one.</param>
+    /// <param name="settings">Further keys of the service's configuration; they win.</param>
+    public static async Task<EmbeddedStack> StartAsync(string? redis = null, params (string Key, string Value)[] settings)
+    {
+        var stack = await PrepareAsync(redis, settings);
+        await stack.StartServiceAsync();
+        return stack;
+    }
+
+    /// <summary>As <see cref="StartAsync"/>, but without the service.</summary>
+    public static async Task<EmbeddedStack> PrepareAsync(string? redis = null, params (string Key, string Value)[] settings)
+    {
+        var own = redis is null ? await EmbeddedRedis.StartAsync() : null;
+        var stack = await PrepareWithoutTopicsAsync(redis ?? own!.ConnectionString, own, settings);
+        stack.Broker.CreateTopic(Rows.Events, partitions: 2);
+        stack.Broker.CreateTopic(Rows.Performance, partitions: 2);
+        stack.Broker.CreateTopic(stack.DeadLetterTopic is "" ? "unused" : stack.DeadLetterTopic, partitions: 1);
+        return stack;
+    }
+
+    /// <summary>A stack without topics and without the service.</summary>
+    public static async Task<EmbeddedStack> PrepareWithoutTopicsAsync(
+        string redis, EmbeddedRedis? own = null, params (string Key, string Value)[] settings) =>
+        new(await EmbeddedKafka.StartAsync(), own, redis, settings);
+
+    /// <summary>The service's configuration.</summary>
+    public IReadOnlyDictionary<string, string> Settings => _settings;
+
+    public void Set(string key, string value) => _settings[key] = value;
+
+    /// <summary>Starts the service in a process of its own, in the place of one that has ended.</summary>
+    public async Task StartProcessAsync()
+    {
+        if (_process is not null)
+        {
+            await _process.DisposeAsync();
+        }
+
+        _process = await ServiceProcess.StartAsync(_settings);
+    }
+
+    public async Task StartServiceAsync() => _service = await ServiceInProcess.StartAsync(_settings);
+
+    /// <summary>Stops the service as SIGTERM does.</summary>
+    public async Task StopServiceAsync()
+    {
+        await Service.DisposeAsync();
+        _service = null;
+    }
+
+    /// <summary>Starts one more service, of the same group.</summary>
+    public Task<ServiceInProcess> StartAnotherServiceAsync() => ServiceInProcess.StartAsync(_settings);
+
+    /// <summary>Waits until the service holds every partition and is ready.</summary>
+    public Task ReadyAsync() => Eventually.HoldsAsync(() => GetAsync("/readyz"));
+
+    public override async ValueTask DisposeAsync()
+    {
+        await base.DisposeAsync();
+        if (_service is not null)
+        {
+            await _service.DisposeAsync();
+        }
+
+        if (_process is not null)
+        {
+            await _process.DisposeAsync();
+        }
+
+        await Broker.DisposeAsync();
+        if (_ownRedis is not null)
+        {
+            await _ownRedis.DisposeAsync();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+using System.Diagnostics;
+using Confluent.Kafka;
+using StackExchange.Redis;
+using Xunit.Sdk;
+
+namespace Cache.Tests.EndToEnd;
+
+/// <summary>Waits for what happens elsewhere, by looking again and again until a deadline.</summary>
+internal static class Eventually
+{
+    /// <summary>Generous: a passing test never waits for it.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(40);
+
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
+
+    /// <summary>Repeats assertions until they hold; then the last failure is the test's.</summary>
+    public static Task HoldsAsync(Action assertions, TimeSpan? patience = null) =>
+        HoldsAsync(() => Task.Run(assertions), patience);
+
+    /// <summary>Repeats assertions until they hold; then the last failure is the test's.</summary>
+    public static async Task HoldsAsync(Func<Task> assertions, TimeSpan? patience = null)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                await assertions();
+                return;
+            }
+            catch (Exception exception) when (MayPass(exception) && Stopwatch.GetElapsedTime(started) < (patience ?? Patience))
+            {
+                await Task.Delay(Pace, TestContext.Current.CancellationToken);
+            }
+        }
+    }
+
+    /// <summary>Repeats assertions for a while: they have to hold each time.</summary>
+    public static async Task KeepsHoldingAsync(Func<Task> assertions, TimeSpan span)
+    {
+        var started = Stopwatch.GetTimestamp();
+        do
+        {
+            await assertions();
+            await Task.Delay(Pace, TestContext.Current.CancellationToken);
+        }
+        while (Stopwatch.GetElapsedTime(started) < span);
+    }
+
+    /// <summary>Keeps a load at a rate that an embedded Kafka can hold the rows of.</summary>
+    public static Task PaceAsync() => Task.Delay(Pace);
+
+    private static bool MayPass(Exception exception) =>
+        exception is IAssertionException or XunitException or KafkaException or RedisException or TimeoutException or HttpRequestException
+            or TaskCanceledException or KeyNotFoundException or InvalidOperationException;
+}

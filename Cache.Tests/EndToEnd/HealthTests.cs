@@ -1,0 +1,153 @@
+using System.Diagnostics;
+using System.Net;
+using System.Text.Json;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.EndToEnd;
+
+/// <summary>What the service tells about itself while Redis or Kafka is away; on a real redis-server, to kill and to freeze.</summary>
+public sealed class HealthTests : IAsyncDisposable
+{
+    private static readonly string[] DataRoutes =
+    [
+        "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows?limit=5", "/metrics/performance/windows?from=0&to=5",
+        "/metrics/overview",
+    ];
+
+    private RedisServer? _redis;
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_redis is not null)
+        {
+            await _redis.DisposeAsync();
+        }
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task EveryRoute_WhenRedisIsAway_SaysSoWithinASecond_AndRecovers(bool frozen)
+    {
+        _redis = await RedisServer.StartAsync();
+        await using var stack = await EmbeddedStack.StartAsync(_redis.ConnectionString);
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync();
+        await stack.ReadyAsync();
+
+        if (frozen)
+        {
+            _redis.Freeze();
+        }
+        else
+        {
+            _redis.Kill();
+        }
+
+        // Right away, and again once the client has noticed.
+        for (var round = 0; round < 3; round++)
+        {
+            foreach (var (status, body, mediaType) in await Task.WhenAll(DataRoutes.Select(route => QuicklyAsync(stack, route))))
+            {
+                Assert.Equal(HttpStatusCode.ServiceUnavailable, status);
+                Assert.Equal("application/problem+json", mediaType);
+                Assert.Equal("Redis does not answer", JsonElement.Parse(body).GetProperty("title").GetString());
+            }
+
+            var health = await QuicklyAsync(stack, "/healthz");
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, """{"status":"unavailable","redis":false}""", "application/json"), health);
+            var ready = await QuicklyAsync(stack, "/readyz");
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, """{"status":"not ready","reasons":["Redis does not answer"]}"""), (ready.Status, ready.Body));
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, (await QuicklyAsync(stack, "/health")).Status);
+
+            // The process itself is well: a restart would mend nothing.
+            Assert.Equal(HttpStatusCode.OK, (await QuicklyAsync(stack, "/alive")).Status);
+        }
+
+        if (frozen)
+        {
+            _redis.Thaw();
+        }
+        else
+        {
+            await _redis.RestartAsync();
+        }
+
+        await stack.EventuallyAnswersAsync("/healthz", """{"status":"ok","redis":true}""");
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1}""");
+        await stack.EventuallyAnswersAsync("/readyz", """{"status":"ready"}""");
+    }
+
+    [Fact]
+    public async Task Readyz_WhenTheBrokersAreAway_TurnsBack_AndRecovers()
+    {
+        await using var stack = await EmbeddedStack.StartAsync();
+        await stack.ReadyAsync();
+
+        stack.Broker.BreakAllBrokers();
+        await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "Kafka"));
+
+        // What Redis has is served all the same.
+        Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/healthz")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/metrics/event/latest")).Status);
+
+        stack.Broker.MendAllBrokers();
+        await stack.ReadyAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1}""");
+    }
+
+    [Fact]
+    public async Task Readyz_WhenTheLagIsAboveItsThreshold_TurnsBack_AndRecovers()
+    {
+        _redis = await RedisServer.StartAsync();
+        await using var stack = await EmbeddedStack.StartAsync(_redis.ConnectionString, ("ready_lag_threshold", "10"));
+        await stack.ReadyAsync();
+
+        _redis.Freeze();
+        await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 11).Select(minute => Event(Window(minute), "a", minute)));
+        await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "lag is 11 rows, above ready_lag_threshold (10)"));
+
+        _redis.Thaw();
+        await stack.ReadyAsync();
+    }
+
+    [Fact]
+    public async Task Readyz_BeforePartitionsAreAssigned_SaysWhatItWaitsFor()
+    {
+        await using var stack = await EmbeddedStack.PrepareAsync();
+        stack.Broker.BreakAllBrokers();
+        await stack.StartServiceAsync();
+
+        await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, $"no partitions assigned: Kafka at {stack.KafkaAddress} does not answer yet"));
+        Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/alive")).Status);
+
+        stack.Broker.MendAllBrokers();
+        await stack.ReadyAsync();
+    }
+
+    /// <summary>Three times, since this machine may be busy just then: one answer within the second shows that it can be done.</summary>
+    private static async Task<(HttpStatusCode Status, string Body, string? Type)> QuicklyAsync(RunningStack stack, string route)
+    {
+        for (var attempt = 1; ; attempt++)
+        {
+            var started = Stopwatch.GetTimestamp();
+            var answer = await stack.AskAsync(route);
+            var took = Stopwatch.GetElapsedTime(started);
+            if (took <= TimeSpan.FromSeconds(1))
+            {
+                return answer;
+            }
+
+            Assert.True(attempt < 3 && took < TimeSpan.FromSeconds(3), $"{route} took {took.TotalSeconds:F2} s");
+        }
+    }
+
+    private static async Task AssertNotReadyAsync(RunningStack stack, string reason)
+    {
+        var (status, body, _) = await stack.AskAsync("/readyz");
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, status);
+        Assert.Contains(
+            JsonElement.Parse(body).GetProperty("reasons").EnumerateArray(), text => text.GetString()!.Contains(reason, StringComparison.Ordinal));
+    }
+}

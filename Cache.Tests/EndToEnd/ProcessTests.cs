@@ -1,0 +1,295 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using Cache.Service.Persist;
+using Confluent.Kafka;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.EndToEnd;
+
+/// <summary>The service as the process that it is in production: started early, killed, terminated, wrongly configured.</summary>
+public sealed class ProcessTests : IAsyncDisposable
+{
+    private RedisServer? _redis;
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_redis is not null)
+        {
+            await _redis.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task StartedBeforeKafkaAndRedis_SaysWhatItWaitsFor_AndServesWhenTheyCome()
+    {
+        _redis = await RedisServer.StartAsync("s3cret-Pass");
+        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString);
+        _redis.Kill();
+        stack.Broker.BreakAllBrokers();
+
+        await stack.StartProcessAsync();
+        await Eventually.HoldsAsync(async () =>
+        {
+            Assert.Contains($"Waiting for Kafka at {stack.KafkaAddress}", stack.Process.Output);
+            Assert.Contains("Waiting for Redis", stack.Process.Output);
+            var (status, body, _) = await stack.AskAsync("/readyz");
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, status);
+            Assert.Contains("does not answer yet", body);
+            Assert.Contains("Redis does not answer", body);
+        });
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await stack.AskAsync("/healthz")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/alive")).Status);
+        Assert.DoesNotContain("s3cret", stack.Process.Output + stack.Process.Errors);
+
+        await _redis.RestartAsync();
+        stack.Broker.MendAllBrokers();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1, 2));
+
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1,"a.users":2}""");
+        await stack.EventuallyAnswersAsync("/readyz", """{"status":"ready"}""");
+    }
+
+    [Fact]
+    public async Task TerminatedWhileItWaitsForKafkaAndRedis_EndsWithZero_WithinSeconds()
+    {
+        _redis = await RedisServer.StartAsync();
+        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString);
+        _redis.Kill();
+        stack.Broker.BreakAllBrokers();
+        await stack.StartProcessAsync();
+        await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka", stack.Process.Output));
+
+        stack.Process.Terminate();
+
+        Assert.Equal(0, await stack.Process.ExitAsync(TimeSpan.FromSeconds(6)));
+        Assert.Empty(stack.Process.Errors);
+    }
+
+    [Fact]
+    public async Task KilledAgainAndAgainInMidStream_EndsInTheStateOfARunWithout()
+    {
+        _redis = await RedisServer.StartAsync();
+        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString);
+        var model = new Dictionary<(string Type, long Window), Dictionary<string, string>>();
+        var rejected = new HashSet<(string Topic, string Partition, string Offset)>();
+        using var enough = new CancellationTokenSource();
+        var load = Task.Run(() => SendUntilAsync(enough.Token));
+
+        for (var kill = 0; kill < 4; kill++)
+        {
+            var before = stack.Kafka.Committed(Events);
+            await stack.StartProcessAsync();
+            await Eventually.HoldsAsync(() => Assert.NotEqual(before, stack.Kafka.Committed(Events)));
+            if (kill == 2)
+            {
+                // Once in the midst of a rebuild.
+                await stack.Database.ExecuteAsync("FLUSHALL");
+            }
+
+            await Task.Delay(Random.Shared.Next(150));
+            await stack.Process.KillAsync();
+        }
+
+        await enough.CancelAsync();
+        await load;
+        await stack.StartProcessAsync();
+        await stack.EverythingIsCommittedAsync();
+
+        // A rebuild may still be on its way: only then is the state final.
+        await Eventually.HoldsAsync(async () =>
+        {
+            foreach (var ((type, window), fields) in model)
+            {
+                Assert.Equal(fields, await stack.HashAsync(type, window));
+            }
+        });
+        await stack.EverythingIsCommittedAsync();
+        Assert.Equal(
+            rejected.Order(),
+            stack.Kafka.ReadAll(stack.DeadLetterTopic).Select(letter => (
+                KafkaSide.Header(letter, DeadLetters.TopicHeader)!,
+                KafkaSide.Header(letter, DeadLetters.PartitionHeader)!,
+                KafkaSide.Header(letter, DeadLetters.OffsetHeader)!)).Distinct().Order());
+
+        async Task SendUntilAsync(CancellationToken stop)
+        {
+            for (var sent = 0; !stop.IsCancellationRequested; sent += 100)
+            {
+                var rows = new List<(TopicPartition To, Message<byte[]?, byte[]?> Message)>();
+                for (var n = sent; n < sent + 100; n++)
+                {
+                    // A dimension has its partition, as the stream processor keys its rows: so the last value is defined.
+                    var window = Window((sent / 2000) + (n % 5));
+                    var partition = n % 2;
+                    if (n % 97 == 0)
+                    {
+                        rows.Add((new(Events, partition), Message($"bad {n}")));
+                    }
+                    else if (n % 3 == 0)
+                    {
+                        var device = $"device-{partition}-{n % 4}";
+                        rows.Add((new(Performance, partition), Message(Load(window, device, n, n % 5 == 0 ? n + 0.5 : null))));
+                        Expect("perf", window, $"{device}.avg_load_time", n.ToString(CultureInfo.InvariantCulture));
+                        if (n % 5 == 0)
+                        {
+                            Expect("perf", window, $"{device}.p95_load_time", (n + 0.5).ToString(CultureInfo.InvariantCulture));
+                        }
+                    }
+                    else
+                    {
+                        var type = $"type-{partition}-{n % 6}";
+                        rows.Add((new(Events, partition), Message(Event(window, type, n))));
+                        Expect("event", window, $"{type}.count", n.ToString(CultureInfo.InvariantCulture));
+                    }
+                }
+
+                await Eventually.PaceAsync();
+                var offsets = await stack.Kafka.SendAsync(rows);
+                foreach (var (row, offset) in rows.Zip(offsets).Where(pair => pair.First.Message.Value![0] == 'b'))
+                {
+                    rejected.Add((offset.Topic, $"{offset.Partition.Value}", $"{offset.Offset.Value}"));
+                }
+            }
+        }
+
+        void Expect(string type, long window, string field, string value)
+        {
+            if (!model.TryGetValue((type, window), out var fields))
+            {
+                model[(type, window)] = fields = [];
+            }
+
+            fields[field] = value;
+        }
+    }
+
+    [Fact]
+    public async Task TerminatedUnderLoad_EndsWithZeroWithinSeconds_AndTheNextStartGoesOn()
+    {
+        await using var stack = await EmbeddedStack.PrepareAsync(null, ("window_retention_count", "1000000"));
+        using var enough = new CancellationTokenSource();
+        var load = Task.Run(async () =>
+        {
+            var sent = 0;
+            for (; !enough.IsCancellationRequested; sent += 500)
+            {
+                await stack.Kafka.SendAsync(Enumerable.Range(sent, 500).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
+                await Eventually.PaceAsync();
+            }
+
+            return sent;
+        });
+        await stack.StartProcessAsync();
+        await Eventually.HoldsAsync(() => Assert.True(stack.Kafka.Committed(Events).Sum() > 1000));
+
+        stack.Process.Terminate();
+        Assert.Equal(0, await stack.Process.ExitAsync(TimeSpan.FromSeconds(8)));
+        Assert.Empty(stack.Process.Errors);
+        var committed = stack.Kafka.Committed(Events);
+        Assert.Equal(committed.Sum(), await stack.Database.SortedSetLengthAsync("metrics:event:windows"));
+
+        await stack.StartProcessAsync();
+        await enough.CancelAsync();
+        var sent = await load;
+        await stack.EverythingIsCommittedAsync();
+        await stack.AssertWindowsAsync(sent);
+    }
+
+    [Fact]
+    public async Task BadConfiguration_EndsWithOne_AndListsEveryErrorOnce()
+    {
+        await using var service = ServiceProcess.Launch(
+        [
+            new("urls", "http://127.0.0.1:0"), new("window_retention_count", "none"), new("redis_port", "70000"), new("cache_consume_from", "soon"),
+            new("kafka_bootstrap_servers", "nowhere:0"), new("Kafka:group.id", "mine"), new("Kafka:no.such.property", "1"),
+        ]);
+
+        Assert.Equal(1, await service.ExitAsync(TimeSpan.FromSeconds(20)));
+
+        string[] keys = ["window_retention_count", "redis_port", "cache_consume_from", "kafka_bootstrap_servers", "Kafka:group.id", "no.such.property"];
+        Assert.All(keys, key => Assert.Single(service.Errors.Split('\n'), line => line.Contains(key, StringComparison.Ordinal)));
+        Assert.DoesNotContain("   at ", service.Errors);
+        Assert.Empty(service.Output);
+    }
+
+    [Fact]
+    public async Task PortInUse_EndsWithOne_AndSaysWhichAndWhatToDo()
+    {
+        await using var stack = await EmbeddedStack.PrepareAsync();
+        using var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        var port = ((IPEndPoint)taken.LocalEndpoint).Port;
+
+        await using var service = ServiceProcess.Launch([.. stack.Settings, new("urls", $"http://127.0.0.1:{port}")]);
+
+        Assert.Equal(1, await service.ExitAsync(TimeSpan.FromSeconds(20)));
+        Assert.Contains($"127.0.0.1:{port}", service.Errors);
+        Assert.Contains("--urls", service.Errors);
+        Assert.DoesNotContain("   at ", service.Errors);
+    }
+
+    [Fact]
+    public async Task PrometheusMetrics_CountWhatHappened()
+    {
+        _redis = await RedisServer.StartAsync();
+        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString, ("window_retention_count", "2"));
+        await stack.StartProcessAsync();
+        await stack.ReadyAsync();
+        await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), Event(Window(2), "a", 1), Event(Window(3), "a", 1), "no json", "[]");
+        await Eventually.HoldsAsync(async () => Assert.True((await PrometheusAsync(stack))["cache_redis_batch_errors_total"] >= 1));
+        Assert.Equal(5, (await PrometheusAsync(stack))["cache_kafka_pending_messages"]);
+
+        await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
+        await stack.Kafka.SendAsync(Performance, 1, Load(Window(1), "tv", 0.5));
+        await stack.EverythingIsCommittedAsync();
+        await Eventually.HoldsAsync(async () =>
+            Assert.Contains($"{Performance}/1", (await stack.Database.StringGetAsync("cache:epoch")).ToString()));
+        await stack.Database.ExecuteAsync("FLUSHALL");
+
+        await Eventually.HoldsAsync(async () =>
+        {
+            var metrics = await PrometheusAsync(stack);
+            Assert.Equal(10, metrics["cache_kafka_records_total{topic=\"event_metrics\"}"]);
+            Assert.Equal(2, metrics["cache_kafka_records_total{topic=\"performance_metrics\"}"]);
+            Assert.Equal(2, metrics["cache_dead_letters_total{reason=\"not_json\"}"]);
+            Assert.Equal(2, metrics["cache_dead_letters_total{reason=\"not_an_object\"}"]);
+            Assert.True(metrics["cache_windows_trimmed_total{type=\"event\"}"] >= 1);
+            Assert.True(metrics["cache_kafka_commit_batches_total"] >= 1);
+            Assert.Equal(1, metrics["cache_rebalances_total{kind=\"assigned\"}"]);
+            Assert.Equal(4, metrics["cache_rebuilds_total"]);
+            Assert.Equal(0, metrics["cache_queue_current_size"]);
+            Assert.Equal(0, metrics["cache_kafka_pending_messages"]);
+            Assert.Equal(0, metrics["cache_kafka_lag_rows{partition=\"0\",topic=\"event_metrics\"}"]);
+            Assert.Equal(0, metrics["cache_kafka_lag_seconds{partition=\"1\",topic=\"performance_metrics\"}"]);
+            Assert.Equal(4, metrics["cache_kafka_assigned_partitions"]);
+            Assert.True(metrics["cache_redis_batch_latency_seconds_count"] >= 1);
+            Assert.True(metrics["cache_batch_rows_count"] >= 1);
+            Assert.True(metrics["cache_batch_windows_sum"] >= 4);
+        });
+    }
+
+    /// <summary>
+    /// What <c>/metrics</c> has of the service's own: name with its labels in order, and the value. Only a process of its own
+    /// gives clean numbers: within one process a meter is heard by every exporter.
+    /// </summary>
+    private static async Task<Dictionary<string, double>> PrometheusAsync(RunningStack stack)
+    {
+        var (status, body, _) = await stack.AskAsync("/metrics");
+        Assert.Equal(HttpStatusCode.OK, status);
+        var metrics = new Dictionary<string, double>();
+        foreach (var line in body.Split('\n').Where(line => line.StartsWith("cache_", StringComparison.Ordinal)))
+        {
+            var parts = line.Split(' ');
+            var brace = parts[0].IndexOf('{');
+            var name = brace < 0 ? parts[0] : parts[0][..brace];
+            var labels = brace < 0
+                ? []
+                : parts[0][(brace + 1)..^1].Split(',').Where(label => !label.StartsWith("otel_", StringComparison.Ordinal)).Order().ToArray();
+            metrics[labels is [] ? name : $"{name}{{{string.Join(',', labels)}}}"] = double.Parse(parts[1], CultureInfo.InvariantCulture);
+        }
+
+        return metrics;
+    }
+}

@@ -1,0 +1,135 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace Cache.Tests.EndToEnd;
+
+/// <summary>The service as a process of its own: to watch what it prints, and to end with signals.</summary>
+internal sealed partial class ServiceProcess : IAsyncDisposable
+{
+    private const int SigTerm = 15;
+
+    private readonly Process _process;
+    private readonly StringBuilder _output = new();
+    private readonly StringBuilder _errors = new();
+    private readonly TaskCompletionSource<Uri> _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private HttpClient? _http;
+
+    private ServiceProcess(IEnumerable<KeyValuePair<string, string>> settings)
+    {
+        var program = Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll");
+        var start = new ProcessStartInfo("dotnet", [program, .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = Path.GetTempPath(),
+        };
+        _process = Process.Start(start)!;
+        _process.OutputDataReceived += (_, line) => Keep(_output, line.Data);
+        _process.ErrorDataReceived += (_, line) => Keep(_errors, line.Data);
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+    }
+
+    public HttpClient Http => _http ?? throw new InvalidOperationException("The service does not listen yet.");
+
+    /// <summary>What it has printed so far.</summary>
+    public string Output => Text(_output);
+
+    /// <summary>What it has printed on its error stream so far.</summary>
+    public string Errors => Text(_errors);
+
+    /// <summary>Starts it and does not wait for anything.</summary>
+    public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings) => new(settings);
+
+    /// <summary>Starts it on a free port and waits until it listens.</summary>
+    public static async Task<ServiceProcess> StartAsync(IEnumerable<KeyValuePair<string, string>> settings)
+    {
+        var service = Launch([new("urls", "http://127.0.0.1:0"), .. settings]);
+        var exit = service._process.WaitForExitAsync();
+        if (await Task.WhenAny(service._listening.Task, exit).WaitAsync(Eventually.Patience) == exit)
+        {
+            Assert.Fail($"The service ended with {service._process.ExitCode}:\n{service.Output}\n{service.Errors}");
+        }
+
+        service._http = new HttpClient { BaseAddress = await service._listening.Task, Timeout = TimeSpan.FromSeconds(20) };
+        return service;
+    }
+
+    /// <summary>Asks it to end (SIGTERM).</summary>
+    public void Terminate()
+    {
+        if (SendSignal(_process.Id, SigTerm) != 0)
+        {
+            throw new Win32Exception(Marshal.GetLastPInvokeError());
+        }
+    }
+
+    /// <summary>Ends it at once (SIGKILL).</summary>
+    public async Task KillAsync()
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync();
+    }
+
+    /// <summary>Waits until it has ended, and gives its exit code.</summary>
+    public async Task<int> ExitAsync(TimeSpan patience)
+    {
+        try
+        {
+            await _process.WaitForExitAsync().WaitAsync(patience);
+        }
+        catch (TimeoutException)
+        {
+            Assert.Fail($"The service did not end within {patience}:\n{Output}\n{Errors}");
+        }
+
+        return _process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _http?.Dispose();
+        if (!_process.HasExited)
+        {
+            await KillAsync();
+        }
+
+        _process.Dispose();
+    }
+
+    private void Keep(StringBuilder to, string? line)
+    {
+        if (line is null)
+        {
+            return;
+        }
+
+        lock (to)
+        {
+            to.AppendLine(line);
+        }
+
+        if (Listening().Match(line) is { Success: true } match)
+        {
+            _listening.TrySetResult(new Uri(match.Groups[1].Value));
+        }
+    }
+
+    private static string Text(StringBuilder from)
+    {
+        lock (from)
+        {
+            return from.ToString();
+        }
+    }
+
+    [GeneratedRegex(@"Now listening on: (http://\S+)")]
+    private static partial Regex Listening();
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int SendSignal(int process, int signal);
+}

@@ -1,0 +1,145 @@
+using Cache.Service.Decode;
+using Cache.Service.Flush;
+
+namespace Cache.Tests.Flush;
+
+public sealed class BatchTests
+{
+    private readonly Batch _batch = new();
+
+    [Fact]
+    public void RowsOfOneField_CollapseToTheLast()
+    {
+        var partition = TestRows.Partition();
+        _batch.Add(TestRows.Event(1, "a", count: 1, users: 1).At(partition, 10, timestamp: 500), 7);
+        _batch.Add(TestRows.Event(1, "a", count: 2).At(partition, 11, timestamp: 300), 8);
+        _batch.Add(TestRows.Event(1, "b", users: 3).At(partition, 15), 9);
+
+        var fields = Assert.Single(_batch.Windows).Value;
+        Assert.Equal(2, fields.Count);
+        Assert.Equal(new Measures(2, 1, true, true), fields[TestRows.Event(1, "a").Dimension!].Measures);
+        Assert.Equal(new Measures(0, 3, false, true), fields[TestRows.Event(1, "b").Dimension!].Measures);
+        Assert.Equal(3, _batch.Rows);
+        Assert.Equal(7, _batch.StartedAt);
+        var range = Assert.Single(_batch.Ranges);
+        Assert.Equal((10, 16, 500), (range.First, range.Next, range.Timestamp));
+    }
+
+    [Fact]
+    public void WindowsOfTwoTypes_WithOneStart_AreTwo()
+    {
+        var partition = TestRows.Partition();
+        _batch.Add(TestRows.Event(1, "a", count: 1).At(partition, 0), 0);
+        _batch.Add(TestRows.Performance(1, "a", average: 1).At(partition, 1), 0);
+
+        Assert.Equal([new(RowKind.Event, 1), new(RowKind.Performance, 1)], _batch.Windows.Keys);
+    }
+
+    [Fact]
+    public void EveryPartition_HasItsRange_WhateverItsRowsAre()
+    {
+        var (events, rejected, skipped) = (TestRows.Partition(0), TestRows.Partition(1), TestRows.Partition(2));
+        _batch.Add(TestRows.Event(1, "a", count: 1).At(events, 5), 0);
+        _batch.Add(TestRows.Rejected().At(rejected, 100, timestamp: 9), 0);
+        _batch.Add(Row.Skip.At(skipped, 7), 0);
+        _batch.Add(TestRows.Event(2, "a", count: 1).At(events, 6), 0);
+
+        Assert.Equal([(events, 5, 7), (rejected, 100, 101), (skipped, 7, 8)], _batch.Ranges.Select(range => (range.Partition, range.First, range.Next)));
+        var letter = Assert.Single(_batch.DeadLetters);
+        Assert.Equal((rejected, 100, 9, RejectReason.NotJson), (letter.Partition, letter.Offset, letter.Timestamp, letter.Reason));
+        Assert.Equal(4, _batch.Rows);
+    }
+
+    [Fact]
+    public void RowOfALetGoPartition_IsIgnored()
+    {
+        var partition = TestRows.Partition();
+        partition.LetGo();
+        _batch.Add(TestRows.Event(1, "a", count: 1).At(partition, 0), 0);
+        _batch.Add(TestRows.Rejected().At(partition, 1), 0);
+
+        Assert.True(_batch.IsEmpty);
+        Assert.Empty(_batch.Windows);
+        Assert.Empty(_batch.Ranges);
+        Assert.Empty(_batch.DeadLetters);
+    }
+
+    [Fact]
+    public void DropLetGo_TakesOnlyTheMeasuresOfTheLetGoPartition()
+    {
+        var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
+        _batch.Add(TestRows.Event(1, "a", count: 1).At(kept, 0), 0);
+        _batch.Add(TestRows.Event(1, "a", users: 2).At(lost, 0), 0);
+        _batch.Add(TestRows.Event(1, "b", count: 3).At(lost, 1), 0);
+        _batch.Add(TestRows.Event(1, "b", users: 4).At(kept, 1), 0);
+        lost.LetGo();
+
+        _batch.DropLetGo();
+
+        var fields = Assert.Single(_batch.Windows).Value;
+        Assert.Equal(new Measures(1, 0, true, false), fields[TestRows.Event(1, "a").Dimension!].Measures);
+        Assert.Equal(new Measures(0, 4, false, true), fields[TestRows.Event(1, "b").Dimension!].Measures);
+    }
+
+    [Fact]
+    public void Batch_IsFullByDistinctWindows_NotByRows()
+    {
+        var partition = TestRows.Partition();
+        for (var offset = 0; offset < 100; offset++)
+        {
+            _batch.Add(TestRows.Event(1 + (offset % 2), $"type {offset}", count: 1).At(partition, offset), 0);
+        }
+
+        Assert.False(_batch.IsFull(mostWindows: 3));
+        _batch.Add(TestRows.Performance(1, "mobile", p95: 1).At(partition, 100), 0);
+        Assert.True(_batch.IsFull(mostWindows: 3));
+    }
+
+    [Fact]
+    public void Batch_IsFullByRejectedRows_WhichHoldTheirBytes()
+    {
+        var partition = TestRows.Partition();
+        for (var offset = 0; offset < 999; offset++)
+        {
+            _batch.Add(TestRows.Rejected().At(partition, offset), 0);
+        }
+
+        Assert.False(_batch.IsFull(mostWindows: 50));
+        _batch.Add(TestRows.Rejected().At(partition, 999), 0);
+        Assert.True(_batch.IsFull(mostWindows: 50));
+    }
+
+    [Fact]
+    public void Marker_FillsTheBatch_SoThatNothingBehindItIsWaitedFor()
+    {
+        var drained = new TaskCompletionSource();
+        _batch.Add(TestRows.Marker(drained), 0);
+
+        Assert.False(_batch.IsEmpty);
+        Assert.True(_batch.IsFull(mostWindows: 50));
+        Assert.Equal(0, _batch.Rows);
+        Assert.Same(drained, Assert.Single(_batch.Markers));
+    }
+
+    [Fact]
+    public void ClearedBatch_KeepsNothing()
+    {
+        var partition = TestRows.Partition();
+        for (var round = 0; round < 3; round++)
+        {
+            Assert.True(_batch.IsEmpty);
+            _batch.Add(TestRows.Event(1, $"type {round}", count: round).At(partition, 2 * round), now: 10 * round);
+            _batch.Add(TestRows.Rejected().At(partition, (2 * round) + 1), 0);
+            _batch.Add(TestRows.Marker(new()), 0);
+
+            var fields = Assert.Single(_batch.Windows).Value;
+            Assert.Equal($"type {round}", Assert.Single(fields).Key.Name);
+            Assert.Equal(2 * round, Assert.Single(_batch.Ranges).First);
+            Assert.Equal(10 * round, _batch.StartedAt);
+            Assert.Single(_batch.DeadLetters);
+            Assert.Single(_batch.Markers);
+            Assert.Equal(2, _batch.Rows);
+            _batch.Clear();
+        }
+    }
+}

@@ -1,0 +1,65 @@
+using System.Globalization;
+using Cache.Service.Decode;
+using Cache.Tests.Persist;
+
+namespace Cache.Tests.Flush;
+
+/// <summary>What Redis has to hold after rows were applied one by one, in their order.</summary>
+internal sealed class RedisModel(int retention)
+{
+    private readonly Dictionary<RowKind, SortedDictionary<long, Dictionary<string, string>>> _windows = new()
+    {
+        [RowKind.Event] = [],
+        [RowKind.Performance] = [],
+    };
+
+    public void Apply(Row row)
+    {
+        if (row.Kind is not (RowKind.Event or RowKind.Performance))
+        {
+            return;
+        }
+
+        var windows = _windows[row.Kind];
+        windows.TryAdd(row.WindowStart, []);
+        var fields = windows[row.WindowStart];
+        if (row.Measures.HasFirst)
+        {
+            fields[row.Dimension!.First.ToString()] = Text(row.Kind, row.Measures.First);
+        }
+
+        if (row.Measures.HasSecond)
+        {
+            fields[row.Dimension!.Second.ToString()] = Text(row.Kind, row.Measures.Second);
+        }
+
+        while (windows.Count > retention)
+        {
+            windows.Remove(windows.Keys.First());
+        }
+    }
+
+    /// <summary>As <see cref="RedisStages.ContentAsync"/> shows it.</summary>
+    public SortedDictionary<string, string> Content()
+    {
+        var content = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (var (type, windows) in new[] { ("event", _windows[RowKind.Event]), ("perf", _windows[RowKind.Performance]) })
+        {
+            foreach (var (start, fields) in windows)
+            {
+                content.Add($"metrics:{type}:{start}", RedisStages.Hash(fields.Select(field => (field.Key, field.Value))));
+            }
+
+            if (windows.Count > 0)
+            {
+                content.Add($"metrics:{type}:windows", RedisStages.SortedSet(windows.Keys.Select(start => (start, (double)start))));
+            }
+        }
+
+        return content;
+    }
+
+    private static string Text(RowKind kind, long bits) => kind == RowKind.Event
+        ? bits.ToString(CultureInfo.InvariantCulture)
+        : BitConverter.Int64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
+}

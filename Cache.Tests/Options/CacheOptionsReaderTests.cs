@@ -1,0 +1,281 @@
+using System.Globalization;
+using System.Text;
+using Cache.Service;
+using Microsoft.Extensions.Configuration;
+
+namespace Cache.Tests.Options;
+
+public sealed class CacheOptionsReaderTests
+{
+    private static readonly Dictionary<string, Func<CacheOptions, object>> Values = new()
+    {
+        ["kafka_bootstrap_servers"] = options => options.KafkaBootstrapServers,
+        ["cache_kafka_topics"] = options => string.Join(' ', options.Topics),
+        ["cache_kafka_consumer_group"] = options => options.ConsumerGroup,
+        ["cache_consume_from"] = options => options.ConsumeFrom.Kind == ConsumeFromKind.Duration ? options.ConsumeFrom.Back : options.ConsumeFrom.Kind,
+        ["redis_host"] = options => options.RedisHost,
+        ["redis_port"] = options => options.RedisPort,
+        ["redis_db"] = options => options.RedisDb,
+        ["ready_lag_threshold"] = options => options.ReadyLagThreshold,
+        ["window_max_future_seconds"] = options => options.WindowMaxFutureSeconds,
+        ["redis_key_prefix"] = options => options.RedisKeyPrefix,
+        ["window_retention_count"] = options => options.WindowRetentionCount,
+        ["window_hash_ttl_seconds"] = options => options.WindowHashTtlSeconds,
+        ["active_session_ttl_seconds"] = options => options.ActiveSessionTtlSeconds,
+        ["kafka_commit_batch_size"] = options => options.CommitBatchSize,
+        ["kafka_commit_interval_ms"] = options => options.CommitIntervalMs,
+        ["redis_write_batch_size"] = options => options.WriteBatchSize,
+        ["redis_queue_max_size"] = options => options.QueueMaxSize,
+        ["cache_dead_letter_topic"] = options => options.DeadLetterTopic,
+        ["redis_rebuild_lookback_seconds"] = options => options.RebuildLookbackSeconds,
+    };
+
+    /// <summary>Key, default, another value as it is written, and as it is read.</summary>
+    public static TheoryData<string, string, string, string> Keys => new()
+    {
+        { "kafka_bootstrap_servers", "kafka1:19092", "a:1, b:2", "a:1,b:2" },
+        { "cache_kafka_topics", "event_metrics performance_metrics", "event_metrics", "event_metrics" },
+        { "cache_kafka_consumer_group", "cache-service", "another", "another" },
+        { "cache_consume_from", "Latest", "6h", "06:00:00" },
+        { "redis_host", "redis", "10.0.0.7", "10.0.0.7" },
+        { "redis_port", "6379", "6380", "6380" },
+        { "redis_db", "0", "3", "3" },
+        { "ready_lag_threshold", "5000", "0", "0" },
+        { "window_max_future_seconds", "86400", "0", "0" },
+        { "redis_key_prefix", "", "team:", "team:" },
+        { "window_retention_count", "120", "240", "240" },
+        { "window_hash_ttl_seconds", "21600", "60", "60" },
+        { "active_session_ttl_seconds", "1900", "60", "60" },
+        { "kafka_commit_batch_size", "100", "1", "1" },
+        { "kafka_commit_interval_ms", "1000", "10", "10" },
+        { "redis_write_batch_size", "50", " 1 ", "1" },
+        { "redis_queue_max_size", "5000", "2", "2" },
+        { "cache_dead_letter_topic", "cache_dead_letters", "", "" },
+        { "redis_rebuild_lookback_seconds", "21600", "60", "60" },
+    };
+
+    [Theory]
+    [MemberData(nameof(Keys))]
+    public void Key_HasItsDefault_AndIsReadFromEverySource(string key, string byDefault, string written, string read)
+    {
+        Assert.Equal(byDefault, Shown(Read(), key));
+        Assert.Equal(read, Shown(Read((key, written)), key));
+        Assert.Equal(read, Shown(Read((key.ToUpperInvariant(), written)), key));
+        Assert.Equal(read, Shown(FromEnvironment((key.ToUpperInvariant(), written)), key));
+        Assert.Equal(read, Shown(CacheOptionsReader.Read(new ConfigurationBuilder().AddCommandLine(["--" + key, written]).Build()), key));
+    }
+
+    [Fact]
+    public void EveryOption_HasAKey()
+    {
+        Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
+
+        // But for the section Kafka:.
+        Assert.Equal(typeof(CacheOptions).GetProperties().Length - 1, Values.Count);
+    }
+
+    [Theory]
+    [InlineData("""{"cache_kafka_topics":["a","b"]}""")]
+    [InlineData("""{"cache_kafka_topics":"a,b"}""")]
+    [InlineData("""{"cache_kafka_topics":" a , b ,"}""")]
+    [InlineData("""{"cache_kafka_topics":"[a, b]"}""")]
+    [InlineData("""{"cache_kafka_topics":"[\"a\", \"b\"]"}""")]
+    [InlineData("""{"cache_kafka_topics":["a","b","a"]}""")]
+    [InlineData("""{"Cache_Kafka_Topics":["a","b"],"window_retention_count":240}""")]
+    public void List_IsAJsonArrayOrCommas(string json)
+    {
+        using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
+        Assert.Equal(["a", "b"], CacheOptionsReader.Read(new ConfigurationBuilder().AddJsonStream(stream).Build()).Topics);
+    }
+
+    [Fact]
+    public void List_FromTheEnvironment_IsAnyShape()
+    {
+        Assert.Equal(["a", "b"], FromEnvironment(("CACHE_KAFKA_TOPICS__0", "a"), ("CACHE_KAFKA_TOPICS__1", "b")).Topics);
+        Assert.Equal(["a", "b"], FromEnvironment(("CACHE_KAFKA_TOPICS", "[\"a\",\"b\"]")).Topics);
+        Assert.Equal(["a", "b"], FromEnvironment(("CACHE_KAFKA_TOPICS", "a,b")).Topics);
+        Assert.Equal("a:1,b:2", FromEnvironment(("KAFKA_BOOTSTRAP_SERVERS", "[a:1, b:2]")).KafkaBootstrapServers);
+        Assert.Equal("a:1,b:2", FromEnvironment(("KAFKA_BOOTSTRAP_SERVERS__0", "a:1"), ("KAFKA_BOOTSTRAP_SERVERS__1", "b:2")).KafkaBootstrapServers);
+    }
+
+    [Fact]
+    public void LaterSource_WinsOverAnEarlier_WhateverShapeItsListHas()
+    {
+        Assert.Equal(["late"], Layers([("cache_kafka_topics:0", "early"), ("cache_kafka_topics:1", "too")], [("CACHE_KAFKA_TOPICS", "late")]).Topics);
+        Assert.Equal(["late"], Layers([("cache_kafka_topics", "early,too")], [("cache_kafka_topics:0", "late")]).Topics);
+        Assert.Equal(7, Layers([("window_retention_count", "5")], [("WINDOW_RETENTION_COUNT", "7")]).WindowRetentionCount);
+        Assert.Equal(5, Layers([("window_retention_count", "5")], [("redis_host", "other")]).WindowRetentionCount);
+    }
+
+    [Fact]
+    public void ConnectionStrings_WinOverHostAndPort_WhichThenMayBeAnything()
+    {
+        var options = Read(
+            ("ConnectionStrings:kafka", "SASL_SSL://broker:9093,[::1]:9094,other"), ("kafka_bootstrap_servers", "not:a:server:x"),
+            ("ConnectionStrings:redis", "cache:6380,password=p4ss,ssl=true,defaultDatabase=2"), ("redis_host", ""), ("REDIS_PORT", "tcp://10.0.0.1:6379"));
+
+        Assert.Equal("SASL_SSL://broker:9093,[::1]:9094,other", options.KafkaBootstrapServers);
+        Assert.Equal(2, options.RedisDb);
+        Assert.Equal(4, Read(("ConnectionStrings:redis", "cache,defaultDatabase=2"), ("redis_db", "4")).RedisDb);
+    }
+
+    [Theory]
+    [InlineData("kafka_bootstrap_servers", "")]
+    [InlineData("kafka_bootstrap_servers", "host:0")]
+    [InlineData("kafka_bootstrap_servers", "host:65536")]
+    [InlineData("kafka_bootstrap_servers", "a:1,:2")]
+    [InlineData("kafka_bootstrap_servers", "a b")]
+    [InlineData("cache_kafka_topics", "")]
+    [InlineData("cache_kafka_topics", "[]")]
+    [InlineData("cache_kafka_topics", "no spaces,please")]
+    [InlineData("cache_kafka_topics", "[\"a\", 1]")]
+    [InlineData("cache_kafka_topics", "[\"a\"")]
+    [InlineData("cache_kafka_topics", "..")]
+    [InlineData("cache_kafka_consumer_group", " ")]
+    [InlineData("cache_consume_from", "yesterday")]
+    [InlineData("cache_consume_from", "")]
+    [InlineData("redis_host", "")]
+    [InlineData("redis_port", "tcp://10.0.0.1:6379")]
+    [InlineData("redis_port", "0")]
+    [InlineData("redis_port", "65536")]
+    [InlineData("redis_db", "-1")]
+    [InlineData("ready_lag_threshold", "-1")]
+    [InlineData("ready_lag_threshold", "9223372036854775808")]
+    [InlineData("window_max_future_seconds", "-1")]
+    [InlineData("window_retention_count", "0")]
+    [InlineData("window_retention_count", "1.5")]
+    [InlineData("window_retention_count", "many")]
+    [InlineData("window_retention_count", "")]
+    [InlineData("window_hash_ttl_seconds", "0")]
+    [InlineData("active_session_ttl_seconds", "0")]
+    [InlineData("kafka_commit_batch_size", "0")]
+    [InlineData("kafka_commit_interval_ms", "9")]
+    [InlineData("redis_write_batch_size", "0")]
+    [InlineData("redis_queue_max_size", "1")]
+    [InlineData("cache_dead_letter_topic", "dead/letters")]
+    [InlineData("redis_rebuild_lookback_seconds", "0")]
+    [InlineData("redis_rebuild_lookback_seconds", "2147483648")]
+    [InlineData("ConnectionStrings:kafka", "")]
+    [InlineData("ConnectionStrings:kafka", "host:port")]
+    [InlineData("ConnectionStrings:redis", "")]
+    [InlineData("ConnectionStrings:redis", ",password=x")]
+    [InlineData("ConnectionStrings:redis", "host,defaultDatabase=two")]
+    [InlineData("ConnectionStrings:redis", "host,noSuchOption=1")]
+    public void WrongValue_IsAnErrorThatNamesItsKey(string key, string value)
+    {
+        var error = Assert.Single(Errors((key, value)));
+        Assert.StartsWith(key, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void AllErrors_AreToldAtOnce()
+    {
+        var keys = Values.Keys.Except(["redis_key_prefix"]).ToList();
+        var errors = Errors([.. keys.Select(key => (key, "/ wrong /")), ("Kafka:no.such.property", "1"), ("Kafka:group.id", "mine")]);
+
+        Assert.All(["cache_kafka_consumer_group", "redis_host"], name => keys.Remove(name));
+        Assert.Equal([.. keys.Append("Kafka").Append("Kafka:group.id").Order(StringComparer.Ordinal)],
+            errors.Select(error => error.Split(' ')[0].TrimEnd(':')).Order(StringComparer.Ordinal));
+        var thrown = Assert.Throws<ConfigurationException>(() => Read(("redis_port", "x"), ("redis_db", "y")));
+        Assert.Equal(3, thrown.Message.Split(Environment.NewLine).Length);
+    }
+
+    [Fact]
+    public void KafkaSection_GoesToTheClientLibrary_AlsoFromAShell()
+    {
+        var options = FromEnvironment(("KAFKA__FETCH_MIN_BYTES", "7"), ("Kafka__client.id", "me"), ("kafka__Socket.Timeout_Ms", "5000"));
+
+        Assert.Equal(
+            new Dictionary<string, string> { ["fetch.min.bytes"] = "7", ["client.id"] = "me", ["socket.timeout.ms"] = "5000" },
+            options.KafkaProperties);
+    }
+
+    [Theory]
+    [InlineData("bootstrap.servers", "b:1")]
+    [InlineData("metadata.broker.list", "b:1")]
+    [InlineData("group.id", "mine")]
+    [InlineData("enable.auto.commit", "true")]
+    [InlineData("ENABLE_AUTO_COMMIT", "true")]
+    [InlineData("enable.auto.offset.store", "true")]
+    [InlineData("auto.offset.reset", "latest")]
+    [InlineData("enable.partition.eof", "false")]
+    [InlineData("isolation.level", "read_uncommitted")]
+    [InlineData("partition.assignment.strategy", "range")]
+    [InlineData("group.protocol", "consumer")]
+    [InlineData("enable.idempotence", "false")]
+    [InlineData("transactional.id", "t")]
+    [InlineData("dotnet.producer.enable.delivery.reports", "false")]
+    public void KafkaProperty_ThatThePromisesHangOn_CannotBeSet(string name, string value) =>
+        Assert.StartsWith($"Kafka:{name} cannot be set", Assert.Single(Errors(($"Kafka:{name}", value))), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("no.such.property", "1")]
+    [InlineData("fetch.min.bytes", "many")]
+    [InlineData("security.protocol", "carrier_pigeon")]
+    [InlineData("acks", "1")]
+    [InlineData("sasl:username", "me")]
+    public void KafkaProperty_ThatTheClientRefuses_IsAnError(string name, string value)
+    {
+        var error = Assert.Single(Errors(($"Kafka:{name}", value)));
+        Assert.StartsWith("Kafka", error, StringComparison.Ordinal);
+        Assert.Contains(name, error, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("ConnectionStrings:redis", "host,password=S3cret,noSuchOption=1")]
+    [InlineData("ConnectionStrings:redis", "host,password=S3cret,connectTimeout=soon")]
+    [InlineData("ConnectionStrings:redis", ",password=S3cret")]
+    [InlineData("ConnectionStrings:kafka", "SASL_SSL://user:S3cret@broker")]
+    [InlineData("kafka_bootstrap_servers", "SASL_SSL://user:S3cret@broker")]
+    [InlineData("Kafka:sasl.pasword", "S3cret")]
+    [InlineData("Kafka:ssl.key.pem", "S3cret")]
+    [InlineData("ConnectionStrings:kafka", "user:S3cret@broker:9092")]
+    [InlineData("Kafka:sasl:password", "S3cret")]
+    public void Error_NeverRepeatsAPassword(string key, string value)
+    {
+        // Only with TLS does the client look at its keys.
+        var thrown = Assert.Throws<ConfigurationException>(() => Read((key, value), ("Kafka:security.protocol", "ssl")));
+        Assert.DoesNotContain("S3cret", thrown.ToString(), StringComparison.Ordinal);
+    }
+
+    private static string Shown(CacheOptions options, string key) => Convert.ToString(Values[key](options), CultureInfo.InvariantCulture)!;
+
+    private static CacheOptions Read(params (string Key, string Value)[] keys) => Layers(keys);
+
+    private static IReadOnlyList<string> Errors(params (string Key, string Value)[] keys) =>
+        Assert.Throws<ConfigurationException>(() => Read(keys)).Errors;
+
+    /// <summary>Reads from sources of which the later wins.</summary>
+    private static CacheOptions Layers(params (string Key, string Value)[][] layers)
+    {
+        var builder = new ConfigurationBuilder();
+        foreach (var layer in layers)
+        {
+            builder.AddInMemoryCollection(layer.Select(pair => KeyValuePair.Create<string, string?>(pair.Key, pair.Value)));
+        }
+
+        return CacheOptionsReader.Read(builder.Build());
+    }
+
+    /// <summary>Reads from environment variables, behind a prefix that no other test sees.</summary>
+    private static CacheOptions FromEnvironment(params (string Name, string Value)[] variables)
+    {
+        var prefix = $"TEST_{Guid.NewGuid():N}_";
+        try
+        {
+            foreach (var (name, value) in variables)
+            {
+                Environment.SetEnvironmentVariable(prefix + name, value);
+            }
+
+            return CacheOptionsReader.Read(new ConfigurationBuilder().AddEnvironmentVariables(prefix).Build());
+        }
+        finally
+        {
+            foreach (var (name, _) in variables)
+            {
+                Environment.SetEnvironmentVariable(prefix + name, null);
+            }
+        }
+    }
+}

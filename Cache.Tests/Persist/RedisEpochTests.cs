@@ -1,0 +1,186 @@
+using Cache.Service.Consume;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Persist;
+
+/// <summary>Whether Redis still holds what was written: made, kept, lost, rebuilt.</summary>
+public sealed class RedisEpochTests(RedisServers servers)
+{
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task MissingEpoch_IsMade_AndPartitionsWithoutAPastNeedNoRebuild(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var partition = Fresh(redis, 0);
+
+        await redis.Epoch.CheckAsync();
+
+        var id = Assert.Single(await NamesAsync(redis));
+        Assert.Equal(32, id.Length);
+        Assert.Equal(id, partition.CoveredEpoch);
+        Assert.Null(redis.Rebuilds.Take());
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Name_IsAppendedOnce_AndOnlyAfterItsFirstCommit(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var (first, second) = (Fresh(redis, 0), Fresh(redis, 1));
+        await redis.Epoch.CheckAsync();
+        Assert.Single(await NamesAsync(redis));
+
+        first.Committed = 7;
+        await redis.Epoch.CheckAsync();
+        await redis.Epoch.CheckAsync();
+        Assert.Equal(["event_metrics/0"], (await NamesAsync(redis))[1..]);
+
+        second.Committed = 0;
+        await redis.Epoch.CheckAsync();
+        await redis.Epoch.CheckAsync();
+        Assert.Equal(["event_metrics/0", "event_metrics/1"], (await NamesAsync(redis))[1..]);
+        Assert.Null(redis.Rebuilds.Take());
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task PartitionWithAPast_IsRebuilt_UnlessItsNameIsThere(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, "id event_metrics/1");
+        var (unknown, covered) = (Resumed(redis, 0), Resumed(redis, 1));
+
+        await redis.Epoch.CheckAsync();
+
+        var request = redis.Rebuilds.Take();
+        Assert.Equal("id", request!.Epoch);
+        Assert.Equal([unknown], request.Partitions);
+        Assert.Equal("id", covered.CoveredEpoch);
+        Assert.Null(redis.Rebuilds.Take());
+
+        // Until somebody rewinds it, every look asks again.
+        await redis.Epoch.CheckAsync();
+        Assert.Equal([unknown], redis.Rebuilds.Take()!.Partitions);
+
+        // Rewound, and its new start committed.
+        redis.Assignment.Take(new AssignedPartition(unknown.TopicPartition, unknown.Records) { CoveredEpoch = "id", Committed = 3 });
+        await redis.Epoch.CheckAsync();
+        await redis.Epoch.CheckAsync();
+        Assert.Null(redis.Rebuilds.Take());
+        Assert.Equal(["id", "event_metrics/1", "event_metrics/0"], await NamesAsync(redis));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task DeletedEpoch_AsksForARebuildOfEveryPartition_AndOfThoseThatComeLater(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var (first, second) = (Fresh(redis, 0), Fresh(redis, 1));
+        (first.Committed, second.Committed) = (1, 1);
+        await redis.Epoch.CheckAsync();
+        await redis.Epoch.CheckAsync();
+        var before = await NamesAsync(redis);
+        Assert.Equal(3, before.Length);
+
+        await redis.Database.KeyDeleteAsync(redis.Keys.Epoch);
+        await redis.Epoch.CheckAsync();
+
+        var after = await NamesAsync(redis);
+        Assert.NotEqual(before[0], Assert.Single(after));
+        var request = redis.Rebuilds.Take()!;
+        Assert.Equal((after[0], 2), (request.Epoch, request.Partitions.Count));
+        var later = Resumed(redis, 2);
+        await redis.Epoch.CheckAsync();
+        Assert.Equal([first, second, later], redis.Rebuilds.Take()!.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task ChangedEpoch_AsksForARebuildOfExactlyThePartitionsItDoesNotName(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var partitions = Enumerable.Range(0, 3).Select(number => Fresh(redis, number)).ToList();
+        partitions.ForEach(partition => partition.Committed = 1);
+        await redis.Epoch.CheckAsync();
+        await redis.Epoch.CheckAsync();
+
+        // Another replica has made it anew and rebuilt one of them.
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, "another event_metrics/1");
+        await redis.Epoch.CheckAsync();
+
+        var request = redis.Rebuilds.Take()!;
+        Assert.Equal("another", request.Epoch);
+        Assert.Equal([partitions[0], partitions[2]], request.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded, "")]
+    [InlineData(RedisKind.Embedded, " event_metrics/0")]
+    [InlineData(RedisKind.Real, "")]
+    [InlineData(RedisKind.Real, " event_metrics/0")]
+    public async Task ValueThatIsNoEpoch_IsReplaced(RedisKind kind, string value)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var partition = Resumed(redis, 0);
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, value);
+
+        await redis.Epoch.CheckAsync();
+
+        var id = Assert.Single(await NamesAsync(redis));
+        Assert.Equal(32, id.Length);
+        Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task KeyOfAnotherTypeInItsPlace_IsReplacedWithTheNextWrite(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        await redis.Database.ListLeftPushAsync(redis.Keys.Epoch, "somebody else's");
+        var partition = Resumed(redis, 0);
+
+        await redis.Epoch.ObserveAsync((await redis.WriteAsync(TestRows.Event(1, "a", count: 1))).Epoch);
+
+        Assert.Single(await NamesAsync(redis));
+        Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task AnEpochThatAnotherReplicaMadeMeanwhile_IsKept(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        Fresh(redis, 0);
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, "theirs");
+
+        // Our look at it was before theirs was made.
+        await redis.Epoch.ObserveAsync(RedisValue.Null);
+
+        Assert.Equal(["theirs"], await NamesAsync(redis));
+        Assert.Null(redis.Rebuilds.Take());
+    }
+
+    /// <summary>A partition that started with nothing behind it.</summary>
+    private static AssignedPartition Fresh(RedisStages redis, int number) => Taken(redis, number, AssignedPartition.AnyEpoch);
+
+    /// <summary>A partition that goes on from a committed offset.</summary>
+    private static AssignedPartition Resumed(RedisStages redis, int number) => Taken(redis, number, null);
+
+    private static AssignedPartition Taken(RedisStages redis, int number, string? epoch)
+    {
+        var partition = TestRows.Partition(number);
+        partition.CoveredEpoch = epoch;
+        redis.Assignment.Take(partition);
+        return partition;
+    }
+
+    private static async Task<string[]> NamesAsync(RedisStages redis) =>
+        (await redis.Database.StringGetAsync(redis.Keys.Epoch)).ToString().Split(' ');
+}

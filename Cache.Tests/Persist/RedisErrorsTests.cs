@@ -1,0 +1,54 @@
+using Cache.Service.Persist;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Persist;
+
+public sealed class RedisErrorsTests
+{
+    // The client alone is to make these; a test has to.
+#pragma warning disable CS0618
+    private static RedisServerException Says(string message) => new(message);
+
+    private static readonly RedisConnectionException NoConnection = new(ConnectionFailureType.UnableToConnect, "no connection");
+    private static readonly RedisTimeoutException TooLate = new("too late", CommandStatus.Sent);
+#pragma warning restore CS0618
+
+    public static TheoryData<Exception> Passing =>
+    [
+        Says("LOADING Redis is loading the dataset in memory"),
+        Says("READONLY You can't write against a read only replica."),
+        Says("MOVED 3999 127.0.0.1:6381"),
+        Says("CLUSTERDOWN The cluster is down"),
+        Says("TRYAGAIN Multiple keys request during rehashing of slot"),
+        Says("OOM command not allowed when used memory > 'maxmemory'."),
+        Says("BUSY Redis is busy running a script."),
+        Says("NOAUTH Authentication required."),
+        Says("WRONGPASS invalid username-password pair or user is disabled."),
+        Says("NOPERM this user has no permissions to run the 'hset' command"),
+        Says("ERR the text WRONGTYPE somewhere in it"),
+        NoConnection,
+        TooLate,
+        new TimeoutException(),
+        new OperationCanceledException(),
+        new ObjectDisposedException("multiplexer"),
+    ];
+
+    [Theory]
+    [MemberData(nameof(Passing), DisableDiscoveryEnumeration = true)]
+    public void WhatMayPass_IsTriedAgain(Exception exception)
+    {
+        Assert.False(RedisErrors.IsWrongType(exception));
+        Assert.True(RedisErrors.IsAway(exception));
+    }
+
+    [Fact]
+    public void WrongType_IsForGood() =>
+        Assert.True(RedisErrors.IsWrongType(Says("WRONGTYPE Operation against a key holding the wrong kind of value")));
+
+    [Fact]
+    public void OurOwnMistakes_AreNotRedisBeingAway()
+    {
+        Assert.False(RedisErrors.IsAway(new InvalidOperationException()));
+        Assert.False(RedisErrors.IsWrongType(new InvalidOperationException("WRONGTYPE")));
+    }
+}

@@ -1,0 +1,31 @@
+using Cache.Service;
+using Cache.Service.Decode;
+using Cache.Service.Persist;
+
+namespace Cache.Tests.Persist;
+
+public sealed class RedisKeysTests
+{
+    [Theory]
+    [InlineData("")]
+    [InlineData("team:")]
+    public void EveryKeyAndTheChannel_StandBehindThePrefix(string prefix)
+    {
+        var keys = new RedisKeys(new CacheOptions { RedisKeyPrefix = prefix });
+
+        Assert.Equal(prefix + "metrics:event:1710000000000", keys.Window(RowKind.Event, 1710000000000));
+        Assert.Equal(prefix + "metrics:perf:0", keys.Window(new(RowKind.Performance, 0)));
+        Assert.Equal(prefix + "metrics:event:windows", keys.Index(RowKind.Event));
+        Assert.Equal(prefix + "metrics:perf:windows", keys.Index(RowKind.Performance));
+        Assert.Equal(prefix + "cache:epoch", keys.Epoch);
+        Assert.Equal(prefix + "cache:updates", keys.Updates.ToString());
+        Assert.False(keys.Updates.IsPattern);
+    }
+
+    [Fact]
+    public void Types_HaveTheirNamesInMessages()
+    {
+        Assert.Equal("event", RedisKeys.TypeName(RowKind.Event));
+        Assert.Equal("performance", RedisKeys.TypeName(RowKind.Performance));
+    }
+}

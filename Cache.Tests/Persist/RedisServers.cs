@@ -1,0 +1,65 @@
+using Cache.Embedded;
+using Cache.Tests.Persist;
+using StackExchange.Redis;
+
+[assembly: AssemblyFixture(typeof(RedisServers))]
+
+namespace Cache.Tests.Persist;
+
+/// <summary>What a test of Redis runs on.</summary>
+public enum RedisKind
+{
+    /// <summary>Garnet, in this process.</summary>
+    Embedded,
+
+    /// <summary>A redis-server that asks for a password.</summary>
+    Real,
+}
+
+/// <summary>One server of each kind for all tests, started by the first that asks. Tests stay apart by key prefixes.</summary>
+public sealed class RedisServers : IAsyncDisposable
+{
+    private readonly Lazy<Task<Connected>> _embedded = new(async () =>
+    {
+        var redis = await EmbeddedRedis.StartAsync();
+        return await Connected.ToAsync(redis, redis.ConnectionString);
+    });
+
+    private readonly Lazy<Task<Connected>> _real = new(async () =>
+    {
+        var redis = await RedisServer.StartAsync("secret");
+        return await Connected.ToAsync(redis, redis.ConnectionString);
+    });
+
+    /// <summary>A client of a server; skips the test where there is none.</summary>
+    public async Task<IConnectionMultiplexer> ConnectAsync(RedisKind kind) =>
+        (await (kind == RedisKind.Embedded ? _embedded : _real).Value).Client;
+
+    /// <summary>The stages that talk to Redis, under a key prefix of their own.</summary>
+    internal async Task<RedisStages> StagesAsync(RedisKind kind, int retention = 120, int ttlSeconds = 21600) =>
+        new(await ConnectAsync(kind), retention, ttlSeconds);
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var server in new[] { _embedded, _real })
+        {
+            if (server.IsValueCreated && server.Value.IsCompletedSuccessfully)
+            {
+                await (await server.Value).DisposeAsync();
+            }
+        }
+    }
+
+    private sealed record Connected(IAsyncDisposable Server, ConnectionMultiplexer Client) : IAsyncDisposable
+    {
+        public static async Task<Connected> ToAsync(IAsyncDisposable server, string connectionString) =>
+            new(server, await ConnectionMultiplexer.ConnectAsync(connectionString));
+
+        public async ValueTask DisposeAsync()
+        {
+            await Client.DisposeAsync();
+            await Server.DisposeAsync();
+        }
+    }
+}

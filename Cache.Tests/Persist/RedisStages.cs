@@ -1,0 +1,96 @@
+using System.Globalization;
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Persist;
+using Cache.Service.Query;
+using Cache.Service.Telemetry;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Persist;
+
+/// <summary>The stages that talk to Redis, put together as the service does, and what they leave there.</summary>
+internal sealed class RedisStages
+{
+    private readonly IConnectionMultiplexer _redis;
+
+    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null)
+    {
+        _redis = redis;
+        Options = new CacheOptions
+        {
+            RedisKeyPrefix = prefix ?? $"{Guid.NewGuid():N}:",
+            WindowRetentionCount = retention,
+            WindowHashTtlSeconds = ttlSeconds,
+        };
+        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(TimeProvider.System)
+            .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
+            .AddSingleton<RebuildRequests>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
+            .BuildServiceProvider();
+        Keys = services.GetRequiredService<RedisKeys>();
+        Store = services.GetRequiredService<WindowStore>();
+        Reader = services.GetRequiredService<WindowReader>();
+        Assignment = services.GetRequiredService<Assignment>();
+        Rebuilds = services.GetRequiredService<RebuildRequests>();
+        Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Rebuilds, NullLogger<RedisEpoch>.Instance);
+    }
+
+    public CacheOptions Options { get; }
+
+    public RedisKeys Keys { get; }
+
+    public WindowStore Store { get; }
+
+    public WindowReader Reader { get; }
+
+    public RedisEpoch Epoch { get; }
+
+    public Assignment Assignment { get; }
+
+    public RebuildRequests Rebuilds { get; }
+
+    public IDatabase Database => _redis.GetDatabase();
+
+    public ISubscriber Subscriber => _redis.GetSubscriber();
+
+    /// <summary>Writes rows as one batch.</summary>
+    public Task<WriteResult> WriteAsync(params IEnumerable<Row> rows) => Store.WriteAsync(TestRows.Batch(rows));
+
+    /// <summary>The windows on the index, oldest first.</summary>
+    public async Task<long[]> IndexAsync(RowKind kind = RowKind.Event) =>
+        Array.ConvertAll(await Database.SortedSetRangeByRankAsync(Keys.Index(kind)), start => (long)start);
+
+    /// <summary>The fields of a window, as text.</summary>
+    public async Task<Dictionary<string, string>> HashAsync(long start, RowKind kind = RowKind.Event) =>
+        (await Database.HashGetAllAsync(Keys.Window(kind, start))).ToDictionary(field => field.Name.ToString(), field => field.Value.ToString());
+
+    /// <summary>Every key under the prefix, without it, and what it holds.</summary>
+    public async Task<SortedDictionary<string, string>> ContentAsync()
+    {
+        var content = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        await foreach (var key in _redis.GetServers()[0].KeysAsync(pattern: Options.RedisKeyPrefix + "*", pageSize: 1000))
+        {
+            content.Add(key.ToString()[Options.RedisKeyPrefix.Length..], await HeldByAsync(key));
+        }
+
+        return content;
+    }
+
+    private async Task<string> HeldByAsync(RedisKey key) => await Database.KeyTypeAsync(key) switch
+    {
+        RedisType.Hash => Hash((await Database.HashGetAllAsync(key)).Select(field => (field.Name.ToString(), field.Value.ToString()))),
+        RedisType.SortedSet => SortedSet((await Database.SortedSetRangeByRankWithScoresAsync(key)).Select(entry => ((long)entry.Element, entry.Score))),
+        _ => (await Database.StringGetAsync(key)).ToString(),
+    };
+
+    /// <summary>How <see cref="ContentAsync"/> shows a hash.</summary>
+    public static string Hash(IEnumerable<(string Name, string Value)> fields) =>
+        string.Join(' ', fields.OrderBy(field => field.Name, StringComparer.Ordinal).Select(field => $"{field.Name}={field.Value}"));
+
+    /// <summary>How <see cref="ContentAsync"/> shows a sorted set.</summary>
+    public static string SortedSet(IEnumerable<(long Member, double Score)> entries) =>
+        string.Join(' ', entries.Select(entry => string.Create(CultureInfo.InvariantCulture, $"{entry.Member}:{entry.Score}")));
+}

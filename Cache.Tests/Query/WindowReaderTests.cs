@@ -1,0 +1,219 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Reflection;
+using Cache.Service.Decode;
+using Cache.Service.Query;
+using Cache.Tests.Persist;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Query;
+
+public sealed class WindowReaderTests(RedisServers servers)
+{
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Windows_ComeNewestFirst_WithTheirFields(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 30, 10, 20);
+        await redis.WriteAsync(TestRows.Performance(40, "tv", average: 0.5));
+
+        var windows = await ReadAsync(redis, limit: 10);
+
+        Assert.Equal([30, 20, 10], Starts(windows));
+        Assert.Equal(new HashEntry("a.count", 30), Assert.Single(windows[0].Fields));
+        Assert.Equal(new HashEntry("tv.avg_load_time", 0.5), Assert.Single(Assert.Single(await ReadAsync(redis, limit: 10, rows: RowKind.Performance)).Fields));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task EmptyIndex_GivesNoWindows(RedisKind kind) => Assert.Empty(await ReadAsync(await servers.StagesAsync(kind), limit: 10));
+
+    [Theory]
+    [InlineData(1, null, null, new long[] { 50 })]
+    [InlineData(2, null, null, new long[] { 50, 40 })]
+    [InlineData(100, null, null, new long[] { 50, 40, 30, 20, 10 })]
+    [InlineData(int.MaxValue, null, null, new long[] { 50, 40, 30, 20, 10 })]
+    [InlineData(100, 20L, 40L, new long[] { 40, 30, 20 })]
+    [InlineData(100, 21L, 39L, new long[] { 30 })]
+    [InlineData(100, 20L, 20L, new long[] { 20 })]
+    [InlineData(100, 40L, null, new long[] { 50, 40 })]
+    [InlineData(100, null, 20L, new long[] { 20, 10 })]
+    [InlineData(2, 10L, 40L, new long[] { 40, 30 })]
+    [InlineData(100, 51L, null, new long[0])]
+    [InlineData(100, null, 9L, new long[0])]
+    public async Task Limit_AndInclusiveBounds_ChooseTheWindows(int limit, long? from, long? to, long[] expected)
+    {
+        foreach (var kind in new[] { RedisKind.Embedded, RedisKind.Real })
+        {
+            var redis = await FilledAsync(kind, 10, 20, 30, 40, 50);
+            Assert.Equal(expected, Starts(await ReadAsync(redis, limit, from, to)));
+        }
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Limit_IsNeverBeyondRetention(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind, retention: 2);
+        await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2));
+
+        // As if retention had been larger before.
+        await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), 0, 0);
+        await redis.Database.HashSetAsync(redis.Keys.Window(RowKind.Event, 0), "a.count", 0);
+
+        Assert.Equal([2, 1], Starts(await ReadAsync(redis, limit: 100)));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded, null)]
+    [InlineData(RedisKind.Embedded, 10L)]
+    [InlineData(RedisKind.Real, null)]
+    [InlineData(RedisKind.Real, 10L)]
+    public async Task Read_TakesTwoRoundTrips_HoweverManyWindowsThereAre(RedisKind kind, long? from)
+    {
+        var redis = await FilledAsync(kind, [.. Enumerable.Range(1, 50).Select(window => window * 10L)]);
+        var watched = new WatchedRedis(await servers.ConnectAsync(kind));
+        var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix).Reader;
+
+        Assert.Equal(50, (await reader.ReadAsync(RowKind.Event, 100, from, null, TestContext.Current.CancellationToken)).Count);
+
+        // The index, then every hash in one go.
+        Assert.Equal([from is null ? "SortedSetRangeByRankAsync" : "SortedSetRangeByScoreAsync", "CreateBatch"], watched.Calls);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task ExpiredWindows_AreNotServed_LeaveTheIndex_AndCostNoneOfTheLimit(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 10, 20, 30, 40, 50, 60);
+        await ExpireAsync(redis, 60, 50, 30);
+
+        Assert.Equal([40, 20], Starts(await ReadAsync(redis, limit: 2)));
+        Assert.Equal<long[]>([10, 20, 40], await redis.IndexAsync());
+        Assert.Equal([40, 20, 10], Starts(await ReadAsync(redis, limit: 3)));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task ExpiredWindows_BetweenBounds_CostNoneOfTheLimit_AndBoundsStillHold(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 10, 20, 30, 40, 50, 60);
+        await ExpireAsync(redis, 50, 30);
+
+        Assert.Equal([40, 20], Starts(await ReadAsync(redis, limit: 3, from: 20, to: 50)));
+        Assert.Equal<long[]>([10, 20, 40, 60], await redis.IndexAsync());
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Index_OfNothingButExpiredWindows_IsEmptied(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 10, 20, 30);
+        await ExpireAsync(redis, 10, 20, 30);
+
+        Assert.Empty(await ReadAsync(redis, limit: 2));
+        Assert.Empty(await redis.ContentAsync());
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task KeyOfAnotherType_IsSkipped_AndLeftAlone(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 10, 20, 30);
+        await ExpireAsync(redis, 20);
+        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 20), "somebody else's");
+
+        Assert.Equal([30, 10], Starts(await ReadAsync(redis, limit: 3)));
+        Assert.Equal<long[]>([10, 30], await redis.IndexAsync());
+        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Window(RowKind.Event, 20)));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task WindowThatIsWrittenWhileItIsTakenOffTheIndex_StaysOnIt(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 10, 20);
+        await ExpireAsync(redis, 20);
+        var watched = new WatchedRedis(await servers.ConnectAsync(kind));
+        var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix).Reader;
+
+        // The reader has found no hash and is about to say so: now comes the row.
+        watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Event(20, "late", count: 1)));
+        await reader.ReadAsync(RowKind.Event, 10, null, null, TestContext.Current.CancellationToken);
+
+        Assert.Contains("SortedSetRemoveAsync", watched.Calls);
+        Assert.Equal<long[]>([10, 20], await redis.IndexAsync());
+        Assert.Equal([20, 10], Starts(await ReadAsync(redis, limit: 10)));
+    }
+
+    /// <summary>Event windows with one field each.</summary>
+    private async Task<RedisStages> FilledAsync(RedisKind kind, params long[] windows)
+    {
+        var redis = await servers.StagesAsync(kind);
+        await redis.WriteAsync(windows.Select(window => TestRows.Event(window, "a", count: window)));
+        return redis;
+    }
+
+    private static Task<long> ExpireAsync(RedisStages redis, params long[] windows) =>
+        redis.Database.KeyDeleteAsync([.. windows.Select(window => redis.Keys.Window(RowKind.Event, window))]);
+
+    private static Task<List<Window>> ReadAsync(RedisStages redis, int limit, long? from = null, long? to = null, RowKind rows = RowKind.Event) =>
+        redis.Reader.ReadAsync(rows, limit, from, to, TestContext.Current.CancellationToken);
+
+    private static IEnumerable<long> Starts(IEnumerable<Window> windows) => windows.Select(window => window.Start);
+
+    /// <summary>A client of which a test sees every call, and may do something before one.</summary>
+    private sealed class WatchedRedis
+    {
+        private readonly Dictionary<string, Func<Task>> _before = [];
+
+        public WatchedRedis(IConnectionMultiplexer redis)
+        {
+            var database = Proxy<IDatabase>.Around(redis.GetDatabase(), (method, call) =>
+            {
+                lock (Calls)
+                {
+                    Calls.Add(method.Name);
+                }
+
+                _before.GetValueOrDefault(method.Name)?.Invoke().GetAwaiter().GetResult();
+                return call();
+            });
+            Client = Proxy<IConnectionMultiplexer>.Around(
+                redis, (method, call) => method.Name == nameof(IConnectionMultiplexer.GetDatabase) ? database : call());
+        }
+
+        public IConnectionMultiplexer Client { get; }
+
+        /// <summary>The calls of the database, in their order.</summary>
+        public List<string> Calls { get; } = [];
+
+        public void Before(string call, Func<Task> action) => _before[call] = action;
+    }
+
+    [SuppressMessage("Performance", "CA1852", Justification = "DispatchProxy derives from it.")]
+    private class Proxy<T> : DispatchProxy
+        where T : class
+    {
+        private T _target = null!;
+        private Func<MethodInfo, Func<object?>, object?> _around = null!;
+
+        public static T Around(T target, Func<MethodInfo, Func<object?>, object?> around)
+        {
+            var proxy = Create<T, Proxy<T>>();
+            ((Proxy<T>)(object)proxy)._target = target;
+            ((Proxy<T>)(object)proxy)._around = around;
+            return proxy;
+        }
+
+        protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) =>
+            _around(targetMethod!, () => targetMethod!.Invoke(_target, args));
+    }
+}
