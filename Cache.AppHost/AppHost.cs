@@ -20,7 +20,7 @@ if (embeddedKafka is not null && embeddedRedis is not null)
 
 IResourceBuilder<IResourceWithConnectionString> kafka = embedded || (publishing && Asked("--external-kafka"))
     ? builder.AddConnectionString("kafka")
-    : builder.AddKafka("kafka").WithDataVolume().WithKafkaUI();
+    : builder.AddKafka("kafka").WithEnvironment("KAFKA_NUM_PARTITIONS", "6").WithDataVolume().WithKafkaUI();
 
 IResourceBuilder<IResourceWithConnectionString> redis = embedded || (publishing && Asked("--external-redis"))
     ? builder.AddConnectionString("redis")
@@ -36,17 +36,19 @@ var cache = builder.AddProject<Projects.Cache_Service>("cache")
     .WithUrlForEndpoint("http", _ => new() { Url = "/scalar", DisplayText = "API" })
     .WithUrlForEndpoint("http", _ => new() { Url = "/metrics", DisplayText = "Metrics" });
 
-if (embedded)
+if (!publishing)
 {
-    // A mock broker holds an empty fetch for this long, even when a row comes.
-    cache.WithEnvironment("Kafka__fetch_wait_max_ms", "10");
+    // The simulator waits until the service is ready, and that takes partitions: so it is the service that has topics made.
+    cache.WithEnvironment("Kafka__allow_auto_create_topics", "true");
+
+    // A mock broker holds an empty fetch for this long, even when a row comes; a real one answers at once.
+    cache.WithEnvironment("Kafka__fetch_wait_max_ms", embedded ? "10" : "500");
 }
 
 if (!publishing || Asked("--simulator"))
 {
     builder.AddProject<Projects.Cache_Producer_Simulator>("simulator")
-        .WithReference(kafka).WaitFor(kafka)
-        .WaitFor(cache)
+        .WithReference(kafka).WaitFor(kafka).WaitFor(cache)
         .WithEnvironment("simulator_rate", builder.AddParameter("simulator-rate"));
 }
 
