@@ -27,7 +27,7 @@ internal static class TestRows
 
     public static QueuedRow At(this Row row, AssignedPartition partition, long offset, long timestamp = 0) => new(partition, offset, timestamp, row);
 
-    public static QueuedRow Marker(TaskCompletionSource drained) => new(null, 0, 0, default, drained);
+    public static QueuedRow Marker(TaskCompletionSource drained) => new(null, 0, 0, default, Drained: drained);
 
     /// <summary>A batch of rows of one partition.</summary>
     public static Batch Batch(params IEnumerable<Row> rows)

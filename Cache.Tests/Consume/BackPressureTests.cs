@@ -12,7 +12,7 @@ public sealed class BackPressureTests
     public async Task FullQueue_PausesAndPollsOn_StaysInTheGroup_AndLosesNothing()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(
+        await using var stack = await InProcessStack.StartAsync(
             redis.ConnectionString, ("redis_queue_max_size", "50"), ("redis_write_batch_size", "20"), ("window_retention_count", "2000"),
             ("Kafka:max.poll.interval.ms", "6000"));
         await stack.ReadyAsync();
@@ -54,7 +54,7 @@ public sealed class BackPressureTests
     public async Task PartitionTakenWhilePaused_GoesOnWhenItComesBack()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(
+        await using var stack = await InProcessStack.StartAsync(
             redis.ConnectionString, ("redis_queue_max_size", "50"), ("redis_write_batch_size", "20"), ("window_retention_count", "2000"));
         await stack.ReadyAsync();
 

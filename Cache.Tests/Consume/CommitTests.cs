@@ -11,7 +11,7 @@ public sealed class CommitTests
     [Fact]
     public async Task Commit_WhenRedisIsDown_DoesNotAdvance()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, 0, 10);
         await stack.EverythingIsCommittedAsync();
 
@@ -37,7 +37,7 @@ public sealed class CommitTests
             }
         });
 
-        static async Task SendAsync(EmbeddedStack stack, int from, int to)
+        static async Task SendAsync(InProcessStack stack, int from, int to)
         {
             var minutes = Enumerable.Range(from, to - from).ToList();
             await stack.Kafka.SendAsync(Events, 0, minutes.Select(minute => Event(Window(minute), "a", minute)));
@@ -49,7 +49,7 @@ public sealed class CommitTests
     public async Task Batch_WhenRedisRefusesIt_IsWrittenAgainInOrder_AndNothingIsCommittedMeanwhile()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(redis.ConnectionString, ("redis_write_batch_size", "1"));
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString, ("redis_write_batch_size", "1"));
         var updates = await stack.SubscribeAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
         await stack.EverythingIsCommittedAsync(Events);
@@ -74,7 +74,7 @@ public sealed class CommitTests
     [Fact]
     public async Task Commit_WhenKafkaRefusesIt_IsTriedAgain()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await stack.EverythingIsCommittedAsync();
 
         stack.Broker.PushRequestErrors(KafkaRequest.OffsetCommit, [.. Enumerable.Repeat(ErrorCode.GroupAuthorizationFailed, 3)]);
@@ -87,7 +87,7 @@ public sealed class CommitTests
     [Fact]
     public async Task Commit_IsDue_AfterSoManyRows_WithoutWaitingForTheInterval()
     {
-        await using var stack = await EmbeddedStack.StartAsync(null, ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "10"));
+        await using var stack = await InProcessStack.StartAsync(null, ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "10"));
         await stack.ReadyAsync();
 
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 9).Select(minute => Event(Window(minute), "a", 1)));
@@ -101,7 +101,7 @@ public sealed class CommitTests
     [Fact]
     public async Task SkippedRows_AreCommitted()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(null, ("cache_kafka_topics", $"{Events},other_metrics"));
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_kafka_topics", $"{Events},other_metrics"));
         stack.Broker.CreateTopic("other_metrics", partitions: 1);
         await stack.StartServiceAsync();
 

@@ -12,7 +12,7 @@ public sealed class RebalanceTests
     [Fact]
     public async Task SecondMember_JoiningAndLeavingUnderLoad_LosesNothing()
     {
-        await using var stack = await EmbeddedStack.StartAsync(null, ("window_retention_count", "100000"));
+        await using var stack = await InProcessStack.StartAsync(null, ("window_retention_count", "100000"));
         await stack.ReadyAsync();
         using var enough = new CancellationTokenSource();
         var load = SendUntilAsync(stack, enough.Token);
@@ -42,7 +42,7 @@ public sealed class RebalanceTests
     [Fact]
     public async Task LostPartitions_AreNotCommitted_AndTheirRowsAreReadAgain()
     {
-        await using var stack = await EmbeddedStack.StartAsync(
+        await using var stack = await InProcessStack.StartAsync(
             null, ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
         await stack.ReadyAsync();
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 10).Select(minute => Event(Window(minute), "a", minute)));
@@ -66,7 +66,7 @@ public sealed class RebalanceTests
     public async Task RowsInFlight_OfLostPartitions_AreNotWritten_ByWhoLostThem(ErrorCode fencing)
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(redis.ConnectionString);
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString);
         await stack.EverythingIsCommittedAsync();
 
         // A batch is on its way, and Redis refuses it for now.
@@ -95,7 +95,7 @@ public sealed class RebalanceTests
     }
 
     /// <summary>Sends rows of consecutive windows, round the partitions, until told to stop.</summary>
-    private static async Task<int> SendUntilAsync(EmbeddedStack stack, CancellationToken enough)
+    private static async Task<int> SendUntilAsync(InProcessStack stack, CancellationToken enough)
     {
         var sent = 0;
         while (!enough.IsCancellationRequested)

@@ -11,7 +11,7 @@ public sealed class ShutdownTests
     [Fact]
     public async Task StopUnderLoad_WritesAndCommitsWhatWasEnqueued_WithinSeconds()
     {
-        await using var stack = await EmbeddedStack.StartAsync(
+        await using var stack = await InProcessStack.StartAsync(
             null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
         await stack.ReadyAsync();
         using var enough = new CancellationTokenSource();
@@ -55,7 +55,7 @@ public sealed class ShutdownTests
     [Fact]
     public async Task StopWhileRedisIsAway_EndsInTime_AndCommitsNothingOfWhatIsNotWritten()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
         await stack.EverythingIsCommittedAsync();
         stack.OwnRedis.Break();
@@ -72,7 +72,7 @@ public sealed class ShutdownTests
     [Fact]
     public async Task StopWhileTheBrokersAreAway_EndsInTime()
     {
-        await using var stack = await EmbeddedStack.StartAsync(null, ("kafka_commit_interval_ms", "600000"));
+        await using var stack = await InProcessStack.StartAsync(null, ("kafka_commit_interval_ms", "600000"));
         await stack.ReadyAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
         await Eventually.HoldsAsync(() => stack.AssertWindowsAsync(1));

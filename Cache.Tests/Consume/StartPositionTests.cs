@@ -9,7 +9,7 @@ public sealed class StartPositionTests
     [Fact]
     public async Task Latest_SkipsWhatWasThereBeforeTheFirstStart_ButNothingAfterIt()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(null, ("cache_consume_from", "latest"));
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_consume_from", "latest"));
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "before", 1), Event(Window(2), "before", 1));
 
         await stack.StartServiceAsync();
@@ -31,7 +31,7 @@ public sealed class StartPositionTests
     [Fact]
     public async Task FirstPosition_IsCommittedAtOnce_HoweverLongTheInterval()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(null, ("cache_consume_from", "latest"), ("kafka_commit_interval_ms", "600000"));
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_consume_from", "latest"), ("kafka_commit_interval_ms", "600000"));
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "before", 1), Event(Window(2), "before", 1));
 
         await stack.StartServiceAsync();
@@ -42,7 +42,7 @@ public sealed class StartPositionTests
     [Fact]
     public async Task Duration_ReadsWhatIsYoungEnough()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(null, ("cache_consume_from", "1h"));
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_consume_from", "1h"));
         var twoHoursAgo = new Timestamp(TimeProvider.System.GetUtcNow().AddHours(-2));
         await stack.Kafka.SendAsync(Events, 0, [Old(Event(Window(1), "old", 1)), Old(Event(Window(2), "old", 1))]);
         await stack.Kafka.SendAsync(Events, 1, Event(Window(3), "young", 1));
@@ -63,7 +63,7 @@ public sealed class StartPositionTests
     [Fact]
     public async Task LateTopic_IsReadFromItsBeginning_AndHoldsUpNoOther()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(
+        await using var stack = await InProcessStack.PrepareAsync(
             null, ("cache_consume_from", "latest"), ("Kafka:topic.metadata.refresh.interval.ms", "2000"));
         stack.Broker.SetTopicError(Performance, ErrorCode.UnknownTopicOrPart);
         await stack.StartServiceAsync();
@@ -83,7 +83,7 @@ public sealed class StartPositionTests
     [Fact]
     public async Task CommittedOffsetThatKafkaNoLongerHas_GoesOnWithTheOldestRow()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
         await stack.EverythingIsCommittedAsync();
         await stack.StopServiceAsync();

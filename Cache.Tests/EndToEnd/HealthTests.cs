@@ -30,7 +30,7 @@ public sealed class HealthTests : IAsyncDisposable
     public async Task EveryRoute_WhenRedisIsAway_SaysSoWithinASecond_AndRecovers(bool frozen)
     {
         _redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(_redis.ConnectionString);
+        await using var stack = await InProcessStack.StartAsync(_redis.ConnectionString);
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
         await stack.EverythingIsCommittedAsync();
         await stack.ReadyAsync();
@@ -81,7 +81,7 @@ public sealed class HealthTests : IAsyncDisposable
     [Fact]
     public async Task Readyz_WhenTheBrokersAreAway_TurnsBack_AndRecovers()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
 
         stack.Broker.BreakAllBrokers();
@@ -101,7 +101,7 @@ public sealed class HealthTests : IAsyncDisposable
     public async Task Readyz_WhenTheLagIsAboveItsThreshold_TurnsBack_AndRecovers()
     {
         _redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(_redis.ConnectionString, ("ready_lag_threshold", "10"));
+        await using var stack = await InProcessStack.StartAsync(_redis.ConnectionString, ("ready_lag_threshold", "10"));
         await stack.ReadyAsync();
 
         _redis.Freeze();
@@ -115,7 +115,7 @@ public sealed class HealthTests : IAsyncDisposable
     [Fact]
     public async Task Readyz_BeforePartitionsAreAssigned_SaysWhatItWaitsFor()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync();
+        await using var stack = await InProcessStack.PrepareAsync();
         stack.Broker.BreakAllBrokers();
         await stack.StartServiceAsync();
 

@@ -264,7 +264,7 @@ public sealed class SharedEmbeddedRedis : IAsyncLifetime
 public sealed class HttpOnEmbeddedRedisTests(SharedEmbeddedRedis redis) : HttpTests, IClassFixture<SharedEmbeddedRedis>
 {
     protected override async Task<RunningStack> StartAsync(params (string Key, string Value)[] settings) =>
-        await EmbeddedStack.StartAsync(redis.Address, [("redis_key_prefix", $"{Guid.NewGuid():N}:"), .. settings]);
+        await InProcessStack.StartAsync(redis.Address, [("redis_key_prefix", $"{Guid.NewGuid():N}:"), .. settings]);
 }
 
 /// <summary>The HTTP tests on a real redis-server with a password, without a prefix.</summary>
@@ -283,6 +283,6 @@ public sealed class HttpOnRealRedisTests : HttpTests, IAsyncDisposable
     protected override async Task<RunningStack> StartAsync(params (string Key, string Value)[] settings)
     {
         _redis = await RedisServer.StartAsync("s3cret-Pass");
-        return await EmbeddedStack.StartAsync(_redis.ConnectionString, settings);
+        return await InProcessStack.StartAsync(_redis.ConnectionString, settings);
     }
 }

@@ -22,7 +22,7 @@ public sealed class MixedFileTests
         var seed = Random.Shared.Next();
         TestContext.Current.TestOutputHelper?.WriteLine($"seed {seed}");
         var rows = new MixedRows(seed).Make(10_000).ToList();
-        await using var stack = await EmbeddedStack.PrepareAsync(redis, ("window_retention_count", "1000000"), ("cache_dead_letter_topic", "rejected"));
+        await using var stack = await InProcessStack.PrepareAsync(redis, ("window_retention_count", "1000000"), ("cache_dead_letter_topic", "rejected"));
         stack.Broker.DeleteTopic(Events);
         stack.Broker.DeleteTopic(Performance);
         stack.Broker.CreateTopic(Events, partitions: 3);

@@ -24,7 +24,7 @@ public sealed class ProcessTests : IAsyncDisposable
     public async Task StartedBeforeKafkaAndRedis_SaysWhatItWaitsFor_AndServesWhenTheyCome()
     {
         _redis = await RedisServer.StartAsync("s3cret-Pass");
-        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString);
+        await using var stack = await InProcessStack.PrepareAsync(_redis.ConnectionString);
         _redis.Kill();
         stack.Broker.BreakAllBrokers();
 
@@ -54,7 +54,7 @@ public sealed class ProcessTests : IAsyncDisposable
     public async Task TerminatedWhileItWaitsForKafkaAndRedis_EndsWithZero_WithinSeconds()
     {
         _redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString);
+        await using var stack = await InProcessStack.PrepareAsync(_redis.ConnectionString);
         _redis.Kill();
         stack.Broker.BreakAllBrokers();
         await stack.StartProcessAsync();
@@ -70,7 +70,7 @@ public sealed class ProcessTests : IAsyncDisposable
     public async Task KilledAgainAndAgainInMidStream_EndsInTheStateOfARunWithout()
     {
         _redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString);
+        await using var stack = await InProcessStack.PrepareAsync(_redis.ConnectionString);
         var model = new Dictionary<(string Type, long Window), Dictionary<string, string>>();
         var rejected = new HashSet<(string Topic, string Partition, string Offset)>();
         using var enough = new CancellationTokenSource();
@@ -167,7 +167,7 @@ public sealed class ProcessTests : IAsyncDisposable
     [Fact]
     public async Task TerminatedUnderLoad_EndsWithZeroWithinSeconds_AndTheNextStartGoesOn()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(null, ("window_retention_count", "1000000"));
+        await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "1000000"));
         using var enough = new CancellationTokenSource();
         var load = Task.Run(async () =>
         {
@@ -216,7 +216,7 @@ public sealed class ProcessTests : IAsyncDisposable
     [Fact]
     public async Task PortInUse_EndsWithOne_AndSaysWhichAndWhatToDo()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync();
+        await using var stack = await InProcessStack.PrepareAsync();
         using var taken = new TcpListener(IPAddress.Loopback, 0);
         taken.Start();
         var port = ((IPEndPoint)taken.LocalEndpoint).Port;
@@ -233,7 +233,7 @@ public sealed class ProcessTests : IAsyncDisposable
     public async Task PrometheusMetrics_CountWhatHappened()
     {
         _redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.PrepareAsync(_redis.ConnectionString, ("window_retention_count", "2"));
+        await using var stack = await InProcessStack.PrepareAsync(_redis.ConnectionString, ("window_retention_count", "2"));
         await stack.StartProcessAsync();
         await stack.ReadyAsync();
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");

@@ -14,7 +14,7 @@ public sealed class DeadLetterTests
     [Fact]
     public async Task RejectedRow_KeepsItsBytesAndHeaders_AndTellsItsOrigin()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         byte[] key = [0xFF, 0x00, 0x01];
         byte[] value = [0xC3, 0x28, 0x00];
         var bad = new Message<byte[]?, byte[]?>
@@ -50,7 +50,7 @@ public sealed class DeadLetterTests
     [Fact]
     public async Task DeadLetters_WhenTheBrokerRefusesThem_AreSentAgain_AndNothingIsCommittedMeanwhile()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync();
+        await using var stack = await InProcessStack.PrepareAsync();
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 20).SelectMany(n => new[] { Event(Window(n), "a", n), $"bad {n}" }));
         await stack.Kafka.SendAsync(Events, 0, Event(Window(20), "a", 20));
 
@@ -73,7 +73,7 @@ public sealed class DeadLetterTests
     [Fact]
     public async Task DeadLetter_TooLargeForItsTopic_GoesWithoutItsValue()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync();
+        await using var stack = await InProcessStack.PrepareAsync();
         await stack.Kafka.SendAsync(Events, 0, "bad", Event(Window(0), "a", 0));
 
         stack.Broker.PushRequestErrors(KafkaRequest.Produce, ErrorCode.MsgSizeTooLarge);
@@ -89,7 +89,7 @@ public sealed class DeadLetterTests
     [Fact]
     public async Task EmptyDeadLetterTopic_OnlyLogsAndCounts()
     {
-        await using var stack = await EmbeddedStack.StartAsync(null, ("cache_dead_letter_topic", ""));
+        await using var stack = await InProcessStack.StartAsync(null, ("cache_dead_letter_topic", ""));
 
         await stack.Kafka.SendAsync(Events, 0, "bad", Event(Window(0), "a", 0), "bad");
         await stack.EverythingIsCommittedAsync();
@@ -101,7 +101,7 @@ public sealed class DeadLetterTests
     [Fact]
     public async Task ValueOverOneMebibyte_IsADeadLetter_WithAllItsBytes()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         var large = $$"""{"window_start":{{Window(0)}},"event_type":"a","event_count":1,"padding":"{{new string('x', 2 * 1024 * 1024)}}"}""";
 
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0), large, Event(Window(1), "a", 1));
@@ -117,7 +117,7 @@ public sealed class DeadLetterTests
     public async Task KeyOfAnotherType_SendsAllRowsOfItsWindowToTheDeadLetters_AndHoldsUpNoOther()
     {
         await using var redis = await RedisServer.StartAsync("s3cret");
-        await using var stack = await EmbeddedStack.PrepareAsync(redis.ConnectionString);
+        await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
         await stack.Database.StringSetAsync($"metrics:event:{Window(1)}", "somebody else's");
         string[] rows =
         [
@@ -153,7 +153,7 @@ public sealed class DeadLetterTests
     public async Task IndexOfAnotherType_SendsTheRowsOfThatKindToTheDeadLetters_AndHoldsUpNoOther()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.PrepareAsync(redis.ConnectionString);
+        await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
         await stack.Database.HashSetAsync("metrics:event:windows", [new HashEntry("not", "an index")]);
 
         await stack.StartServiceAsync();

@@ -12,7 +12,7 @@ public sealed class RebuildTests
     public async Task FlushedRedis_GetsItsWindowsBack_ThoughNothingNewArrives_EachTime()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(redis.ConnectionString);
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString);
         await SendAsync(stack, 0, 100);
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
@@ -40,7 +40,7 @@ public sealed class RebuildTests
     [Fact]
     public async Task RedisRestartedEmpty_GetsItsWindowsBack()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, 0, 50);
         await stack.EverythingIsCommittedAsync();
 
@@ -53,7 +53,7 @@ public sealed class RebuildTests
     [Fact]
     public async Task RedisEmptiedWhileTheServiceIsDown_GetsItsWindowsBack()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, 0, 50);
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
@@ -72,7 +72,7 @@ public sealed class RebuildTests
     public async Task ServiceStoppedRightAfterRedisWasFlushed_WritesTheWindowsAgainAtItsNextStart()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(redis.ConnectionString, ("window_retention_count", "2000"));
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString, ("window_retention_count", "2000"));
         await SendAsync(stack, 0, 200);
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
@@ -91,7 +91,7 @@ public sealed class RebuildTests
     [Fact]
     public async Task PlainRestart_WithRedisIntact_ReadsNothingAgain()
     {
-        await using var stack = await EmbeddedStack.StartAsync();
+        await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, 0, 50);
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
@@ -111,7 +111,7 @@ public sealed class RebuildTests
     public async Task Rebuild_ReachesBackAsFarAsTheLookback()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(redis.ConnectionString, ("redis_rebuild_lookback_seconds", "3600"));
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString, ("redis_rebuild_lookback_seconds", "3600"));
         var old = Message(Event(Window(0), "old", 1));
         old.Timestamp = new Timestamp(TimeProvider.System.GetUtcNow().AddHours(-2));
         await stack.Kafka.SendAsync(Events, 0, [old]);
@@ -130,7 +130,7 @@ public sealed class RebuildTests
     public async Task FlushedRedis_WhileTheQueueIsFullAndPartitionsArePaused_EndsWithEverything()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(
+        await using var stack = await InProcessStack.StartAsync(
             redis.ConnectionString, ("redis_queue_max_size", "50"), ("redis_write_batch_size", "20"), ("window_retention_count", "2000"));
         await SendAsync(stack, 0, 200);
         await stack.EverythingIsCommittedAsync();
@@ -150,7 +150,7 @@ public sealed class RebuildTests
     public async Task SecondMember_JoiningAnOldGroupOnAFlushedRedis_RebuildsItsShare()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.StartAsync(redis.ConnectionString);
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString);
         await SendAsync(stack, 0, 100);
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
@@ -167,7 +167,7 @@ public sealed class RebuildTests
     public async Task EpochOfAnotherType_IsReplaced_AndHoldsUpNothing()
     {
         await using var redis = await RedisServer.StartAsync();
-        await using var stack = await EmbeddedStack.PrepareAsync(redis.ConnectionString);
+        await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
         await stack.Database.HashSetAsync("cache:epoch", [new("not", "an epoch")]);
         await stack.StartServiceAsync();
 
@@ -181,6 +181,6 @@ public sealed class RebuildTests
     }
 
     /// <summary>Rows of consecutive windows, round the partitions.</summary>
-    private static async Task SendAsync(EmbeddedStack stack, int from, int to) => await stack.Kafka.SendAsync(
+    private static async Task SendAsync(InProcessStack stack, int from, int to) => await stack.Kafka.SendAsync(
         Enumerable.Range(from, to - from).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
 }

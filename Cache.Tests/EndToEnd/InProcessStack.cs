@@ -6,14 +6,14 @@ namespace Cache.Tests.EndToEnd;
 /// The service, in this process or in one of its own, on an embedded Kafka of its own, and on whatever Redis it is given (an
 /// embedded one of its own by default).
 /// </summary>
-internal sealed class EmbeddedStack : RunningStack
+internal sealed class InProcessStack : RunningStack
 {
     private readonly EmbeddedRedis? _ownRedis;
     private readonly Dictionary<string, string> _settings;
     private ServiceInProcess? _service;
     private ServiceProcess? _process;
 
-    private EmbeddedStack(EmbeddedKafka broker, EmbeddedRedis? ownRedis, string redis, IEnumerable<(string Key, string Value)> settings)
+    private InProcessStack(EmbeddedKafka broker, EmbeddedRedis? ownRedis, string redis, IEnumerable<(string Key, string Value)> settings)
     {
         (Broker, _ownRedis, RedisAddress) = (broker, ownRedis, redis);
         _settings = new(StringComparer.OrdinalIgnoreCase)
@@ -62,7 +62,7 @@ internal sealed class EmbeddedStack : RunningStack
     /// <summary>Starts a stack with its topics, of two partitions each.</summary>
     /// <param name="redis">The address of a running Redis; null for an embedded one.</param>
     /// <param name="settings">Further keys of the service's configuration; they win.</param>
-    public static async Task<EmbeddedStack> StartAsync(string? redis = null, params (string Key, string Value)[] settings)
+    public static async Task<InProcessStack> StartAsync(string? redis = null, params (string Key, string Value)[] settings)
     {
         var stack = await PrepareAsync(redis, settings);
         await stack.StartServiceAsync();
@@ -70,7 +70,7 @@ internal sealed class EmbeddedStack : RunningStack
     }
 
     /// <summary>As <see cref="StartAsync"/>, but without the service.</summary>
-    public static async Task<EmbeddedStack> PrepareAsync(string? redis = null, params (string Key, string Value)[] settings)
+    public static async Task<InProcessStack> PrepareAsync(string? redis = null, params (string Key, string Value)[] settings)
     {
         var own = redis is null ? await EmbeddedRedis.StartAsync() : null;
         var stack = await PrepareWithoutTopicsAsync(redis ?? own!.ConnectionString, own, settings);
@@ -81,7 +81,7 @@ internal sealed class EmbeddedStack : RunningStack
     }
 
     /// <summary>A stack without topics and without the service.</summary>
-    public static async Task<EmbeddedStack> PrepareWithoutTopicsAsync(
+    public static async Task<InProcessStack> PrepareWithoutTopicsAsync(
         string redis, EmbeddedRedis? own = null, params (string Key, string Value)[] settings) =>
         new(await EmbeddedKafka.StartAsync(), own, redis, settings);
 
