@@ -37,6 +37,10 @@ internal static class Registration
                 // Readiness asks Kafka itself, without producing anything, and Tracing makes the spans, only where a trace is sampled.
                 settings.DisableHealthChecks = true;
                 settings.DisableTracing = true;
+
+                // Aspire's integration adds a counter and a histogram a row: 0.4 µs of the 1.2 µs that a row may take, to say
+                // what cache.kafka.records says.
+                settings.DisableMetrics = true;
             },
             (services, consumer) =>
             {
@@ -96,6 +100,8 @@ internal static class Registration
     /// <summary>Adds the flush, and the order in which the workers start; they stop the other way round.</summary>
     public static void AddFlush(this WebApplicationBuilder builder)
     {
+        // The drain takes 15 s at most; orchestrators kill after 30 s unless told otherwise.
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(20));
         builder.Services.AddHostedService<FlushWorker>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ConsumeLoop>());
         builder.Services.AddHostedService(services => services.GetRequiredService<OffsetCommitter>());
