@@ -4,6 +4,7 @@ using Cache.Service.Enqueue;
 using Cache.Service.Flush;
 using Cache.Service.Persist;
 using Cache.Service.Query;
+using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using OpenTelemetry.Metrics;
@@ -124,6 +125,12 @@ internal static class Registration
             .AddCheck<Readiness>("ready");
     }
 
+    public static void AddStreaming(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<UpdateHub>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<UpdateHub>());
+    }
+
     public static void AddTelemetry(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CacheMetrics>();
@@ -137,6 +144,7 @@ internal static class Registration
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.MapMetrics();
+        app.MapStream();
         app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
