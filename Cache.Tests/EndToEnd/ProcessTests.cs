@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using Cache.Embedded;
 using Cache.Service.Persist;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;
@@ -211,6 +212,20 @@ public sealed class ProcessTests : IAsyncDisposable
         Assert.All(keys, key => Assert.Single(service.Errors.Split('\n'), line => line.Contains(key, StringComparison.Ordinal)));
         Assert.DoesNotContain("   at ", service.Errors);
         Assert.Empty(service.Output);
+    }
+
+    [Fact]
+    public async Task ConsumeLoopThatFailsForGood_EndsTheProcessWithOne()
+    {
+        await using var stack = await EmbeddedStack.PrepareAsync(null, ("Kafka:group.instance.id", "one"));
+        await stack.StartProcessAsync();
+        await stack.ReadyAsync();
+
+        // Another process says that it is this one: for the client there is no way on.
+        stack.Broker.PushRequestErrors(KafkaRequest.Heartbeat, ErrorCode.FencedInstanceId);
+
+        Assert.Equal(1, await stack.Process.ExitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Contains("The consume loop failed; the service stops with exit code 1", stack.Process.Output);
     }
 
     [Fact]
