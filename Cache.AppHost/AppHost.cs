@@ -42,11 +42,8 @@ if (!publishing)
     cache.WithEnvironment("Kafka__allow_auto_create_topics", "true");
 }
 
-if (embedded)
-{
-    // A mock broker holds an empty fetch for this long, even when a row comes; a real one answers at once.
-    cache.WithEnvironment("Kafka__fetch_wait_max_ms", "10");
-}
+// A mock broker holds an empty fetch for this long, even when a row comes; a real one answers at once.
+cache = embedded ? cache.WithEnvironment("Kafka__fetch_wait_max_ms", "10") : cache;
 
 if (!publishing || Asked("--simulator"))
 {
