@@ -246,6 +246,7 @@ public sealed class RowDecoderTests
     [InlineData("-1")]
     [InlineData("-0.5")]
     [InlineData("2.5")]
+    [InlineData("1e-40")]
     [InlineData("9223372036854775808")]
     [InlineData("1e19")]
     [InlineData("1e400")]

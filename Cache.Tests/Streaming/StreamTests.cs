@@ -1,0 +1,132 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.ServerSentEvents;
+using Cache.Service.Streaming;
+using Cache.Tests.EndToEnd;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.Streaming;
+
+public sealed class StreamTests
+{
+    [Fact]
+    public async Task Stream_StartsWithResync_ThenTellsEachUpdate_AndReplaysAfterAReconnect()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+
+        string? seen;
+        await using (var stream = await OpenAsync(stack))
+        {
+            Assert.Equal("heartbeat", (await stream.NextAsync()).EventType);
+            var resync = await stream.NextAsync();
+            Assert.Equal(("resync", """{"reason":"start"}"""), (resync.EventType, resync.Data));
+
+            await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+            var update = await stream.NextAsync();
+            Assert.Equal(("message", $$$"""{"type":"event","window_start":{{{Window(1)}}},"fields":{"a.count":1}}"""), (update.EventType, update.Data));
+            seen = update.EventId;
+        }
+
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 2));
+        await stack.EverythingIsCommittedAsync();
+
+        await using var again = await OpenAsync(stack, lastEventId: seen);
+        Assert.Equal("heartbeat", (await again.NextAsync()).EventType);
+        Assert.Contains($"{Window(2)}", (await again.NextAsync()).Data);
+    }
+
+    [Fact]
+    public async Task Stream_WithFilters_TellsOnlyWhatWasAskedFor()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        await using var stream = await OpenAsync(stack, "?types=performance&dimensions=tv");
+        await stream.NextAsync();
+        await stream.NextAsync();
+
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "tv", 1));
+        await stack.Kafka.SendAsync(Performance, 0, Load(Window(1), "phone", 1), Load(Window(1), "tv", 2));
+
+        Assert.Equal(
+            $$$"""{"type":"performance","window_start":{{{Window(1)}}},"fields":{"tv.avg_load_time":2}}""", (await stream.NextAsync()).Data);
+    }
+
+    [Fact]
+    public async Task Stream_OfAnUnknownType_IsABadRequest()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        var (status, body, type) = await stack.AskAsync("/stream?types=events");
+
+        Assert.Equal((HttpStatusCode.BadRequest, "application/problem+json"), (status, type));
+        Assert.Contains("types", body);
+    }
+
+    [Fact]
+    public async Task Stream_WhenRedisWasAway_AsksToReadEverythingAgain()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        await using var stream = await OpenAsync(stack);
+        await stream.NextAsync();
+        await stream.NextAsync();
+
+        stack.OwnRedis.Break();
+        stack.OwnRedis.Mend();
+
+        SseItem<string> next;
+        do
+        {
+            next = await stream.NextAsync();
+        }
+        while (next.EventType == "heartbeat");
+        Assert.Equal(("resync", """{"reason":"gap"}"""), (next.EventType, next.Data));
+    }
+
+    [Fact]
+    public async Task OpenStreams_DoNotHoldUpTheShutdown_AndAreCountedWhileOpen()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        await using var stream = await OpenAsync(stack);
+        await stream.NextAsync();
+        var hub = stack.Service.Get<UpdateHub>();
+        Assert.Equal(1, hub.Clients);
+
+        var stopping = Stopwatch.GetTimestamp();
+        await stack.StopServiceAsync();
+
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(5), $"{Stopwatch.GetElapsedTime(stopping)}");
+        Assert.Equal(0, hub.Clients);
+    }
+
+    private static async Task<OpenStream> OpenAsync(RunningStack stack, string query = "", string? lastEventId = null)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/stream" + query);
+        if (lastEventId is not null)
+        {
+            request.Headers.Add("Last-Event-ID", lastEventId);
+        }
+
+        var response = await stack.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal("text/event-stream", response.Content.Headers.ContentType?.MediaType);
+        return new(response, SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync().GetAsyncEnumerator());
+    }
+
+    private sealed class OpenStream(HttpResponseMessage response, IAsyncEnumerator<SseItem<string>> items) : IAsyncDisposable
+    {
+        public async Task<SseItem<string>> NextAsync()
+        {
+            Assert.True(await items.MoveNextAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(20)));
+            return items.Current;
+        }
+
+        public ValueTask DisposeAsync()
+        {
+            // Ends the read that the enumerator waits in.
+            response.Dispose();
+            return ValueTask.CompletedTask;
+        }
+    }
+}
