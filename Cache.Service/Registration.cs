@@ -8,6 +8,7 @@ using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using OpenTelemetry.Metrics;
+using Scalar.AspNetCore;
 using StackExchange.Redis;
 
 namespace Cache.Service;
@@ -118,6 +119,11 @@ internal static class Registration
         }
 
         builder.Services.AddProblemDetails();
+        builder.Services.AddOpenApi(api => api.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new() { Title = "Cache", Version = "v1", Description = "Recent metric windows, as Redis has them now." };
+            return Task.CompletedTask;
+        }));
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<Readiness>();
         builder.Services.AddHealthChecks()
@@ -148,5 +154,8 @@ internal static class Registration
         app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
+        app.MapOpenApi();
+        app.MapScalarApiReference("/scalar");
+        app.MapGet("/", () => Results.Redirect("/scalar")).ExcludeFromDescription();
     }
 }

@@ -11,12 +11,15 @@ internal static class HealthApi
         routes.MapGet("/healthz", async (RedisLink redis, CancellationToken cancellationToken) =>
             await redis.AnswersAsync(cancellationToken)
                 ? Json(new HealthAnswer("ok", true), StatusCodes.Status200OK)
-                : Json(new HealthAnswer("unavailable", false), StatusCodes.Status503ServiceUnavailable));
+                : Json(new HealthAnswer("unavailable", false), StatusCodes.Status503ServiceUnavailable))
+            .WithTags("Health").WithSummary("Whether Redis answers").Produces<HealthAnswer>().Produces<HealthAnswer>(StatusCodes.Status503ServiceUnavailable);
 
         routes.MapGet("/readyz", async (Readiness readiness, CancellationToken cancellationToken) =>
             await readiness.ReasonsAsync(cancellationToken) is { Count: > 0 } reasons
                 ? Json(new ReadyAnswer("not ready", reasons), StatusCodes.Status503ServiceUnavailable)
-                : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK));
+                : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK))
+            .WithTags("Health").WithSummary("Whether this replica is up to date, and why not")
+            .Produces<ReadyAnswer>().Produces<ReadyAnswer>(StatusCodes.Status503ServiceUnavailable);
     }
 
     private static IResult Json(HealthAnswer answer, int status) =>

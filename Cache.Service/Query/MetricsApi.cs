@@ -1,4 +1,5 @@
 using System.Buffers.Text;
+using System.ComponentModel;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -12,13 +13,15 @@ namespace Cache.Service.Query;
 internal static class MetricsApi
 {
     private const int DefaultLimit = 20;
+    private const string Json = "application/json";
 
     // Leaves time to say so within the second that a caller is promised.
     private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
 
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
-        var metrics = routes.MapGroup("/metrics").AddEndpointFilter(AnswerWhenRedisIsAway);
+        var metrics = routes.MapGroup("/metrics").AddEndpointFilter(AnswerWhenRedisIsAway)
+            .WithTags("Windows").ProducesProblem(StatusCodes.Status503ServiceUnavailable);
         Map(metrics, "event", RowKind.Event);
         Map(metrics, "performance", RowKind.Performance);
         metrics.MapGet("/overview", async (HttpContext context, WindowReader reader) =>
@@ -36,7 +39,8 @@ internal static class MetricsApi
                 WriteLatest(json, performance.Result);
                 json.WriteEndObject();
             });
-        });
+        })
+        .WithSummary("The newest window of each type").Produces(StatusCodes.Status200OK, contentType: Json);
     }
 
     private static void Map(RouteGroupBuilder metrics, string type, RowKind kind)
@@ -46,16 +50,23 @@ internal static class MetricsApi
             using var deadline = Deadline(context);
             var windows = await reader.ReadAsync(kind, 1, null, null, deadline.Token);
             await WriteAsync(context, json => WriteLatest(json, windows));
-        });
+        })
+        .WithSummary($"The newest {type} window").WithDescription("An empty object when there is none.")
+        .Produces(StatusCodes.Status200OK, contentType: Json);
 
-        metrics.MapGet($"/{type}/windows", async (HttpContext context, WindowReader reader) =>
+        // Read as text, so that whatever is wrong gets the same kind of answer.
+        metrics.MapGet($"/{type}/windows", async (
+            [Description("How many at most, 1 or more; 20 by default; beyond retention means all.")] string? limit,
+            [Description("The earliest start: milliseconds since 1970, or ISO-8601.")] string? from,
+            [Description("The latest start, likewise.")] string? to,
+            HttpContext context,
+            WindowReader reader) =>
         {
-            var query = context.Request.Query;
             var errors = new Dictionary<string, string[]>();
-            var limit = Limit(query["limit"], errors);
-            var from = Time("from", query["from"], errors);
-            var to = Time("to", query["to"], errors);
-            if (errors.Count == 0 && from > to)
+            var most = Limit(limit, errors);
+            var earliest = Time("from", from, errors);
+            var latest = Time("to", to, errors);
+            if (errors.Count == 0 && earliest > latest)
             {
                 errors["from"] = ["from is later than to"];
             }
@@ -67,7 +78,7 @@ internal static class MetricsApi
             }
 
             using var deadline = Deadline(context);
-            var windows = await reader.ReadAsync(kind, limit, from, to, deadline.Token);
+            var windows = await reader.ReadAsync(kind, most, earliest, latest, deadline.Token);
             await WriteAsync(context, json =>
             {
                 json.WriteStartObject();
@@ -76,7 +87,9 @@ internal static class MetricsApi
                 json.WriteEndArray();
                 json.WriteEndObject();
             });
-        });
+        })
+        .WithSummary($"The recent {type} windows, newest first")
+        .Produces(StatusCodes.Status200OK, contentType: Json).ProducesValidationProblem();
     }
 
     private static async ValueTask<object?> AnswerWhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)

@@ -1,7 +1,9 @@
+using System.ComponentModel;
 using System.Net.ServerSentEvents;
 using System.Runtime.CompilerServices;
 using System.Text.Json.Nodes;
 using Cache.Service.Telemetry;
+using Microsoft.AspNetCore.Mvc;
 
 namespace Cache.Service.Streaming;
 
@@ -17,19 +19,24 @@ internal static class StreamApi
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
 
     public static void MapStream(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/stream", IResult (HttpContext context, UpdateHub hub, CacheMetrics metrics, TimeProvider time, IHostApplicationLifetime lifetime) =>
+        routes.MapGet("/stream", IResult (
+            [Description("event, performance, session, with commas; all by default.")] string? types,
+            [Description("Event types and device categories, with commas; all by default.")] string? dimensions,
+            [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
+            HttpContext context, UpdateHub hub, CacheMetrics metrics, TimeProvider time, IHostApplicationLifetime lifetime) =>
         {
-            var types = List(context.Request.Query["types"]);
-            if (types.Find(type => !Types.Contains(type)) is { } unknown)
+            var wanted = List(types);
+            if (wanted.Find(type => !Types.Contains(type)) is { } unknown)
             {
                 return Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"{unknown} is none of {string.Join(", ", Types)}"] },
                     detail: $"types takes {string.Join(", ", Types)}, with commas.");
             }
 
-            var filter = new StreamFilter(types, List(context.Request.Query["dimensions"]));
-            string? lastEventId = context.Request.Headers["Last-Event-ID"];
+            var filter = new StreamFilter(wanted, List(dimensions));
             return TypedResults.ServerSentEvents(EventsAsync(hub, metrics, filter, lastEventId, time, lifetime.ApplicationStopping, context.RequestAborted));
-        });
+        })
+        .WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
+        .Produces(StatusCodes.Status200OK, contentType: "text/event-stream").ProducesValidationProblem();
 
     private static async IAsyncEnumerable<SseItem<string>> EventsAsync(
         UpdateHub hub, CacheMetrics metrics, StreamFilter filter, string? lastEventId, TimeProvider time,
