@@ -96,6 +96,9 @@ public static class Program
 
             // A health check that produces would put rows of its own into the topics.
             settings.DisableHealthChecks = true;
+
+            // The worker makes a span a row and its traceparent; Aspire's integration would add others.
+            settings.DisableTracing = true;
             Configure(settings.Config, builder.Configuration.GetSection("Kafka").GetChildren());
         }, (services, producer) =>
         {

@@ -48,6 +48,7 @@ public static class Program
         builder.AddFlush();
         builder.AddPersist(options);
         builder.AddQuery();
+        builder.AddStreaming();
         builder.AddTelemetry();
         var app = builder.Build();
         app.MapQuery();

@@ -4,6 +4,7 @@ using Cache.Service.Enqueue;
 using Cache.Service.Flush;
 using Cache.Service.Persist;
 using Cache.Service.Query;
+using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using OpenTelemetry.Metrics;
@@ -37,6 +38,9 @@ internal static class Registration
                 // Readiness asks Kafka itself, without producing anything, and Tracing makes the spans, only where a trace is sampled.
                 settings.DisableHealthChecks = true;
                 settings.DisableTracing = true;
+
+                // Aspire's integration would count and time each row, to say what cache.kafka.records says.
+                settings.DisableMetrics = true;
             },
             (services, consumer) =>
             {
@@ -96,6 +100,8 @@ internal static class Registration
     /// <summary>Adds the flush, and the order in which the workers start; they stop the other way round.</summary>
     public static void AddFlush(this WebApplicationBuilder builder)
     {
+        // The drain takes 15 s at most; orchestrators kill after 30 s unless told otherwise.
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(20));
         builder.Services.AddHostedService<FlushWorker>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ConsumeLoop>());
         builder.Services.AddHostedService(services => services.GetRequiredService<OffsetCommitter>());
@@ -119,6 +125,12 @@ internal static class Registration
             .AddCheck<Readiness>("ready");
     }
 
+    public static void AddStreaming(this WebApplicationBuilder builder)
+    {
+        builder.Services.AddSingleton<UpdateHub>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<UpdateHub>());
+    }
+
     public static void AddTelemetry(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<CacheMetrics>();
@@ -132,6 +144,7 @@ internal static class Registration
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.MapMetrics();
+        app.MapStream();
         app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");

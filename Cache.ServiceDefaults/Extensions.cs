@@ -55,6 +55,9 @@ public static class Extensions
                 .AddAspNetCoreInstrumentation(options => options.Filter = context => !IsProbe(context.Request.Path))
                 .AddHttpClientInstrumentation());
 
+        // Telemetry sent over HTTP goes through the resilient clients, and a line for every attempt would itself be sent.
+        builder.Logging.AddFilter("Polly", LogLevel.Warning);
+
         if (!string.IsNullOrWhiteSpace(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]))
         {
             builder.Services.AddOpenTelemetry().UseOtlpExporter();

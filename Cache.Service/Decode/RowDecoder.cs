@@ -303,7 +303,9 @@ public sealed class RowDecoder
             return true;
         }
 
+        // A decimal rounds what is tiny to 0; a double does not.
         if (reader.TryGetDecimal(out var fraction) && decimal.Truncate(fraction) == fraction
+            && reader.TryGetDouble(out var rough) && Math.Truncate(rough) == rough
             && fraction is >= long.MinValue and <= long.MaxValue)
         {
             number = (long)fraction;

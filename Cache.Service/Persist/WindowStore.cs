@@ -168,7 +168,8 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 
         // First the hashes, so that a crash in between leaves an index entry that the next flush trims, and no orphan; once
         // more at the end, for another replica may have written a late row to one of them meanwhile.
-        var hashes = Array.ConvertAll(beyond, start => keys.Window(index.Kind, (long)start));
+        // A member that is no time is none of ours; it has no hash, and goes from the index like the rest.
+        RedisKey[] hashes = [.. beyond.Where(start => start.TryParse(out long _)).Select(start => keys.Window(index.Kind, (long)start))];
         await DeleteAsync(database, hashes);
         await database.SortedSetRemoveAsync(keys.Index(index.Kind), beyond);
         await DeleteAsync(database, hashes);

@@ -28,9 +28,12 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
         // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
         while (true)
         {
-            var starts = await StartsAsync(database, kind, limit - windows.Count, windows is [.., var oldest] ? oldest.Start - 1 : to, from).WaitAsync(cancellationToken);
+            var members = await StartsAsync(database, kind, limit - windows.Count, windows is [.., var oldest] ? oldest.Start - 1 : to, from).WaitAsync(cancellationToken);
+
+            // A member that is no time is none of ours.
+            var starts = Array.FindAll(members, member => member.TryParse(out long _));
+            var gone = members.Except(starts).ToList();
             var hashes = await HashesAsync(database, kind, starts).WaitAsync(cancellationToken);
-            var gone = new List<RedisValue>();
             foreach (var (start, fields) in starts.Zip(hashes))
             {
                 if (fields.Length == 0)
@@ -88,7 +91,7 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
     private async Task RemoveAsync(IDatabase database, RowKind kind, List<RedisValue> starts)
     {
         await database.SortedSetRemoveAsync(keys.Index(kind), [.. starts]);
-        foreach (var start in starts)
+        foreach (var start in starts.Where(start => start.TryParse(out long _)))
         {
             if (await database.KeyTypeAsync(keys.Window(kind, (long)start)) == RedisType.Hash)
             {

@@ -23,6 +23,8 @@ internal sealed class CacheMetrics
     private readonly Counter<long> _rebuilds;
     private readonly Counter<long> _rebalances;
     private readonly Counter<long> _trimmed;
+    private readonly Counter<long> _streamDrops;
+    private readonly UpDownCounter<long> _streamClients;
     private readonly Histogram<double> _batchLatency;
     private readonly Histogram<long> _batchRows;
     private readonly Histogram<long> _batchWindows;
@@ -59,6 +61,8 @@ internal sealed class CacheMetrics
         _deadLetters = meter.CreateCounter<long>("cache.dead.letters", description: "Rows rejected, by reason.");
         _rebuilds = meter.CreateCounter<long>("cache.rebuilds", description: "Partitions rewound since Redis had lost its data.");
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
+        _streamClients = meter.CreateUpDownCounter<long>("cache.stream.clients", description: "Streams that are open.");
+        _streamDrops = meter.CreateCounter<long>("cache.stream.drops", description: "Times that a slow stream was told to read everything again.");
         _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention.");
     }
 
@@ -83,6 +87,12 @@ internal sealed class CacheMetrics
     public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
 
     public void Rebalanced(string kind) => _rebalances.Add(1, new KeyValuePair<string, object?>("kind", kind));
+
+    public void StreamOpened() => _streamClients.Add(1);
+
+    public void StreamClosed() => _streamClients.Add(-1);
+
+    public void StreamDropped() => _streamDrops.Add(1);
 
     public void Trimmed(string type, int windows) => _trimmed.Add(windows, new KeyValuePair<string, object?>("type", type));
 }

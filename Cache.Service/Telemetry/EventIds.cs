@@ -7,4 +7,5 @@ internal static class EventIds
     public const int Persist = 2000;
     public const int Flush = 3000;
     public const int Query = 4000;
+    public const int Streaming = 5000;
 }

@@ -60,7 +60,11 @@ internal sealed class RedisCommandSpans : BaseProcessor<Activity>
 
         span.SetTag("db.system.name", "redis");
         span.SetTag("db.operation.name", command.Command);
-        span.SetTag("db.namespace", command.Db.ToString(CultureInfo.InvariantCulture));
+        if (command.Db >= 0)
+        {
+            span.SetTag("db.namespace", command.Db.ToString(CultureInfo.InvariantCulture));
+        }
+
         switch (command.EndPoint)
         {
             case DnsEndPoint dns:

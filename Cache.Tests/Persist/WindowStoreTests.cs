@@ -48,6 +48,19 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
+    public async Task MemberOfTheIndexThatIsNoTime_IsTrimmed_AndDeletesNothing(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind, retention: 1);
+        await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), "windows", -1);
+
+        Assert.Empty((await redis.WriteAsync(TestRows.Event(1, "a", count: 1))).WrongType);
+
+        Assert.Equal(new() { ["metrics:event:1"] = "a.count=1", ["metrics:event:windows"] = "1:1" }, await redis.ContentAsync());
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
     public async Task SameBatchAgain_ChangesNothing(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, retention: 2);

@@ -137,6 +137,18 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
+    public async Task MemberThatIsNoTime_IsSkipped_AndLeavesTheIndex(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 1);
+        await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), "windows", 5);
+
+        Assert.Equal([1], Starts(await ReadAsync(redis, limit: 10)));
+        Assert.Equal(1, await redis.Database.SortedSetLengthAsync(redis.Keys.Index(RowKind.Event)));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
     public async Task WindowThatIsWrittenWhileItIsTakenOffTheIndex_StaysOnIt(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 10, 20);

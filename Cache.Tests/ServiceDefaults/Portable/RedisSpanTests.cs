@@ -47,6 +47,24 @@ public sealed class RedisSpanTests : IDisposable
     }
 
     [Fact]
+    public async Task Publish_BelongsToNoDatabase()
+    {
+        await using var server = await RedisServer.StartAsync();
+        using var host = Build(server, new AlwaysOnSampler());
+        var redis = host.Services.GetRequiredService<IConnectionMultiplexer>();
+
+        Activity parent;
+        using (parent = _source.StartActivity("parent")!)
+        {
+            await redis.GetSubscriber().PublishAsync(RedisChannel.Literal("channel"), "text");
+        }
+
+        var span = Assert.Single(_spans.Of(parent));
+        Assert.Equal("PUBLISH", span.DisplayName);
+        Assert.Null(span.GetTagItem("db.namespace"));
+    }
+
+    [Fact]
     public async Task Commands_OfConcurrentActivities_KeepApart()
     {
         await using var server = await RedisServer.StartAsync();

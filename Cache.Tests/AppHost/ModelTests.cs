@@ -1,0 +1,227 @@
+using System.Text.Json;
+using Aspire.Hosting;
+using Aspire.Hosting.ApplicationModel;
+using Aspire.Hosting.Testing;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cache.Tests.AppHost;
+
+/// <summary>What the AppHost models, without starting any of it: no container engine is needed.</summary>
+public sealed class ModelTests
+{
+    private const string Password = "q7Zt3wXk9LmB2vNc5RfH8d";
+
+    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+
+    [Fact]
+    public async Task Run_HasTheStackWithItsTools()
+    {
+        await using var builder = await CreateAsync();
+
+        var names = builder.Resources.Select(resource => resource.Name).ToHashSet();
+        Assert.Superset(new HashSet<string> { "kafka", "kafka-ui", "redis", "redisinsight", "cache", "simulator", "simulator-rate" }, names);
+        Assert.IsType<KafkaServerResource>(Find(builder, "kafka"));
+        Assert.IsType<RedisResource>(Find(builder, "redis"));
+        foreach (var name in new[] { "kafka", "redis" })
+        {
+            Assert.Contains(Find(builder, name).Annotations.OfType<ContainerMountAnnotation>(), mount => mount.Type == ContainerMountType.Volume);
+        }
+    }
+
+    [Fact]
+    public async Task Service_HasReplicasHealthCheckAndAnExternalEndpoint()
+    {
+        await using var builder = await CreateAsync();
+        var cache = Find(builder, "cache");
+
+        Assert.Equal(2, Assert.Single(cache.Annotations.OfType<ReplicaAnnotation>()).Replicas);
+        Assert.Contains(cache.Annotations.OfType<HealthCheckAnnotation>(), check => check.Key.Contains("/readyz", StringComparison.Ordinal));
+        var http = Assert.Single(cache.Annotations.OfType<EndpointAnnotation>());
+        Assert.Equal(("http", "http", 8080, true), (http.Name, http.UriScheme, http.Port, http.IsExternal));
+
+        // Replicas share the proxy's port; without a proxy they would fight for it.
+        Assert.True(http.IsProxied);
+    }
+
+    [Fact]
+    public async Task Each_WaitsForWhatItNeeds()
+    {
+        await using var builder = await CreateAsync();
+
+        Assert.Equal(["kafka", "redis"], Waits(builder, "cache"));
+        Assert.Equal(["cache", "kafka"], Waits(builder, "simulator"));
+    }
+
+    [Fact]
+    public async Task Run_GivesConnectionStringsWithThePassword()
+    {
+        await using var builder = await CreateAsync();
+        builder.Configuration["Parameters:redis-password"] = Password;
+        AllocateEndpoints(builder);
+
+        var cache = await EnvironmentAsync(builder, "cache");
+        Assert.Matches(@"^localhost:\d+$", cache["ConnectionStrings__kafka"]);
+        Assert.Matches($@"^localhost:\d+,password={Password}(,ssl=true)?$", cache["ConnectionStrings__redis"]);
+
+        // The clash that the service has to live with: these are names of its flat keys, too.
+        Assert.Superset(new HashSet<string> { "KAFKA_HOST", "KAFKA_PORT", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_URI" }, cache.Keys.ToHashSet());
+        Assert.Equal("true", cache["Kafka__allow_auto_create_topics"]);
+        Assert.Superset(new HashSet<string> { "ASPNETCORE_URLS", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME" }, cache.Keys.ToHashSet());
+
+        var simulator = await EnvironmentAsync(builder, "simulator");
+        Assert.Equal("20", simulator["simulator_rate"]);
+        Assert.Equal(cache["ConnectionStrings__kafka"], simulator["ConnectionStrings__kafka"]);
+        Assert.DoesNotContain("ConnectionStrings__redis", simulator.Keys);
+    }
+
+    [Fact]
+    public async Task SimulatorRate_IsAParameter()
+    {
+        await using var builder = await CreateAsync("--Parameters:simulator-rate=500");
+        AllocateEndpoints(builder);
+
+        Assert.Equal("500", (await EnvironmentAsync(builder, "simulator"))["simulator_rate"]);
+    }
+
+    [Fact]
+    public async Task Embedded_NeedsNoContainer()
+    {
+        await using var builder = await CreateAsync("--embedded");
+        AllocateEndpoints(builder);
+
+        Assert.DoesNotContain(builder.Resources, resource => resource is ContainerResource);
+        var cache = await EnvironmentAsync(builder, "cache");
+        Assert.Matches(@"^127\.0\.0\.1:\d+(,127\.0\.0\.1:\d+)*$", cache["ConnectionStrings__kafka"]);
+        Assert.Matches(@"^127\.0\.0\.1:\d+", cache["ConnectionStrings__redis"]);
+        Assert.Equal("10", cache["Kafka__fetch_wait_max_ms"]);
+        Assert.Equal(["kafka", "redis"], Waits(builder, "cache"));
+    }
+
+    [Fact]
+    public async Task Manifest_HasContainersAndTheService_AndNoSimulator()
+    {
+        var resources = await PublishAsync();
+
+        Assert.Contains("confluent-local", resources.GetProperty("kafka").GetProperty("image").GetString());
+        Assert.Contains("redis", resources.GetProperty("redis").GetProperty("image").GetString());
+        var cache = resources.GetProperty("cache");
+        Assert.StartsWith("project.", cache.GetProperty("type").GetString());
+        Assert.EndsWith("Cache.Service.csproj", cache.GetProperty("path").GetString());
+        Assert.True(cache.GetProperty("bindings").GetProperty("http").GetProperty("external").GetBoolean());
+        var environment = cache.GetProperty("env");
+        Assert.Equal("{kafka.connectionString}", environment.GetProperty("ConnectionStrings__kafka").GetString());
+        Assert.Equal("{redis.connectionString}", environment.GetProperty("ConnectionStrings__redis").GetString());
+        Assert.Equal("{cache.bindings.http.targetPort}", environment.GetProperty("HTTP_PORTS").GetString());
+        Assert.Equal("true", environment.GetProperty("ASPNETCORE_FORWARDEDHEADERS_ENABLED").GetString());
+
+        // What is only for a developer's machine.
+        Assert.False(environment.TryGetProperty("Kafka__allow_auto_create_topics", out _));
+        foreach (var name in new[] { "simulator", "kafka-ui", "redisinsight" })
+        {
+            Assert.False(resources.TryGetProperty(name, out _), name);
+        }
+    }
+
+    [Theory]
+    [InlineData("--external-kafka", "kafka", "redis")]
+    [InlineData("--external-redis", "redis", "kafka")]
+    public async Task Manifest_WithAnExternalServer_AsksForItsConnectionString(string option, string external, string contained)
+    {
+        var resources = await PublishAsync(option);
+
+        Assert.False(resources.GetProperty(external).TryGetProperty("image", out _));
+        Assert.True(resources.GetProperty(external).TryGetProperty("connectionString", out _));
+        Assert.True(resources.GetProperty(contained).TryGetProperty("image", out _));
+        Assert.Equal(
+            $"{{{external}.connectionString}}",
+            resources.GetProperty("cache").GetProperty("env").GetProperty($"ConnectionStrings__{external}").GetString());
+    }
+
+    [Fact]
+    public async Task Manifest_ByConfiguration_IsTheSameAsBySwitch()
+    {
+        var resources = await PublishAsync("--external_kafka=true", "--external_redis=true");
+
+        Assert.False(resources.GetProperty("kafka").TryGetProperty("image", out _));
+        Assert.False(resources.GetProperty("redis").TryGetProperty("image", out _));
+    }
+
+    [Fact]
+    public async Task Manifest_WithTheSimulator_HasItAndItsRate()
+    {
+        var resources = await PublishAsync("--simulator");
+
+        var environment = resources.GetProperty("simulator").GetProperty("env");
+        Assert.Equal("{simulator-rate.value}", environment.GetProperty("simulator_rate").GetString());
+        Assert.Equal("{kafka.connectionString}", environment.GetProperty("ConnectionStrings__kafka").GetString());
+        Assert.False(environment.TryGetProperty("ConnectionStrings__redis", out _));
+    }
+
+    private static Task<IDistributedApplicationTestingBuilder> CreateAsync(params string[] args) =>
+        DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(args);
+
+    private static IResource Find(IDistributedApplicationTestingBuilder builder, string name) =>
+        Assert.Single(builder.Resources, resource => resource.Name == name);
+
+    private static string[] Waits(IDistributedApplicationTestingBuilder builder, string name) =>
+        [.. Find(builder, name).Annotations.OfType<WaitAnnotation>().Select(wait =>
+        {
+            Assert.Equal(WaitType.WaitUntilHealthy, wait.WaitType);
+            return wait.Resource.Name;
+        }).Order(StringComparer.Ordinal)];
+
+    /// <summary>Nothing is started, so nobody else gives the endpoints their ports; expressions would wait for them.</summary>
+    private static void AllocateEndpoints(IDistributedApplicationTestingBuilder builder)
+    {
+        var port = 40000;
+        foreach (var endpoint in builder.Resources.SelectMany(resource => resource.Annotations.OfType<EndpointAnnotation>()))
+        {
+            port++;
+            endpoint.AllocatedEndpoint = new AllocatedEndpoint(endpoint, "localhost", port, targetPortExpression: $"{port}");
+        }
+    }
+
+    private static async Task<Dictionary<string, string>> EnvironmentAsync(IDistributedApplicationTestingBuilder builder, string name)
+    {
+        using var deadline = new CancellationTokenSource(Patience);
+        var result = await ExecutionConfigurationBuilder.Create(Find(builder, name))
+            .WithEnvironmentVariablesConfig()
+            .WithArgumentsConfig()
+            .BuildAsync(builder.ExecutionContext, NullLogger.Instance, deadline.Token);
+        Assert.Null(result.Exception);
+        return result.EnvironmentVariables.ToDictionary();
+    }
+
+    /// <summary>Publishes as azd does, and gives the manifest's resources.</summary>
+    private static async Task<JsonElement> PublishAsync(params string[] options)
+    {
+        var folder = Directory.CreateTempSubdirectory("manifest-");
+        try
+        {
+            var path = Path.Combine(folder.FullName, "manifest.json");
+            using var deadline = new CancellationTokenSource(Patience);
+
+            // Switches come last: a switch has no value, and the next argument would be taken for it.
+            await using var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(
+                ["--publisher", "manifest", "--output-path", path, .. options], deadline.Token);
+            await using var app = await builder.BuildAsync(deadline.Token);
+            await app.StartAsync(deadline.Token);
+            while (true)
+            {
+                try
+                {
+                    return JsonElement.Parse(await File.ReadAllTextAsync(path, deadline.Token)).GetProperty("resources");
+                }
+                catch (Exception exception) when (exception is IOException or JsonException)
+                {
+                    // It is not there yet, or not yet whole.
+                    await Task.Delay(100, deadline.Token);
+                }
+            }
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+}

@@ -1,0 +1,132 @@
+using System.Collections;
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using System.Text;
+using System.Text.RegularExpressions;
+
+namespace Cache.Tests.Telemetry;
+
+/// <summary>
+/// The service or the simulator as Aspire starts it: a process without arguments, whose whole configuration is environment.
+/// </summary>
+internal sealed partial class AspireProcess : IAsyncDisposable
+{
+    private const int SigTerm = 15;
+
+    // Nothing of this process's own environment that could configure the other.
+    private static readonly string[] Inherited = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SystemRoot", "DOTNET_ROOT", "DOTNET_HOST_PATH"];
+
+    private readonly Process _process;
+    private readonly StringBuilder _output = new();
+    private readonly TaskCompletionSource<int> _port = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    private AspireProcess(string program, IEnumerable<KeyValuePair<string, string>> environment)
+    {
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, program)])
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            WorkingDirectory = Path.GetTempPath(),
+        };
+        foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
+        {
+            if (!Inherited.Contains((string)variable.Key))
+            {
+                start.Environment.Remove((string)variable.Key);
+            }
+        }
+
+        foreach (var (name, value) in environment)
+        {
+            start.Environment[name] = value;
+        }
+
+        _process = Process.Start(start)!;
+        _process.OutputDataReceived += (_, line) => Keep(line.Data);
+        _process.ErrorDataReceived += (_, line) => Keep(line.Data);
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+    }
+
+    /// <summary>What it has printed so far, on both streams.</summary>
+    public string Output
+    {
+        get
+        {
+            lock (_output)
+            {
+                return _output.ToString();
+            }
+        }
+    }
+
+    /// <summary>Starts the service; it listens on a free port.</summary>
+    public static AspireProcess StartService(IEnumerable<KeyValuePair<string, string>> environment) =>
+        new("Cache.Service.dll", [new("HTTP_PORTS", "0"), new("ASPNETCORE_FORWARDEDHEADERS_ENABLED", "true"), .. environment]);
+
+    /// <summary>Starts the simulator.</summary>
+    public static AspireProcess StartSimulator(IEnumerable<KeyValuePair<string, string>> environment) =>
+        new("Cache.Producer.Simulator.dll", environment);
+
+    /// <summary>A client of the service, once it listens; throws what it printed when it ends before.</summary>
+    public async Task<HttpClient> ClientAsync()
+    {
+        var exit = _process.WaitForExitAsync();
+        if (await Task.WhenAny(_port.Task, exit).WaitAsync(TimeSpan.FromSeconds(60)) == exit)
+        {
+            Assert.Fail($"It ended with {_process.ExitCode}:\n{Output}");
+        }
+
+        return new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{await _port.Task}"), Timeout = TimeSpan.FromSeconds(20) };
+    }
+
+    /// <summary>Asks it to end (SIGTERM) and gives its exit code.</summary>
+    public async Task<int> StopAsync()
+    {
+        if (!_process.HasExited && SendSignal(_process.Id, SigTerm) != 0)
+        {
+            throw new Win32Exception(Marshal.GetLastPInvokeError());
+        }
+
+        await _process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(40));
+        return _process.ExitCode;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        TestContext.Current.TestOutputHelper?.WriteLine(Output);
+        if (!_process.HasExited)
+        {
+            _process.Kill();
+            await _process.WaitForExitAsync();
+        }
+
+        _process.Dispose();
+    }
+
+    private void Keep(string? line)
+    {
+        if (line is null)
+        {
+            return;
+        }
+
+        lock (_output)
+        {
+            _output.AppendLine(line);
+        }
+
+        if (Listening().Match(line) is { Success: true } match)
+        {
+            _port.TrySetResult(int.Parse(match.Groups[1].ValueSpan, System.Globalization.CultureInfo.InvariantCulture));
+        }
+    }
+
+    [GeneratedRegex(@"Now listening on: http://.*:(\d+)")]
+    private static partial Regex Listening();
+
+    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static extern int SendSignal(int process, int signal);
+}

@@ -1,0 +1,215 @@
+using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+
+namespace Cache.Tests.Telemetry;
+
+/// <summary>
+/// Service and simulator as Aspire runs them: processes that know nothing but their environment. What they tell is read where
+/// the dashboard would read it.
+/// </summary>
+public sealed class AspireProcessTests
+{
+    [Fact]
+    public async Task Row_IsOneTraceUpToItsReceipt_AndItsFlushLinksToIt()
+    {
+        await using var redis = await RedisServer.StartAsync(AspireStack.Password);
+        await using var stack = await AspireStack.StartAsync();
+        var service = await stack.StartServiceAsync(redis.ConnectionString);
+        var simulator = stack.StartSimulator(("simulator_count", "40"));
+        await EventsArriveAsync(stack);
+
+        var (send, receive, flush, commands) = await AspireStack.EventuallyAsync(() => RowOf(stack.Telemetry), "a row with all its spans");
+        TestContext.Current.TestOutputHelper?.WriteLine(Describe([send, receive, flush, .. commands]));
+
+        // The simulator's: a trace of its own, from hand-over to acknowledgement.
+        Assert.Equal(("simulator", "Cache.Producer.Simulator", "producer", ""), (send.Service, send.Scope, send.Kind, send.ParentId));
+        AssertAttributes(send, ("messaging.system", "kafka"), ("messaging.operation.type", "send"), ("messaging.destination.name", "event_metrics"));
+
+        // The service's: in the same trace, with where the row was.
+        Assert.Equal(("cache", "Cache.Service", "consumer", "receive event_metrics"), (receive.Service, receive.Scope, receive.Kind, receive.Name));
+        Assert.Equal((send.TraceId, send.SpanId), (receive.TraceId, receive.ParentId));
+        AssertAttributes(receive, ("messaging.system", "kafka"), ("messaging.operation.type", "receive"),
+            ("messaging.destination.name", "event_metrics"), ("messaging.consumer.group.name", "cache-service"));
+        Assert.Contains("messaging.destination.partition.id", receive.Attributes.Keys);
+        Assert.Contains("messaging.kafka.offset", receive.Attributes.Keys);
+
+        // The flush: a trace of its own, since it belongs to many.
+        Assert.Equal(("cache", "flush", ""), (flush.Service, flush.Name, flush.ParentId));
+        Assert.NotEqual(send.TraceId, flush.TraceId);
+        Assert.Contains((receive.TraceId, receive.SpanId), flush.Links);
+        Assert.InRange(int.Parse(flush.Attributes["messaging.batch.message_count"]), flush.Links.Count, int.MaxValue);
+        Assert.InRange(flush.Links.Count, 1, 32);
+        Assert.Contains("cache.batch.windows", flush.Attributes.Keys);
+
+        // Redis: what the flush sent, each a child of it.
+        Assert.Superset(new HashSet<string> { "GET", "HMSET", "EXPIRE", "ZADD", "ZRANGE" }, commands.Select(command => command.Name).ToHashSet());
+        Assert.All(commands, command =>
+        {
+            Assert.Equal((flush.TraceId, "client"), (command.TraceId, command.Kind));
+            Assert.Equal("OpenTelemetry.Instrumentation.StackExchangeRedis", command.Scope);
+            AssertAttributes(command, ("server.address", "127.0.0.1"), ("server.port", $"{redis.Port}"));
+
+            // Aspire's integration keeps to the older name.
+            Assert.Equal("redis", command.Attributes.GetValueOrDefault("db.system.name") ?? command.Attributes["db.system"]);
+        });
+
+        // Every request carried the key that the dashboard asks for.
+        Assert.All(stack.Telemetry.Requests, request => Assert.EndsWith(' ' + AspireStack.ApiKey, request));
+        Assert.Equal(0, await simulator.StopAsync());
+        var stopping = Stopwatch.StartNew();
+        Assert.Equal(0, await service.StopAsync());
+        TestContext.Current.TestOutputHelper?.WriteLine($"The service stopped within {stopping.Elapsed.TotalSeconds:F2} s");
+    }
+
+    [Fact]
+    public async Task MetricsAndLogs_ArriveUnderTheNamesThatAspireGave()
+    {
+        await using var redis = await RedisServer.StartAsync(AspireStack.Password);
+        await using var stack = await AspireStack.StartAsync();
+        await stack.StartServiceAsync(redis.ConnectionString);
+        stack.StartSimulator(("simulator_count", "40"));
+        await EventsArriveAsync(stack);
+
+        string[] own = ["cache.kafka.records", "cache.redis.batch.latency", "cache.queue.current.size", "cache.kafka.lag.rows"];
+        await AspireStack.EventuallyAsync(() => Task.FromResult(own.All(name =>
+            stack.Telemetry.Metrics.Any(metric => (metric.Service, metric.Scope, metric.Name) == ("cache", "Cache.Service", name)))), "metrics");
+        Assert.Contains(stack.Telemetry.Metrics, metric => metric is { Name: "cache.redis.batch.latency", Unit: "s" });
+        await AspireStack.EventuallyAsync(
+            () => stack.Telemetry.Logs.FirstOrDefault(log => log.Service == "cache" && log.Body.Contains("partitions assigned", StringComparison.Ordinal)),
+            "the service's log");
+    }
+
+    [Fact]
+    public async Task FlushThatFails_LogsUnderItsTrace_AndItsSpanTellsOfIt()
+    {
+        await using var redis = await RedisServer.StartAsync(AspireStack.Password);
+        await using var stack = await AspireStack.StartAsync();
+        await stack.StartServiceAsync(redis.ConnectionString);
+        stack.StartSimulator();
+        await EventsArriveAsync(stack);
+
+        redis.Kill();
+        var log = await AspireStack.EventuallyAsync(
+            () => stack.Telemetry.Logs.FirstOrDefault(log => log.Body.Contains("Redis did not take a batch", StringComparison.Ordinal)), "a failure in the log");
+        Assert.Equal(("cache", "Cache.Service.Flush.FlushWorker", "Warning"), (log.Service, log.Category, log.Severity));
+        Assert.NotEqual("", log.TraceId);
+
+        // The span ends when the batch is written at last.
+        await redis.RestartAsync();
+        var flush = await AspireStack.EventuallyAsync(() => stack.Telemetry.Spans.FirstOrDefault(span => span.SpanId == log.SpanId), "the span of the flush");
+        Assert.Equal(("flush", log.TraceId), (flush.Name, flush.TraceId));
+        Assert.Contains("exception", flush.Events);
+        await AspireStack.EventuallyAsync(
+            () => stack.Telemetry.Logs.FirstOrDefault(line => line.TraceId == log.TraceId && line.Body.Contains("took the batch", StringComparison.Ordinal)),
+            "the recovery in the log");
+    }
+
+    [Fact]
+    public async Task Traces_WhenSampledOut_AreNotSent_AndRowsStillFlow()
+    {
+        await using var redis = await RedisServer.StartAsync(AspireStack.Password);
+        await using var stack = await AspireStack.StartAsync();
+        var service = await stack.StartServiceAsync(redis.ConnectionString, ("OTEL_TRACES_SAMPLER", "always_off"));
+        var simulator = stack.StartSimulator(("simulator_count", "40"), ("OTEL_TRACES_SAMPLER", "always_off"));
+        await EventsArriveAsync(stack);
+
+        // What is on its way is sent at the stop.
+        Assert.Equal(0, await simulator.StopAsync());
+        Assert.Equal(0, await service.StopAsync());
+        Assert.Contains(stack.Telemetry.Metrics, metric => metric is { Service: "cache", Name: "cache.kafka.records" });
+        Assert.Empty(stack.Telemetry.Spans);
+    }
+
+    /// <summary>As Aspire's own: a developer certificate for localhost, or one of a company's authority.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Redis_OverTls_IsTrustedThroughSslCertFile(bool authority)
+    {
+        Requirement.Program("redis-server", "redis");
+        var folder = Directory.CreateTempSubdirectory("tls-");
+        try
+        {
+            var trust = WriteCertificates(folder.FullName, authority);
+            await using var redis = await RedisServer.StartAsync(AspireStack.Password,
+                "--tls-cert-file", Path.Combine(folder.FullName, "server.pem"), "--tls-key-file", Path.Combine(folder.FullName, "server.key"),
+                "--tls-ca-cert-file", trust, "--tls-auth-clients", "no");
+            await using var stack = await AspireStack.StartAsync();
+
+            // OTLP by HTTP here, by gRPC in the other tests.
+            (string, string)[] telemetry =
+                [("OTEL_EXPORTER_OTLP_ENDPOINT", stack.Telemetry.HttpEndpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
+            await stack.StartServiceAsync(
+                $"localhost:{redis.Port},password={AspireStack.Password},ssl=true", [("SSL_CERT_FILE", trust), .. telemetry]);
+            stack.StartSimulator([("simulator_count", "40"), .. telemetry]);
+            await EventsArriveAsync(stack);
+            await AspireStack.EventuallyAsync(() => stack.Telemetry.Spans.FirstOrDefault(span => span.Name == "HMSET"), "a span of Redis");
+            Assert.DoesNotContain(stack.Telemetry.Logs, log => log.Category == "Polly");
+            Assert.Contains(stack.Telemetry.Requests, request => request.StartsWith("/v1/metrics ", StringComparison.Ordinal));
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    private static Task EventsArriveAsync(AspireStack stack) => AspireStack.EventuallyAsync(
+        async () => JsonElement.Parse(await stack.Http.GetStringAsync("/metrics/event/latest")).TryGetProperty("window_start", out _), "an event window");
+
+    /// <summary>The spans of a row that was written, once all of them have arrived.</summary>
+    private static Tuple<OtlpSpan, OtlpSpan, OtlpSpan, OtlpSpan[]>? RowOf(OtlpReceiver telemetry)
+    {
+        var spans = telemetry.Spans.ToLookup(span => span.SpanId);
+        var children = telemetry.Spans.ToLookup(span => span.ParentId);
+        foreach (var flush in telemetry.Spans.Where(span => span.Name == "flush" && span.Attributes["cache.batch.windows"] != "0"))
+        {
+            foreach (var link in flush.Links)
+            {
+                if (spans[link.SpanId].FirstOrDefault() is { Name: "receive event_metrics" } receive
+                    && spans[receive.ParentId].FirstOrDefault() is { } send && children[flush.SpanId].Any())
+                {
+                    return Tuple.Create(send, receive, flush, children[flush.SpanId].ToArray());
+                }
+            }
+        }
+
+        return null;
+    }
+
+    private static void AssertAttributes(OtlpSpan span, params (string Key, string Value)[] expected) =>
+        Assert.All(expected, attribute => Assert.Equal(attribute.Value, span.Attributes[attribute.Key]));
+
+    private static string Describe(IEnumerable<OtlpSpan> spans) => string.Join(Environment.NewLine, spans.Select(span =>
+        $"{span.Service} {span.Name} ({span.Kind}) trace {span.TraceId} span {span.SpanId} parent {span.ParentId} "
+        + $"links {string.Join(' ', span.Links)} {string.Join(' ', span.Attributes.Select(attribute => $"{attribute.Key}={attribute.Value}"))}"));
+
+    /// <returns>The file to trust: the certificate itself, or its authority.</returns>
+    private static string WriteCertificates(string folder, bool authority)
+    {
+        var now = DateTimeOffset.UtcNow;
+        using var serverKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var server = new CertificateRequest("CN=localhost", serverKey, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName("localhost");
+        server.CertificateExtensions.Add(names.Build());
+        server.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
+        File.WriteAllText(Path.Combine(folder, "server.key"), serverKey.ExportPkcs8PrivateKeyPem());
+        if (!authority)
+        {
+            using var self = server.CreateSelfSigned(now.AddDays(-1), now.AddDays(1));
+            File.WriteAllText(Path.Combine(folder, "server.pem"), self.ExportCertificatePem());
+            return Path.Combine(folder, "server.pem");
+        }
+
+        using var authorityKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=Cache tests", authorityKey, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using var root = request.CreateSelfSigned(now.AddDays(-1), now.AddDays(1));
+        using var issued = server.Create(root, now.AddDays(-1), now.AddHours(12), [1, 2, 3, 4]);
+        File.WriteAllText(Path.Combine(folder, "server.pem"), issued.ExportCertificatePem());
+        File.WriteAllText(Path.Combine(folder, "authority.pem"), root.ExportCertificatePem());
+        return Path.Combine(folder, "authority.pem");
+    }
+}
