@@ -55,6 +55,9 @@ public sealed class RebalanceTests
         await Eventually.HoldsAsync(() => Assert.Equal(20, stack.Service.Get<CacheMetrics>().Records(Events).Value));
         Assert.Equal([0, 0], stack.Kafka.Committed(Events));
 
+        // Not even tried: Kafka's refusal is no excuse.
+        Assert.DoesNotContain(stack.Service.Log, line => line.Contains("A commit failed", StringComparison.Ordinal));
+
         await stack.StopServiceAsync();
         Assert.Equal([10, 0], stack.Kafka.Committed(Events));
         await stack.AssertWindowsAsync(10);

@@ -1,3 +1,4 @@
+using Cache.Embedded;
 using Cache.Service.Enqueue;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
@@ -161,6 +162,27 @@ public sealed class RebuildTests
 
         await Eventually.HoldsAsync(() => stack.AssertWindowsAsync(100));
         await stack.CoveredAsync();
+    }
+
+    [Fact]
+    public async Task RewoundPartition_IsNotNamedInTheEpoch_BeforeItsStartIsCommitted()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var stack = await InProcessStack.StartAsync(redis.ConnectionString);
+        await SendAsync(stack, 0, 50);
+        await stack.EverythingIsCommittedAsync();
+        await stack.CoveredAsync();
+
+        // Whoever got the partition now would go on from the end: with the name in Redis it would never read the rows again.
+        stack.Broker.PushRequestErrors(KafkaRequest.OffsetCommit, [.. Enumerable.Repeat(ErrorCode.GroupAuthorizationFailed, 10_000)]);
+        await stack.Database.ExecuteAsync("FLUSHALL");
+        await Eventually.HoldsAsync(() => stack.AssertWindowsAsync(50));
+        await Eventually.KeepsHoldingAsync(
+            async () => Assert.DoesNotContain(' ', (await stack.Database.StringGetAsync("cache:epoch")).ToString()), TimeSpan.FromSeconds(0.5));
+
+        stack.Broker.ClearRequestErrors(KafkaRequest.OffsetCommit);
+        await stack.CoveredAsync();
+        await stack.EverythingIsCommittedAsync();
     }
 
     [Fact]
