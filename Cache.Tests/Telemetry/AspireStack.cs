@@ -50,7 +50,8 @@ internal sealed class AspireStack : IAsyncDisposable
         environment.TryAdd("REDIS_PASSWORD", "wrong");
         environment.TryAdd("REDIS_URI", "redis://:wrong@redis.invalid:1");
 
-        // What the AppHost sets when it is embedded.
+        // What the AppHost sets, the second when it is embedded.
+        environment.TryAdd("Kafka__allow_auto_create_topics", "true");
         environment.TryAdd("Kafka__fetch_wait_max_ms", "10");
         var service = AspireProcess.StartService(environment);
         _processes.Add(service);
