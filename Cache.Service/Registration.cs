@@ -155,7 +155,14 @@ internal static class Registration
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
         app.MapOpenApi();
-        app.MapScalarApiReference("/scalar");
+        app.MapScalarApiReference("/scalar", page =>
+        {
+            // A page of this service alone: nothing is fetched from, or told to, anybody else.
+            page.Title = "Cache";
+            page.Telemetry = false;
+            page.DefaultFonts = false;
+            page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
+        });
         app.MapGet("/", () => Results.Redirect("/scalar")).ExcludeFromDescription();
     }
 }

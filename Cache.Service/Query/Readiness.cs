@@ -18,7 +18,8 @@ internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment ass
         var held = assignment.Current;
         if (held.Count == 0)
         {
-            reasons.Add($"no partitions assigned: {loop.WaitsFor ?? "the group gave this process none"}");
+            // Brokers that stay away longer than the session lasts take the partitions with them.
+            reasons.Add($"no partitions assigned: {loop.WaitsFor ?? lag.Failure ?? "the group gave this process none"}");
         }
         else if (lag.Failure is { } failure)
         {
