@@ -217,7 +217,7 @@ public sealed class ProcessTests : IAsyncDisposable
     [Fact]
     public async Task ConsumeLoopThatFailsForGood_EndsTheProcessWithOne()
     {
-        await using var stack = await EmbeddedStack.PrepareAsync(null, ("Kafka:group.instance.id", "one"));
+        await using var stack = await InProcessStack.PrepareAsync(null, ("Kafka:group.instance.id", "one"));
         await stack.StartProcessAsync();
         await stack.ReadyAsync();
 
