@@ -11,6 +11,8 @@ internal sealed partial class OffsetCommitter(
     IOffsetCommit kafka, Assignment assignment, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<OffsetCommitter> logger)
     : BackgroundService
 {
+    private static readonly TimeSpan RebalancePause = TimeSpan.FromMilliseconds(50);
+
     private readonly TimeSpan _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
     private readonly SemaphoreSlim _due = new(0, 1);
     private readonly Lock _committing = new();
@@ -42,7 +44,19 @@ internal sealed partial class OffsetCommitter(
     /// <returns>False when Kafka did not acknowledge it, or not in time.</returns>
     public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline)
     {
-        var commit = Task.Run(() => Commit(partition => partitions.Contains(partition.TopicPartition)));
+        var started = time.GetTimestamp();
+        var commit = Task.Run(async () =>
+        {
+            // While the group is between two generations Kafka refuses every commit; that passes.
+            ErrorCode error;
+            while ((error = Commit(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
+                && time.GetElapsedTime(started) < deadline)
+            {
+                await Task.Delay(RebalancePause, time, CancellationToken.None);
+            }
+
+            return error == ErrorCode.NoError;
+        });
         return commit.Wait(deadline) && commit.Result;
     }
 
@@ -70,8 +84,8 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    /// <summary>Commits what is written and not committed yet; false when Kafka refused it.</summary>
-    private bool Commit(Func<AssignedPartition, bool> which)
+    /// <summary>Commits what is written and not committed yet.</summary>
+    private ErrorCode Commit(Func<AssignedPartition, bool> which)
     {
         lock (_committing)
         {
@@ -83,7 +97,7 @@ internal sealed partial class OffsetCommitter(
                 .ToList();
             if (due.Count == 0)
             {
-                return true;
+                return ErrorCode.NoError;
             }
 
             try
@@ -95,15 +109,19 @@ internal sealed partial class OffsetCommitter(
                 }
 
                 metrics.Committed();
-                return true;
+                return ErrorCode.NoError;
             }
             catch (KafkaException exception)
             {
                 // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
                 // reads their rows once more.
                 metrics.CommitFailed();
-                LogCommitFailed(exception.Error.Reason);
-                return false;
+                if (exception.Error.Code != ErrorCode.RebalanceInProgress)
+                {
+                    LogCommitFailed(exception.Error.Reason);
+                }
+
+                return exception.Error.Code;
             }
         }
     }
