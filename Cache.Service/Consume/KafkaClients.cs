@@ -12,6 +12,10 @@ internal static class KafkaClients
         // The client keeps at most this much ahead of the loop (its own default is 64 MiB, and more than it pays).
         config.QueuedMaxMessagesKbytes = 32 * 1024;
 
+        // Once that much is there the client waits this long before it fetches on. Its own second is longer than the loop
+        // takes to empty it: a backlog of 400,000 rows went 1.6 times as fast with 20 ms.
+        config.FetchQueueBackoffMs = 20;
+
         // A topic that appears late is found within this time.
         config.TopicMetadataRefreshIntervalMs = 5000;
         config.ClientId = "cache-service";
