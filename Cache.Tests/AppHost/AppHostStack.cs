@@ -37,6 +37,14 @@ internal sealed class AppHostStack : RunningStack
 
     public override string Log => _log.ToString();
 
+    public override async Task RestartServiceAsync()
+    {
+        var cache = _app.Services.GetRequiredService<DistributedApplicationModel>().Resources.Single(resource => resource.Name == "cache");
+        var result = await _app.ResourceCommands.ExecuteCommandAsync(cache, KnownResourceCommands.RestartCommand);
+        Assert.True(result.Success);
+        await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache");
+    }
+
     /// <summary>Starts the stack; skips the test where no container engine answers.</summary>
     /// <param name="settings">Keys of the service's configuration.</param>
     public static async Task<AppHostStack> StartAsync(params (string Key, string Value)[] settings)

@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json;
 using Cache.Embedded;
+using Cache.Service.Persist;
 using StackExchange.Redis;
 using static Cache.Tests.EndToEnd.Rows;
 
@@ -246,6 +247,53 @@ public abstract class HttpTests
     private static async Task<long[]> StartsAsync(RunningStack stack, string query) =>
         [.. (await stack.GetAsync("/metrics/event/windows" + query)).GetProperty("windows").EnumerateArray()
             .Select(window => window.GetProperty("window_start").GetInt64())];
+
+    [Fact]
+    public async Task BadRows_GoToTheDeadLetters_WithReasonAndOrigin_AndHoldUpNoOther()
+    {
+        await using var stack = await StartAsync();
+
+        await stack.Kafka.SendAsync(Events, 1, "not json", Event(Window(1), "a", 1), Event(Window(1), "a", -1));
+
+        await stack.EverythingIsCommittedAsync();
+        await stack.AnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1}""");
+        var letters = stack.Kafka.ReadAll(stack.DeadLetterTopic);
+        Assert.Equal(
+            [("not_json", Events, "1", "0"), ("bad_measure", Events, "1", "2")],
+            letters.Select(letter => (
+                KafkaSide.Header(letter, DeadLetters.ReasonHeader), KafkaSide.Header(letter, DeadLetters.TopicHeader),
+                KafkaSide.Header(letter, DeadLetters.PartitionHeader), KafkaSide.Header(letter, DeadLetters.OffsetHeader)))
+                .OrderBy(letter => letter.Item4));
+    }
+
+    [Fact]
+    public async Task Readyz_IsReadyBeforeAndAfterALoad()
+    {
+        await using var stack = await StartAsync();
+        await stack.ReadyAsync();
+
+        await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 5000).Select(n => Event(Window(n % 50), "a", n)));
+
+        await stack.EverythingIsCommittedAsync();
+        await stack.ReadyAsync();
+        await stack.AnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(49)}},"a.count":4999}""");
+    }
+
+    [Fact]
+    public async Task Restart_KeepsWhatWasThere_AndGoesOn()
+    {
+        await using var stack = await StartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync();
+
+        await stack.RestartServiceAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 2));
+
+        await stack.EventuallyAnswersAsync(
+            "/metrics/event/windows",
+            $$"""{"windows":[{"window_start":{{Window(2)}},"a.count":2},{"window_start":{{Window(1)}},"a.count":1}]}""");
+        await stack.EverythingIsCommittedAsync();
+    }
 }
 
 /// <summary>One embedded Redis for a class; its tests have prefixes.</summary>

@@ -114,7 +114,11 @@ internal sealed class InProcessStack : RunningStack
     public Task<ServiceInProcess> StartAnotherServiceAsync() => ServiceInProcess.StartAsync(_settings);
 
     /// <summary>Waits until the service holds every partition and is ready.</summary>
-    public Task ReadyAsync() => Eventually.HoldsAsync(() => GetAsync("/readyz"));
+    public override async Task RestartServiceAsync()
+    {
+        await StopServiceAsync();
+        await StartServiceAsync();
+    }
 
     public override async ValueTask DisposeAsync()
     {

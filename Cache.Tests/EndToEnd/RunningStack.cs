@@ -43,6 +43,12 @@ public abstract class RunningStack : IAsyncDisposable
 
     internal IDatabase Database => Redis.GetDatabase();
 
+    /// <summary>Stops the service and starts it again, on the same Kafka and Redis.</summary>
+    public abstract Task RestartServiceAsync();
+
+    /// <summary>Waits until the service is ready.</summary>
+    public Task ReadyAsync() => Eventually.HoldsAsync(() => GetAsync("/readyz"));
+
     /// <inheritdoc/>
     public virtual async ValueTask DisposeAsync()
     {
