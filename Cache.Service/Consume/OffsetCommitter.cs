@@ -1,3 +1,4 @@
+using System.Threading.Channels;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -14,8 +15,8 @@ internal sealed partial class OffsetCommitter(
     private static readonly TimeSpan RebalancePause = TimeSpan.FromMilliseconds(50);
 
     private readonly TimeSpan _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
-    private readonly SemaphoreSlim _due = new(0, 1);
-    private readonly Lock _committing = new();
+    private readonly Channel<bool> _due = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly SemaphoreSlim _committing = new(1, 1);
     private long _rows;
 
     /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
@@ -28,40 +29,30 @@ internal sealed partial class OffsetCommitter(
     }
 
     /// <summary>A commit is due, whatever the interval: a partition's first position has to be Kafka's before its rows are.</summary>
-    public void CommitSoon()
-    {
-        try
-        {
-            _due.Release();
-        }
-        catch (SemaphoreFullException)
-        {
-            // It is due already.
-        }
-    }
+    public void CommitSoon() => _due.Writer.TryWrite(true);
 
     /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
-    /// <returns>False when Kafka did not acknowledge it, or not in time.</returns>
-    public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline)
+    /// <returns>False when Kafka did not acknowledge it.</returns>
+    public async Task<bool> CommitNowAsync(IReadOnlyCollection<TopicPartition> partitions, TimeSpan patience)
     {
         var started = time.GetTimestamp();
-        var commit = Task.Run(async () =>
-        {
-            // While the group is between two generations Kafka refuses every commit; that passes.
-            ErrorCode error;
-            while ((error = Commit(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
-                && time.GetElapsedTime(started) < deadline)
-            {
-                await Task.Delay(RebalancePause, time, CancellationToken.None);
-            }
 
-            return error == ErrorCode.NoError;
-        });
-        return commit.Wait(deadline) && commit.Result;
+        // While the group is between two generations Kafka refuses every commit; that passes.
+        ErrorCode error;
+        while ((error = await CommitAsync(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
+            && time.GetElapsedTime(started) < patience)
+        {
+            await Task.Delay(RebalancePause, time, CancellationToken.None);
+        }
+
+        return error == ErrorCode.NoError;
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => RunAsync(stoppingToken);
+
+    /// <summary>Commits whenever that is due.</summary>
+    internal async Task RunAsync(CancellationToken stoppingToken)
     {
         while (!stoppingToken.IsCancellationRequested)
         {
@@ -69,7 +60,7 @@ internal sealed partial class OffsetCommitter(
             using var either = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, interval.Token);
             try
             {
-                await _due.WaitAsync(either.Token);
+                await _due.Reader.ReadAsync(either.Token);
             }
             catch (OperationCanceledException)
             {
@@ -78,16 +69,16 @@ internal sealed partial class OffsetCommitter(
 
             if (!stoppingToken.IsCancellationRequested)
             {
-                // The client's call waits for the broker.
-                await Task.Run(() => Commit(_ => true), CancellationToken.None);
+                await CommitAsync(_ => true);
             }
         }
     }
 
     /// <summary>Commits what is written and not committed yet.</summary>
-    private ErrorCode Commit(Func<AssignedPartition, bool> which)
+    private async Task<ErrorCode> CommitAsync(Func<AssignedPartition, bool> which)
     {
-        lock (_committing)
+        await _committing.WaitAsync();
+        try
         {
             Interlocked.Exchange(ref _rows, 0);
             var due = assignment.Current
@@ -100,29 +91,30 @@ internal sealed partial class OffsetCommitter(
                 return ErrorCode.NoError;
             }
 
-            try
+            await kafka.CommitAsync([.. due.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
+            foreach (var (partition, offset) in due)
             {
-                kafka.Commit([.. due.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
-                foreach (var (partition, offset) in due)
-                {
-                    partition.Committed = offset;
-                }
-
-                metrics.Committed();
-                return ErrorCode.NoError;
+                partition.Committed = offset;
             }
-            catch (KafkaException exception)
+
+            metrics.Committed();
+            return ErrorCode.NoError;
+        }
+        catch (KafkaException exception)
+        {
+            // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
+            // reads their rows once more.
+            metrics.CommitFailed();
+            if (exception.Error.Code != ErrorCode.RebalanceInProgress)
             {
-                // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
-                // reads their rows once more.
-                metrics.CommitFailed();
-                if (exception.Error.Code != ErrorCode.RebalanceInProgress)
-                {
-                    LogCommitFailed(exception.Error.Reason);
-                }
-
-                return exception.Error.Code;
+                LogCommitFailed(exception.Error.Reason);
             }
+
+            return exception.Error.Code;
+        }
+        finally
+        {
+            _committing.Release();
         }
     }
 
@@ -133,7 +125,7 @@ internal sealed partial class OffsetCommitter(
 /// <summary>The one thing that the committer needs of a consumer.</summary>
 internal interface IOffsetCommit
 {
-    /// <summary>Commits offsets and waits for the acknowledgement.</summary>
+    /// <summary>Commits offsets; ends with the acknowledgement.</summary>
     /// <exception cref="KafkaException">It failed, for all or some of them.</exception>
-    void Commit(IReadOnlyList<TopicPartitionOffset> offsets);
+    Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets);
 }

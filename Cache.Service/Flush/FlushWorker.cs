@@ -35,7 +35,7 @@ internal sealed partial class FlushWorker : BackgroundService
 
     public FlushWorker(
         RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
-        CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
+        CacheOptions options, CacheMetrics metrics, TimeProvider time, Random random, FatalError fatal, ILogger<FlushWorker> logger)
     {
         _fatal = fatal;
         (_queue, _store, _epoch, _deadLetters, _reader, _committer) = (queue, store, epoch, deadLetters, reader, committer);
@@ -49,6 +49,7 @@ internal sealed partial class FlushWorker : BackgroundService
                 Delay = TimeSpan.FromMilliseconds(50),
                 MaxDelay = TimeSpan.FromSeconds(2),
                 UseJitter = true,
+                Randomizer = random.NextDouble,
                 ShouldHandle = attempt => new(attempt.Outcome.Exception is not null),
             })
             .Build();
@@ -73,7 +74,7 @@ internal sealed partial class FlushWorker : BackgroundService
     /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
     /// flight at the stop is still to be written. The token only ends waiting for a Redis that was never there.
     /// </summary>
-    private async Task RunAsync(CancellationToken stoppingToken)
+    internal async Task RunAsync(CancellationToken stoppingToken)
     {
         var filling = new Batch();
         var spare = new Batch();
@@ -259,6 +260,7 @@ internal sealed partial class FlushWorker : BackgroundService
     private async Task<T?> UntilItWorks<T>(string what, Func<Task<T>> action, Batch batch)
     {
         var failures = 0;
+        var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
         var result = await _untilItWorks.ExecuteAsync(async _ =>
         {
             batch.DropLetGo();
@@ -282,7 +284,8 @@ internal sealed partial class FlushWorker : BackgroundService
 
                 throw;
             }
-        });
+        }, context);
+        ResilienceContextPool.Shared.Return(context);
         if (failures > 0)
         {
             LogRecovered(what, failures);

@@ -93,7 +93,7 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
     {
         foreach (var reply in replies)
         {
-            await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
         }
     }
 
