@@ -34,7 +34,7 @@ internal abstract class PlantedBug
             protected override void Send(IReadOnlyList<RedisCommand> commands)
             {
                 var next = Sets(commands).SelectMany(set => (HashEntry[])set.Arguments[1]!)
-                    .Select(entry => schedule.RowOf((long)entry.Value)).GroupBy(row => row.Log)
+                    .Select(entry => schedule.RowOf(entry.Name.ToString(), entry.Value.ToString())).OfType<SimulatedRow>().GroupBy(row => row.Log)
                     .Select(rows => new TopicPartitionOffset(rows.Key.TopicPartition, rows.Max(row => row.Offset) + 1)).ToList();
                 if (next.Count > 0)
                 {

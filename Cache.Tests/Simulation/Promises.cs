@@ -6,26 +6,28 @@ namespace Cache.Tests.Simulation;
 /// <summary>A row as the schedule produced it. Its measures are its number, so that a value in Redis tells which row it is from.</summary>
 /// <param name="Number">Counts from 1.</param>
 /// <param name="Kind"><see cref="RowKind.Rejected"/> for one that is to go to the dead letters.</param>
+/// <param name="Time">The window's start, or the session's end.</param>
+/// <param name="Name">The dimension, or the session's id.</param>
 internal sealed record SimulatedRow(
-    int Number, PartitionLog Log, long Offset, RowKind Kind, long Window, string Dimension, bool HasFirst, bool HasSecond, byte[] Value)
+    int Number, PartitionLog Log, long Offset, RowKind Kind, long Time, string Name, bool HasFirst, bool HasSecond, byte[] Value)
 {
-    public string Key => $"metrics:{(Kind == RowKind.Event ? "event" : "perf")}:{Window.ToString(CultureInfo.InvariantCulture)}";
-
-    public IEnumerable<string> Fields
+    /// <summary>The hash that it goes to.</summary>
+    public string Key { get; } = Kind switch
     {
-        get
-        {
-            if (HasFirst)
-            {
-                yield return Dimension + (Kind == RowKind.Event ? ".count" : ".avg_load_time");
-            }
+        RowKind.Event => string.Create(CultureInfo.InvariantCulture, $"metrics:event:{Time}"),
+        RowKind.Performance => string.Create(CultureInfo.InvariantCulture, $"metrics:perf:{Time}"),
+        _ => $"session:{Name}",
+    };
 
-            if (HasSecond)
-            {
-                yield return Dimension + (Kind == RowKind.Event ? ".users" : ".p95_load_time");
-            }
-        }
-    }
+    /// <summary>The fields that hold its number.</summary>
+    public IReadOnlyList<string> Fields { get; } = (Kind switch
+    {
+        RowKind.Event => (string[])[Name + ".count", Name + ".users"],
+        RowKind.Performance => [Name + ".avg_load_time", Name + ".p95_load_time"],
+        _ => ["duration", "page_count"],
+    })[(HasFirst ? 0 : 1)..(HasSecond ? 2 : 1)];
+
+    public bool IsOfWindow => Kind is RowKind.Event or RowKind.Performance;
 
     public override string ToString() => Kind == RowKind.Rejected
         ? $"row {Number} at {Log} {Offset}, rejected"
@@ -53,8 +55,8 @@ internal sealed class Promises(int retention)
 
     public SimulatedRedis Redis { get; set; } = null!;
 
-    /// <summary>By number.</summary>
-    public IReadOnlyList<SimulatedRow?> Rows => _rows;
+    /// <summary>The number of the next row.</summary>
+    public int NextNumber => _rows.Count;
 
     public void Break(string how)
     {
@@ -65,19 +67,19 @@ internal sealed class Promises(int retention)
     public void Produced(SimulatedRow row)
     {
         _rows.Add(row);
-        if (row.Kind != RowKind.Rejected)
+        if (row.IsOfWindow)
         {
-            _windows[row.Kind].Add(row.Window);
+            _windows[row.Kind].Add(row.Time);
         }
     }
 
     /// <summary>
-    /// I4: a field of a window got another value. Rows may be written again, older ones first, as long as they were never
-    /// committed or Redis has lost them; behind a committed offset nothing goes back.
+    /// I4: a field got another value. Rows may be written again, older ones first, as long as they were never committed or
+    /// Redis has lost them; behind a committed offset nothing goes back.
     /// </summary>
-    public void Written(long before, long now)
+    public void Written(string field, string? before, string now)
     {
-        if (before != 0 && _rows[(int)before] is { } last && _rows[(int)now] is { } row
+        if (before is not null && RowOf(field, before) is { } last && RowOf(field, now) is { } row
             && row.Offset < last.Offset && row.Log.IsNamed && row.Offset < row.Log.Committed)
         {
             Break($"I4: {row} was written over {last}, though offset {row.Log.Committed} was committed");
@@ -145,58 +147,65 @@ internal sealed class Promises(int retention)
     /// <summary>I1 and I2: nothing is on its way any more.</summary>
     public void Settled()
     {
-        var expected = new SortedDictionary<string, Dictionary<string, long>>(StringComparer.Ordinal);
-        foreach (var row in Logs.SelectMany(log => log.Rows))
+        var expected = new RedisData();
+        foreach (var row in Logs.SelectMany(log => log.Rows).OfType<SimulatedRow>())
         {
-            if (row is { Kind: RowKind.Rejected } && !_deadLetters.Contains((row.Log.Topic, row.Log.Partition, row.Offset)))
+            if (row.Kind == RowKind.Rejected)
             {
-                Break($"I2: {row}, is not in the dead letters");
+                if (!_deadLetters.Contains((row.Log.Topic, row.Log.Partition, row.Offset)))
+                {
+                    Break($"I2: {row}, is not in the dead letters");
+                }
             }
-            else if (row is { Kind: not RowKind.Rejected } && !IsBeyondRetention(row.Kind, row.Window))
+            else if (!IsBeyondRetention(row))
             {
-                expected.TryAdd(row.Key, []);
+                expected.Hashes.TryAdd(row.Key, new());
+                var fields = expected.Hashes[row.Key].Fields;
                 foreach (var field in row.Fields)
                 {
-                    expected[row.Key][field] = row.Number;
+                    fields[field] = row.Number.ToString(CultureInfo.InvariantCulture);
                 }
+
+                var (index, member) = (IndexOf(row.Kind), row.Time.ToString(CultureInfo.InvariantCulture));
+                if (row.Kind == RowKind.Session)
+                {
+                    (fields["session_id"], fields["end_time"], member) = (row.Name, member, row.Name);
+                }
+
+                expected.Indices.TryAdd(index, new());
+                expected.Indices[index].Scores[member] = row.Time;
             }
         }
 
-        foreach (var (key, fields) in expected)
+        Compare(expected.Hashes, Redis.Data.Hashes, hash => hash.Fields, hash => hash.Expires);
+        Compare(expected.Indices, Redis.Data.Indices, index => index.Scores, index => index.Expires);
+    }
+
+    private void Compare<T, TValue>(
+        Dictionary<string, T> expected, Dictionary<string, T> actual, Func<T, Dictionary<string, TValue>> content, Func<T, bool> expires)
+    {
+        foreach (var key in expected.Keys.Union(actual.Keys).Order(StringComparer.Ordinal))
         {
-            if (!Redis.Data.Hashes.TryGetValue(key, out var hash))
+            if (!expected.TryGetValue(key, out var should))
+            {
+                Break($"I1: {key} should not be there");
+            }
+            else if (!actual.TryGetValue(key, out var is_))
             {
                 Break($"I1: {key} is missing");
             }
-            else if (Differs(fields, hash.Fields))
+            else if (Show(content(should)) is var wanted && Show(content(is_)) is var found && wanted != found)
             {
-                Break($"I1: {key} is {Show(hash.Fields)} and should be {Show(fields)}");
+                Break($"I1: {key} is {found} and should be {wanted}");
             }
-            else if (!hash.Expires)
-            {
-                Break($"I1: {key} has no TTL");
-            }
-        }
-
-        foreach (var key in Redis.Data.Hashes.Keys.Where(key => !expected.ContainsKey(key)))
-        {
-            Break($"I1: {key} should not be there");
-        }
-
-        foreach (var (key, kind) in new[] { ("metrics:event:windows", RowKind.Event), ("metrics:perf:windows", RowKind.Performance) })
-        {
-            var windows = _windows[kind].Reverse().Take(retention).Reverse().ToList();
-            var index = Redis.Data.Indices.GetValueOrDefault(key);
-            if (!windows.SequenceEqual(index?.Starts ?? []))
-            {
-                Break($"I1: {key} is {string.Join(' ', index?.Starts ?? [])} and should be {string.Join(' ', windows)}");
-            }
-            else if (index is { Expires: false })
+            else if (!expires(is_))
             {
                 Break($"I1: {key} has no TTL");
             }
         }
     }
+
+    private bool IsBeyondRetention(SimulatedRow row) => row.IsOfWindow && IsBeyondRetention(row.Kind, row.Time);
 
     private bool IsBeyondRetention(RowKind kind, long window)
     {
@@ -217,12 +226,8 @@ internal sealed class Promises(int retention)
     {
         for (var offset = log.CheckedUpTo; offset < log.Committed; offset++)
         {
-            if (log.Rows[(int)offset] is not { } row)
-            {
-                continue;
-            }
-
-            if (row.Kind == RowKind.Rejected ? !_deadLetters.Contains((log.Topic, log.Partition, offset)) : !IsBeyondRetention(row.Kind, row.Window) && !IsInRedis(row))
+            if (log.Rows[(int)offset] is { } row
+                && !(row.Kind == RowKind.Rejected ? _deadLetters.Contains((log.Topic, log.Partition, offset)) : IsBeyondRetention(row) || IsInRedis(row)))
             {
                 Break($"I3: offset {log.Committed} of {log} is committed, and {row}, is not there");
             }
@@ -232,11 +237,19 @@ internal sealed class Promises(int retention)
     }
 
     private bool IsInRedis(SimulatedRow row) => Redis.Data.Hashes.TryGetValue(row.Key, out var hash)
-        && row.Fields.All(field => hash.Fields.TryGetValue(field, out var number) && _rows[(int)number]!.Offset >= row.Offset);
+        && row.Fields.All(field => hash.Fields.TryGetValue(field, out var value) && RowOf(field, value)!.Offset >= row.Offset);
 
-    private static bool Differs(Dictionary<string, long> expected, Dictionary<string, long> actual) =>
-        expected.Count != actual.Count || expected.Any(field => actual.GetValueOrDefault(field.Key) != field.Value);
+    /// <summary>The row that a field's value is from; null for a field that tells nothing of it.</summary>
+    public SimulatedRow? RowOf(string field, string value) =>
+        field is "session_id" or "end_time" ? null : _rows[int.Parse(value, CultureInfo.InvariantCulture)];
 
-    private static string Show(Dictionary<string, long> fields) =>
-        string.Join(' ', fields.OrderBy(field => field.Key, StringComparer.Ordinal).Select(field => $"{field.Key}={field.Value}"));
+    private static string IndexOf(RowKind kind) => kind switch
+    {
+        RowKind.Event => "metrics:event:windows",
+        RowKind.Performance => "metrics:perf:windows",
+        _ => "sessions:active",
+    };
+
+    private static string Show<TValue>(Dictionary<string, TValue> content) =>
+        string.Join(' ', content.OrderBy(entry => entry.Key, StringComparer.Ordinal).Select(entry => $"{entry.Key}={entry.Value}"));
 }

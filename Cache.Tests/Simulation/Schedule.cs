@@ -40,12 +40,14 @@ internal sealed class Schedule
             WriteBatchSize = Random.Next(1, 5),
             CommitBatchSize = Random.Next(1, 10),
             CommitIntervalMs = 1000,
+
+            // Longer than any schedule: what falls out of them is not modelled.
+            ActiveSessionTtlSeconds = 86_400,
+            Topics = ["event_metrics", "performance_metrics", "session_metrics"],
         };
-        List<PartitionLog> logs = [new("event_metrics", 0), new("performance_metrics", 0)];
-        if (Random.Next(2) == 0)
-        {
-            logs.Add(new("event_metrics", 1));
-        }
+        List<PartitionLog> logs = [new("event_metrics", 0)];
+        PartitionLog[] more = [new("event_metrics", 1), new("performance_metrics", 0), new("session_metrics", 0)];
+        logs.AddRange(more.Where(_ => Random.Next(2) == 0));
 
         _promises = new Promises(_options.WindowRetentionCount) { Trace = trace, Logs = logs };
         Redis = _promises.Redis = new SimulatedRedis(_promises);
@@ -79,7 +81,7 @@ internal sealed class Schedule
     }
 
     /// <summary>The row that a value in Redis is from.</summary>
-    public SimulatedRow RowOf(long number) => _promises.Rows[(int)number]!;
+    public SimulatedRow? RowOf(string field, string value) => _promises.RowOf(field, value);
 
     /// <summary>A process's consume thread waits, while the world goes on.</summary>
     public bool Block(SimulatedProcess process, Task work, TimeSpan patience)
@@ -527,11 +529,15 @@ internal sealed class Schedule
             log.Rows.Add(null);
         }
 
-        var kind = log.Topic == "event_metrics" ? RowKind.Event : RowKind.Performance;
-        var number = _promises.Rows.Count;
+        var kind = RowDecoder.KindOf(log.Topic);
+        var number = _promises.NextNumber;
         var measures = Random.Next(1, 4);
-        var row = new SimulatedRow(number, log, log.Rows.Count, rejected ? RowKind.Rejected : kind, Math.Max(1, _newestWindow - late) * 60_000L,
-            $"p{log.Partition}{(char)('a' + Random.Next(2))}", (measures & 1) > 0, (measures & 2) > 0, []);
+        var time = kind == RowKind.Session
+            ? Clock.GetUtcNow().ToUnixTimeMilliseconds() - (late * 1000)
+            : Math.Max(1, _newestWindow - late) * 60_000L;
+        var row = new SimulatedRow(
+            number, log, log.Rows.Count, rejected ? RowKind.Rejected : kind, time, $"p{log.Partition}{(char)('a' + Random.Next(2))}",
+            (measures & 1) > 0, (measures & 2) > 0, []);
         row = row with { Value = Encoding.UTF8.GetBytes(rejected ? $"row {number}" : Json(row)) };
         log.Rows.Add(row);
         _promises.Produced(row);
@@ -540,10 +546,13 @@ internal sealed class Schedule
 
     private static string Json(SimulatedRow row)
     {
-        var (dimension, first, second) = row.Kind == RowKind.Event
-            ? ("event_type", "event_count", "user_count")
-            : ("device_category", "avg_load_time", "p95_load_time");
-        var json = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{{\"window_start\":{row.Window},\"{dimension}\":\"{row.Dimension}\""));
+        var (time, name, first, second) = row.Kind switch
+        {
+            RowKind.Event => ("window_start", "event_type", "event_count", "user_count"),
+            RowKind.Performance => ("window_start", "device_category", "avg_load_time", "p95_load_time"),
+            _ => ("end_time", "session_id", "duration", "page_count"),
+        };
+        var json = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{{\"{time}\":{row.Time},\"{name}\":\"{row.Name}\""));
         if (row.HasFirst)
         {
             json.Append(CultureInfo.InvariantCulture, $",\"{first}\":{row.Number}");

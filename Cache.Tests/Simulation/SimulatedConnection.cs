@@ -55,7 +55,8 @@ internal class SimulatedConnection
             nameof(IDatabase.KeyExpireAsync) => Make("EXPIRE", arguments, redis => redis.Expire(key)),
             nameof(IDatabase.KeyDeleteAsync) => Make("DEL", arguments, redis => redis.Delete(key)),
             nameof(IDatabase.SortedSetAddAsync) => Make("ZADD", arguments, redis => redis.IndexAdd(key, (SortedSetEntry[])arguments[1]!)),
-            nameof(IDatabase.SortedSetRemoveAsync) => Make("ZREM", arguments, redis => redis.IndexRemove(key, (RedisValue[])arguments[1]!)),
+            nameof(IDatabase.SortedSetRemoveAsync) => Make("ZREM", arguments, redis => redis.IndexRemove(key, ((RedisValue[])arguments[1]!).Select(member => member.ToString()))),
+            nameof(IDatabase.SortedSetRemoveRangeByScoreAsync) => Make("ZREMRANGEBYSCORE", arguments, redis => redis.IndexRemoveUpTo(key, (double)arguments[2]!)),
             nameof(IDatabase.SortedSetRangeByRankAsync) => Make("ZRANGE", arguments, redis => redis.IndexRange(key, (long)arguments[1]!, (long)arguments[2]!)),
             _ => throw new NotSupportedException($"The simulation has no {method}."),
         };

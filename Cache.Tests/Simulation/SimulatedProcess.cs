@@ -50,7 +50,7 @@ internal sealed class SimulatedProcess : IServiceProvider
         link.GetAsync().AsTask().Wait();
         var keys = new RedisKeys(options);
         var epoch = new RedisEpoch(link, keys, _assignment, rebuilds, NullLogger<RedisEpoch>.Instance);
-        var store = new WindowStore(link, keys, options, Metrics);
+        var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), Metrics);
         _flush = new(
             _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), _committer, options, Metrics, time, schedule.Random, null!,
             NullLogger<FlushWorker>.Instance);

@@ -95,8 +95,8 @@ internal sealed class SimulatedRedis(Promises promises)
         var hash = _data.Hashes.TryGetValue(key, out var there) ? there : _data.Hashes[key] = new();
         foreach (var entry in entries)
         {
-            var (name, value) = (entry.Name.ToString(), (long)entry.Value);
-            promises.Written(hash.Fields.GetValueOrDefault(name), value);
+            var (name, value) = (entry.Name.ToString(), entry.Value.ToString());
+            promises.Written(name, hash.Fields.GetValueOrDefault(name), value);
             hash.Fields[name] = value;
         }
 
@@ -116,7 +116,12 @@ internal sealed class SimulatedRedis(Promises promises)
     public long IndexAdd(string key, SortedSetEntry[] entries)
     {
         var index = _data.Indices.TryGetValue(key, out var there) ? there : _data.Indices[key] = new();
-        return entries.Count(entry => index.Starts.Add((long)entry.Element));
+        foreach (var entry in entries)
+        {
+            index.Scores[entry.Element.ToString()] = entry.Score;
+        }
+
+        return entries.Length;
     }
 
     public RedisValue[] IndexRange(string key, long from, long to)
@@ -126,27 +131,32 @@ internal sealed class SimulatedRedis(Promises promises)
             return [];
         }
 
-        var count = index.Starts.Count;
+        var count = index.Scores.Count;
         var first = (int)(from < 0 ? Math.Max(0, count + from) : from);
         var last = (int)(to < 0 ? count + to : Math.Min(to, count - 1));
-        return last < first ? [] : [.. index.Starts.Skip(first).Take(last - first + 1).Select(start => (RedisValue)start)];
+        return last < first ? [] : [.. index.InOrder.Skip(first).Take(last - first + 1).Select(member => (RedisValue)member)];
     }
 
-    public long IndexRemove(string key, RedisValue[] members)
+    public long IndexRemove(string key, IEnumerable<string> members)
     {
         if (!_data.Indices.TryGetValue(key, out var index))
         {
             return 0;
         }
 
-        var removed = members.Count(member => index.Starts.Remove((long)member));
-        if (index.Starts.Count == 0)
+        var removed = members.Count(index.Scores.Remove);
+        if (index.Scores.Count == 0)
         {
             _data.Indices.Remove(key);
         }
 
         return removed;
     }
+
+    public long IndexRemoveUpTo(string key, double score) =>
+        _data.Indices.TryGetValue(key, out var index)
+            ? IndexRemove(key, [.. index.Scores.Where(member => member.Value <= score).Select(member => member.Key)])
+            : 0;
 
     public bool Delete(string key)
     {
@@ -185,9 +195,9 @@ internal sealed class SimulatedRedis(Promises promises)
 /// <summary>What a Redis server holds.</summary>
 internal sealed class RedisData
 {
-    public Dictionary<string, WindowHash> Hashes { get; private init; } = [];
+    public Dictionary<string, Hash> Hashes { get; private init; } = [];
 
-    public Dictionary<string, WindowIndex> Indices { get; private init; } = [];
+    public Dictionary<string, Index> Indices { get; private init; } = [];
 
     public string? Epoch { get; set; }
 
@@ -198,22 +208,25 @@ internal sealed class RedisData
         Epoch = Epoch,
     };
 
-    internal sealed class WindowHash
+    internal sealed class Hash
     {
-        public Dictionary<string, long> Fields { get; private init; } = [];
+        public Dictionary<string, string> Fields { get; private init; } = [];
 
         public bool Expires { get; set; }
 
-        public WindowHash Copy() => new() { Fields = new(Fields), Expires = Expires };
+        public Hash Copy() => new() { Fields = new(Fields), Expires = Expires };
     }
 
-    internal sealed class WindowIndex
+    internal sealed class Index
     {
-        public SortedSet<long> Starts { get; private init; } = [];
+        public Dictionary<string, double> Scores { get; private init; } = [];
+
+        public IEnumerable<string> InOrder =>
+            Scores.OrderBy(member => member.Value).ThenBy(member => member.Key, StringComparer.Ordinal).Select(member => member.Key);
 
         public bool Expires { get; set; }
 
-        public WindowIndex Copy() => new() { Starts = [.. Starts], Expires = Expires };
+        public Index Copy() => new() { Scores = new(Scores), Expires = Expires };
     }
 }
 
