@@ -99,6 +99,7 @@ internal static class Registration
         builder.Services.AddSingleton<RedisLink>();
         builder.Services.AddSingleton<RedisKeys>();
         builder.Services.AddSingleton<RedisEpoch>();
+        builder.Services.AddSingleton<SessionStore>();
         builder.Services.AddSingleton<WindowStore>();
         builder.Services.AddSingleton<DeadLetters>();
     }
@@ -130,6 +131,7 @@ internal static class Registration
             return Task.CompletedTask;
         }));
         builder.Services.AddSingleton<WindowReader>();
+        builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
         builder.Services.AddHealthChecks()
             .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
@@ -155,6 +157,7 @@ internal static class Registration
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.MapMetrics();
+        app.MapSessions();
         app.MapStream();
         app.MapHealth();
         app.MapDefaultEndpoints();
