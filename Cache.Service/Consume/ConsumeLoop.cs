@@ -13,7 +13,7 @@ namespace Cache.Service.Consume;
 internal sealed partial class ConsumeLoop(
     IServiceProvider services, Assignment assignment, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
     CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
-    : IHostedService, IOffsetCommit, IDisposable
+    : IHostedLifecycleService, IOffsetCommit, IDisposable
 {
     // Pausing throws away what the client has fetched ahead, so a queue that is full for a moment is waited for.
     private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
@@ -42,11 +42,23 @@ internal sealed partial class ConsumeLoop(
     public IConsumer<RowKey, Row>? Consumer => Volatile.Read(ref _consumer);
 
     /// <inheritdoc/>
-    public Task StartAsync(CancellationToken cancellationToken)
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>
+    /// Starts the loop, when all else has started: where that fails, the consumer is disposed without a stop, and the client
+    /// does not survive that in the midst of a call.
+    /// </summary>
+    public Task StartedAsync(CancellationToken cancellationToken)
     {
         new Thread(Run) { IsBackground = true, Name = "consume" }.Start();
         return Task.CompletedTask;
     }
+
+    /// <inheritdoc/>
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <inheritdoc/>
     public async Task StopAsync(CancellationToken cancellationToken)
@@ -67,6 +79,9 @@ internal sealed partial class ConsumeLoop(
             queue.Complete();
         }
     }
+
+    /// <inheritdoc/>
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();

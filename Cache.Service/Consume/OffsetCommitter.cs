@@ -1,4 +1,5 @@
 using System.Threading.Channels;
+using Cache.Service.Flush;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -6,10 +7,12 @@ namespace Cache.Service.Consume;
 
 /// <summary>
 /// Commits explicit offsets: those up to which every row of a partition is in Redis or in the dead letters. Runs beside
-/// the flush and never holds it up; one commit at a time.
+/// the flush and never holds it up; one commit at a time. Each commit that Kafka takes also proves that this process is
+/// still in the group (<see cref="Membership"/>).
 /// </summary>
 internal sealed partial class OffsetCommitter(
-    IOffsetCommit kafka, Assignment assignment, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<OffsetCommitter> logger)
+    IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time,
+    ILogger<OffsetCommitter> logger)
     : BackgroundService
 {
     private static readonly TimeSpan RebalancePause = TimeSpan.FromMilliseconds(50);
@@ -39,13 +42,28 @@ internal sealed partial class OffsetCommitter(
 
         // While the group is between two generations Kafka refuses every commit; that passes.
         ErrorCode error;
-        while ((error = await CommitAsync(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
-            && time.GetElapsedTime(started) < patience)
+        while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && time.GetElapsedTime(started) < patience)
         {
             await Task.Delay(RebalancePause, time, CancellationToken.None);
         }
 
         return error == ErrorCode.NoError;
+    }
+
+    /// <summary>
+    /// Has Kafka prove that this process is still in the group, by a commit of where some partitions stand: it refuses that
+    /// of a process that it has given up on.
+    /// </summary>
+    /// <exception cref="MembershipException">Kafka refused it, or did not answer.</exception>
+    public async Task ProveMembershipAsync(IReadOnlyCollection<PartitionRange> ranges)
+    {
+        // What is before a range is written, or nobody's: where that is not known better, its start is committed again.
+        var error = await CommitAsync(() => [.. ranges.Where(range => range.Partition.Owned)
+            .Select(range => (range.Partition, range.Partition.Written is >= 0 and var written ? written : range.First))]);
+        if (error != ErrorCode.NoError)
+        {
+            throw new MembershipException(new Error(error).Reason);
+        }
     }
 
     /// <inheritdoc/>
@@ -54,49 +72,56 @@ internal sealed partial class OffsetCommitter(
     /// <summary>Commits whenever that is due.</summary>
     internal async Task RunAsync(CancellationToken stoppingToken)
     {
+        var due = DueAsync();
         while (!stoppingToken.IsCancellationRequested)
         {
-            using var interval = new CancellationTokenSource(_interval, time);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, interval.Token);
-            try
+            await Task.WhenAny(due, Task.Delay(_interval, time, stoppingToken));
+            if (due.IsCompleted)
             {
-                await _due.Reader.ReadAsync(either.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                // The interval is over, or the service stops; the last commit belongs to the revocation then.
+                due = DueAsync();
             }
 
+            // At the stop the last commit belongs to the revocation.
             if (!stoppingToken.IsCancellationRequested)
             {
-                await CommitAsync(_ => true);
+                await CommitAsync(() => Written(_ => true));
             }
         }
     }
 
-    /// <summary>Commits what is written and not committed yet.</summary>
-    private async Task<ErrorCode> CommitAsync(Func<AssignedPartition, bool> which)
+    private async Task DueAsync() => await _due.Reader.ReadAsync(CancellationToken.None);
+
+    /// <summary>What is written and not committed yet; what is committed too, when the last proof of membership grows old.</summary>
+    private List<(AssignedPartition Partition, long Offset)> Written(Func<TopicPartition, bool> which)
+    {
+        Interlocked.Exchange(ref _rows, 0);
+        var again = membership.NeedsRenewal;
+        return [.. assignment.Current
+            .Where(partition => partition.Owned && which(partition.TopicPartition))
+            .Select(partition => (Partition: partition, Offset: partition.Written))
+            .Where(commit => commit.Offset >= 0 && (again || commit.Offset != commit.Partition.Committed))];
+    }
+
+    /// <summary>Commits, when the commit before is done.</summary>
+    private async Task<ErrorCode> CommitAsync(Func<List<(AssignedPartition Partition, long Offset)>> what)
     {
         await _committing.WaitAsync();
         try
         {
-            Interlocked.Exchange(ref _rows, 0);
-            var due = assignment.Current
-                .Where(partition => partition.Owned && which(partition))
-                .Select(partition => (Partition: partition, Offset: partition.Written))
-                .Where(commit => commit.Offset >= 0 && commit.Offset != commit.Partition.Committed)
-                .ToList();
-            if (due.Count == 0)
+            var offsets = what();
+            if (offsets.Count == 0)
             {
                 return ErrorCode.NoError;
             }
 
-            await kafka.CommitAsync([.. due.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
-            foreach (var (partition, offset) in due)
+            var asked = time.GetTimestamp();
+            await kafka.CommitAsync([.. offsets.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
+            foreach (var (partition, offset) in offsets)
             {
-                partition.Committed = offset;
+                partition.CommitTaken(offset, asked);
             }
 
+            membership.Proved(asked);
             metrics.Committed();
             return ErrorCode.NoError;
         }

@@ -423,49 +423,64 @@ internal sealed class Schedule
     private void Settle()
     {
         Calm();
-        for (var rounds = 0; _promises.Broken is null && !IsSettled(); rounds++)
+        for (var rounds = 0; _promises.Broken is null; rounds++)
         {
-            if (rounds == 500)
-            {
-                _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
-            }
-
             if (!_processes.Exists(process => !process.IsStopping))
             {
                 Start();
             }
 
-            foreach (var process in _processes.ToList())
+            do
             {
-                for (var turns = 0; turns < 5 && !process.IsStopping && !process.IsDead; turns++)
-                {
-                    Turn(process);
-                }
+                RunAll();
+            }
+            while (Redis.Waiting > 0 || Kafka.Requests.Count > 0 || _processes.Exists(process => process.Threads.Ready > 0));
 
-                while (process.Threads.Ready > 0)
-                {
-                    process.Threads.RunOne(0);
-                }
+            Look();
+            if (IsSettled())
+            {
+                return;
             }
 
-            while (Redis.Waiting > 0)
+            if (rounds == 500)
             {
-                Redis.DoNext();
-            }
-
-            while (Kafka.Requests.Count > 0)
-            {
-                Kafka.Resolve(Kafka.Requests[0], does: true, answers: true);
+                _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
             }
 
             // The group has to notice who is dead.
-            AdvanceTo(Clock.Now + (Kafka.Members.Any(member => !member.IsHeard) ? Kafka.SessionTimeout : TimeSpan.FromMilliseconds(100)));
-            Look();
+            var due = Clock.NextDue is { } next && next > Clock.Now ? next : Clock.Now + TimeSpan.FromMilliseconds(100);
+            AdvanceTo(Kafka.Members.Any(member => !member.IsHeard) ? Clock.Now + Kafka.SessionTimeout : due);
         }
     }
 
-    private bool IsSettled() => Redis.Waiting == 0 && Kafka.Requests.Count == 0
-        && _processes.TrueForAll(process => !process.IsStopping && process.Threads.Ready == 0)
+    /// <summary>Everything that can be done without waiting.</summary>
+    private void RunAll()
+    {
+        foreach (var process in _processes.ToList())
+        {
+            for (var turns = 0; turns < 10 && !process.IsStopping && !process.IsDead && (turns == 0 || process.Consumer.HasWork); turns++)
+            {
+                Turn(process);
+            }
+
+            while (process.Threads.Ready > 0)
+            {
+                process.Threads.RunOne(0);
+            }
+        }
+
+        while (Redis.Waiting > 0)
+        {
+            Redis.DoNext();
+        }
+
+        while (Kafka.Requests.Count > 0)
+        {
+            Kafka.Resolve(Kafka.Requests[0], does: true, answers: true);
+        }
+    }
+
+    private bool IsSettled() => _processes.TrueForAll(process => !process.IsStopping)
         && Kafka.Logs.All(log => log.IsNamed && log.Owner is { } owner && log.Target == owner && log.Committed == log.Rows.Count
             && owner.Positions.GetValueOrDefault(log) == log.Rows.Count);
 

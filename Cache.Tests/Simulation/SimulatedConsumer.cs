@@ -54,6 +54,10 @@ internal class SimulatedConsumer : IOffsetCommit
 
     public IReadOnlyDictionary<PartitionLog, long> Positions => _positions;
 
+    /// <summary>Whether there are rows to deliver, or something to do for the group.</summary>
+    public bool HasWork => !IsMember || _positions.Any(position => position.Key.Target != this || (position.Value < position.Key.Rows.Count && !_paused.Contains(position.Key)))
+        || Kafka.Logs.Any(log => log.Target == this && log.Owner is null);
+
     protected IReadOnlySet<PartitionLog> Paused => _paused;
 
     public override string ToString() => Name;

@@ -8,7 +8,6 @@ using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
-using StackExchange.Redis;
 
 namespace Cache.Tests.Simulation;
 
@@ -28,7 +27,6 @@ internal sealed class SimulatedProcess : IServiceProvider
     private readonly FlushWorker _flush;
     private readonly OffsetCommitter _committer;
     private readonly IProducer<byte[]?, byte[]?> _producer;
-    private readonly CancellationTokenSource _stopping = new();
     private readonly Task[] _workers;
 
     public SimulatedProcess(string name, Schedule schedule, CacheOptions options, PlantedBug? bug)
@@ -40,19 +38,20 @@ internal sealed class SimulatedProcess : IServiceProvider
         var positions = new StartPositions(options, new RowReader(options), time, NullLogger<StartPositions>.Instance);
         var deserializer = new RowDeserializer(options, time);
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
-        _committer = new(Consumer, _assignment, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
+        var membership = new Membership(schedule.Kafka.SessionTimeout, time);
+        _committer = new(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
         _rebalance = new(_assignment, positions, _queue, _committer, (work, patience) => schedule.Block(this, work, patience), Metrics, time, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
         _loop = new(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
         _producer = Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
 
-        var link = new RedisLink(this, options);
-        link.GetAsync().AsTask().Wait();
+        var link = RedisLink.Over(Connection.Multiplexer, options);
         var keys = new RedisKeys(options);
         var epoch = new RedisEpoch(link, keys, _assignment, rebuilds, NullLogger<RedisEpoch>.Instance);
         var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), Metrics);
         _flush = new(
-            _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), _committer, options, Metrics, time, schedule.Random, null!,
+            _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), _committer, membership, options, Metrics, time,
+            schedule.Random, null!,
             NullLogger<FlushWorker>.Instance);
         foreach (var topic in options.Topics)
         {
@@ -63,8 +62,8 @@ internal sealed class SimulatedProcess : IServiceProvider
         _workers = new Task[2];
         Threads.Run(() =>
         {
-            _workers[0] = _flush.RunAsync(_stopping.Token);
-            _workers[1] = _committer.RunAsync(_stopping.Token);
+            _workers[0] = _flush.RunAsync(CancellationToken.None);
+            _workers[1] = _committer.RunAsync(CancellationToken.None);
         });
     }
 
@@ -102,7 +101,7 @@ internal sealed class SimulatedProcess : IServiceProvider
     /// <summary>The consume loop comes round.</summary>
     public void Turn() => Threads.Run(() => _loop.Turn(Consumer.Client));
 
-    /// <summary>Stops as the host stops it: the committer, the consume loop, the flush.</summary>
+    /// <summary>Stops as the host stops it; nothing is left to do for the committer then.</summary>
     public void Stop()
     {
         IsStopping = true;
@@ -111,7 +110,6 @@ internal sealed class SimulatedProcess : IServiceProvider
             Consumer.Close();
             _assignment.LetGoOfAll();
             _queue.Complete();
-            _stopping.Cancel();
         });
     }
 
@@ -131,7 +129,6 @@ internal sealed class SimulatedProcess : IServiceProvider
 
     public object? GetService(Type serviceType) =>
         serviceType == typeof(Rebalance) ? _rebalance
-        : serviceType == typeof(IConnectionMultiplexer) ? Connection.Multiplexer
         : serviceType == typeof(IProducer<byte[]?, byte[]?>) ? _producer
         : null;
 
