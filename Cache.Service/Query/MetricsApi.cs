@@ -1,11 +1,9 @@
-using System.Buffers.Text;
 using System.ComponentModel;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Cache.Service.Decode;
 using Cache.Service.Persist;
-using StackExchange.Redis;
 
 namespace Cache.Service.Query;
 
@@ -13,7 +11,7 @@ namespace Cache.Service.Query;
 internal static class MetricsApi
 {
     private const int DefaultLimit = 20;
-    private const string Json = "application/json";
+    private const string Json = "application/json; charset=utf-8";
 
     // Leaves time to say so within the second that a caller is promised.
     private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
@@ -21,44 +19,49 @@ internal static class MetricsApi
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
         var metrics = routes.MapGroup("/metrics").AddEndpointFilter(AnswerWhenRedisIsAway)
-            .WithTags("Windows").ProducesProblem(StatusCodes.Status503ServiceUnavailable);
+            .WithTags("Windows")
+            .WithMetadata(Answers.NotModified, Answers.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
         Map(metrics, "event", RowKind.Event);
         Map(metrics, "performance", RowKind.Performance);
-        metrics.MapGet("/overview", async (HttpContext context, WindowReader reader) =>
+        MapRead(metrics, "/overview", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
         {
             using var deadline = Deadline(context);
             var events = reader.ReadAsync(RowKind.Event, 1, null, null, deadline.Token);
             var performance = reader.ReadAsync(RowKind.Performance, 1, null, null, deadline.Token);
             await Task.WhenAll(events, performance);
+            var filter = DimensionFilter.Of(fields);
             await WriteAsync(context, json =>
             {
                 json.WriteStartObject();
                 json.WritePropertyName("event_latest"u8);
-                WriteLatest(json, events.Result);
+                WriteLatest(json, events.Result, filter);
                 json.WritePropertyName("performance_latest"u8);
-                WriteLatest(json, performance.Result);
+                WriteLatest(json, performance.Result, filter);
                 json.WriteEndObject();
             });
         })
-        .WithSummary("The newest window of each type").Produces(StatusCodes.Status200OK, contentType: Json);
+        .WithSummary("The newest window of each type")
+        .WithMetadata(Answers.Json("Overview", $$"""{"event_latest":{{Example(RowKind.Event)}},"performance_latest":{{Example(RowKind.Performance)}}}"""));
     }
 
     private static void Map(RouteGroupBuilder metrics, string type, RowKind kind)
     {
-        metrics.MapGet($"/{type}/latest", async (HttpContext context, WindowReader reader) =>
+        MapRead(metrics, $"/{type}/latest", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
         {
             using var deadline = Deadline(context);
             var windows = await reader.ReadAsync(kind, 1, null, null, deadline.Token);
-            await WriteAsync(context, json => WriteLatest(json, windows));
+            var filter = DimensionFilter.Of(fields);
+            await WriteAsync(context, json => WriteLatest(json, windows, filter));
         })
         .WithSummary($"The newest {type} window").WithDescription("An empty object when there is none.")
-        .Produces(StatusCodes.Status200OK, contentType: Json);
+        .WithMetadata(Answers.Json("Window", Example(kind)));
 
         // Read as text, so that whatever is wrong gets the same kind of answer.
-        metrics.MapGet($"/{type}/windows", async (
+        MapRead(metrics, $"/{type}/windows", async (
             [Description("How many at most, 1 or more; 20 by default; beyond retention means all.")] string? limit,
             [Description("The earliest start: milliseconds since 1970, or ISO-8601.")] string? from,
             [Description("The latest start, likewise.")] string? to,
+            [Description(DimensionFilter.Description)] string? fields,
             HttpContext context,
             WindowReader reader) =>
         {
@@ -79,18 +82,45 @@ internal static class MetricsApi
 
             using var deadline = Deadline(context);
             var windows = await reader.ReadAsync(kind, most, earliest, latest, deadline.Token);
+            var filter = DimensionFilter.Of(fields);
+            context.Response.Headers.Vary = "Accept";
+            if (WindowsCsv.IsWanted(context.Request))
+            {
+                using var answer = new Answer();
+                WindowsCsv.Write(answer, kind, windows, filter);
+                await answer.SendAsync(context, WindowsCsv.ContentType);
+                return;
+            }
+
             await WriteAsync(context, json =>
             {
                 json.WriteStartObject();
                 json.WriteStartArray("windows"u8);
-                windows.ForEach(window => WriteWindow(json, window));
+                windows.ForEach(window => WriteWindow(json, window, filter));
                 json.WriteEndArray();
                 json.WriteEndObject();
             });
         })
         .WithSummary($"The recent {type} windows, newest first")
-        .Produces(StatusCodes.Status200OK, contentType: Json).ProducesValidationProblem();
+        .WithDescription("As CSV for `Accept: text/csv`: a row a window and dimension.")
+        .WithMetadata(
+            Answers.Json("Windows", $$"""{"windows":[{{Example(kind)}}]}"""),
+            Answers.Csv(kind == RowKind.Event
+                ? "window_start,window_start_ms,event_type,count,users\r\n2024-03-09 16:00:00,1710000000000,page_view,2,2\r\n"
+                : "window_start,window_start_ms,device_category,avg_load_time,p95_load_time\r\n2024-03-09 16:00:00,1710000000000,Desktop,300,450\r\n"),
+            Answers.BadParameter("limit", "limit must be a whole number of 1 or more"));
     }
+
+    /// <summary>A route for GET, and for HEAD, which asks whether there is anything new.</summary>
+    private static RouteHandlerBuilder MapRead(RouteGroupBuilder metrics, string pattern, Delegate read)
+    {
+        metrics.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
+        return metrics.MapGet(pattern, read);
+    }
+
+    private static string Example(RowKind kind) => kind == RowKind.Event
+        ? """{"window_start":1710000000000,"page_view.count":2,"page_view.users":2}"""
+        : """{"window_start":1710000000000,"Desktop.avg_load_time":300,"Desktop.p95_load_time":450.5}""";
 
     private static async ValueTask<object?> AnswerWhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
     {
@@ -156,16 +186,20 @@ internal static class MetricsApi
 
     private static async Task WriteAsync(HttpContext context, Action<Utf8JsonWriter> write)
     {
-        context.Response.ContentType = "application/json; charset=utf-8";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter);
-        write(json);
+        using var answer = new Answer();
+        using (var json = new Utf8JsonWriter(answer))
+        {
+            write(json);
+        }
+
+        await answer.SendAsync(context, Json);
     }
 
-    private static void WriteLatest(Utf8JsonWriter json, List<Window> windows)
+    private static void WriteLatest(Utf8JsonWriter json, List<Window> windows, DimensionFilter? filter)
     {
         if (windows is [var window, ..])
         {
-            WriteWindow(json, window);
+            WriteWindow(json, window, filter);
         }
         else
         {
@@ -174,29 +208,18 @@ internal static class MetricsApi
         }
     }
 
-    private static void WriteWindow(Utf8JsonWriter json, Window window)
+    private static void WriteWindow(Utf8JsonWriter json, Window window, DimensionFilter? filter)
     {
         json.WriteStartObject();
         json.WriteNumber("window_start"u8, window.Start);
         foreach (var field in window.Fields)
         {
-            WriteField(json, field);
+            if (filter is null || filter.Wants(((ReadOnlyMemory<byte>)field.Name).Span))
+            {
+                Measure.Write(json, field);
+            }
         }
 
         json.WriteEndObject();
-    }
-
-    /// <summary>Writes a field as a number; what is none in Redis was not written by Cache, and is left out.</summary>
-    private static void WriteField(Utf8JsonWriter json, HashEntry field)
-    {
-        var text = ((ReadOnlyMemory<byte>)field.Value).Span;
-        if (Utf8Parser.TryParse(text, out long whole, out var read) && read == text.Length)
-        {
-            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, whole);
-        }
-        else if (Utf8Parser.TryParse(text, out double number, out read) && read == text.Length && double.IsFinite(number))
-        {
-            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, number);
-        }
     }
 }
