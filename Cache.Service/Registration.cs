@@ -95,6 +95,7 @@ internal static class Registration
         builder.Services.AddSingleton<RedisLink>();
         builder.Services.AddSingleton<RedisKeys>();
         builder.Services.AddSingleton<RedisEpoch>();
+        builder.Services.AddSingleton<SessionStore>();
         builder.Services.AddSingleton<WindowStore>();
         builder.Services.AddSingleton<DeadLetters>();
     }
@@ -122,6 +123,7 @@ internal static class Registration
         builder.Services.AddProblemDetails();
         builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
         builder.Services.AddSingleton<WindowReader>();
+        builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
         builder.Services.AddHealthChecks()
             .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
@@ -147,6 +149,7 @@ internal static class Registration
     {
         var data = app.MapProtected(options);
         data.MapMetrics();
+        data.MapSessions();
         data.MapStream();
         app.MapHealth();
         app.MapDefaultEndpoints();

@@ -74,7 +74,7 @@ internal static class ProtectSetup
     /// <summary>Routes that give data: a key or a token where one is configured, and the rate limit.</summary>
     public static RouteGroupBuilder MapProtected(this IEndpointRouteBuilder routes, CacheOptions options)
     {
-        var data = routes.MapGroup("").WithMetadata(Answers.Unauthorized, Answers.TooMany);
+        var data = routes.MapGroup("").WithMetadata(DescribedAnswer.Unauthorized, DescribedAnswer.TooMany);
         if (options.IsProtected)
         {
             data.RequireAuthorization(KeyOrToken);

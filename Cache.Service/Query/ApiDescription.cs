@@ -11,38 +11,38 @@ namespace Cache.Service.Query;
 /// <param name="ContentType">Its media type; null when it has no body.</param>
 /// <param name="Schema">The name of its schema in <see cref="ApiDescription"/>; null for text.</param>
 /// <param name="Example">An example of its body.</param>
-internal sealed record Answers(int Status, string Description, string? ContentType = null, string? Schema = null, string? Example = null)
+internal sealed record DescribedAnswer(int Status, string Description, string? ContentType = null, string? Schema = null, string? Example = null)
 {
     private const string ProblemJson = "application/problem+json";
 
     /// <summary>304, for who has it already.</summary>
-    public static Answers NotModified { get; } =
+    public static DescribedAnswer NotModified { get; } =
         new(StatusCodes.Status304NotModified, "The answer is still the one whose `ETag` was sent as `If-None-Match`.");
 
     /// <summary>401, where keys or tokens are configured.</summary>
-    public static Answers Unauthorized { get; } =
+    public static DescribedAnswer Unauthorized { get; } =
         Problem(StatusCodes.Status401Unauthorized, "No key or token that is known. Only where `api_keys` or tokens are configured.");
 
     /// <summary>429, where rates are limited.</summary>
-    public static Answers TooMany { get; } = Problem(
+    public static DescribedAnswer TooMany { get; } = Problem(
         StatusCodes.Status429TooManyRequests, "Too many requests, or streams, of this client; `Retry-After` tells the seconds to wait.");
 
-    public static Answers Json(string schema, string example, int status = StatusCodes.Status200OK, string description = "OK") =>
+    public static DescribedAnswer Json(string schema, string example, int status = StatusCodes.Status200OK, string description = "OK") =>
         new(status, description, "application/json", schema, example);
 
-    public static Answers Csv(string example) => new(StatusCodes.Status200OK, "OK", "text/csv", null, example);
+    public static DescribedAnswer Csv(string example) => new(StatusCodes.Status200OK, "OK", "text/csv", null, example);
 
-    public static Answers Text(string contentType, string example, int status = StatusCodes.Status200OK, string description = "OK") =>
+    public static DescribedAnswer Text(string contentType, string example, int status = StatusCodes.Status200OK, string description = "OK") =>
         new(status, description, contentType, null, example);
 
-    public static Answers Problem(int status, string description) => new(status, description, ProblemJson, "Problem",
+    public static DescribedAnswer Problem(int status, string description) => new(status, description, ProblemJson, "Problem",
         $$"""{"type":"https://tools.ietf.org/html/rfc9110#section-15","title":"{{Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status)}}","status":{{status}}}""");
 
-    public static Answers BadParameter(string parameter, string error) => new(StatusCodes.Status400BadRequest, "A parameter cannot be used.", ProblemJson, "Problem",
+    public static DescribedAnswer BadParameter(string parameter, string error) => new(StatusCodes.Status400BadRequest, "A parameter cannot be used.", ProblemJson, "Problem",
         $$$"""{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.1","title":"One or more validation errors occurred.","status":400,"detail":"{{{error}}}.","errors":{"{{{parameter}}}":["{{{error}}}"]}}""");
 }
 
-/// <summary>Describes the API: the schemas, and what routes answer (<see cref="Answers"/>).</summary>
+/// <summary>Describes the API: the schemas, and what routes answer (<see cref="DescribedAnswer"/>).</summary>
 internal static class ApiDescription
 {
     public static void Configure(OpenApiOptions api, CacheOptions options)
@@ -58,19 +58,19 @@ internal static class ApiDescription
         });
         api.AddOperationTransformer((operation, context, _) =>
         {
-            foreach (var answers in context.Description.ActionDescriptor.EndpointMetadata.OfType<Answers>().OrderBy(answers => answers.Status))
+            foreach (var answer in context.Description.ActionDescriptor.EndpointMetadata.OfType<DescribedAnswer>().OrderBy(answer => answer.Status))
             {
-                Add(operation, answers, context.Document!);
+                Add(operation, answer, context.Document!);
             }
 
             return Task.CompletedTask;
         });
     }
 
-    private static void Add(OpenApiOperation operation, Answers answers, OpenApiDocument document)
+    private static void Add(OpenApiOperation operation, DescribedAnswer answer, OpenApiDocument document)
     {
         operation.Responses ??= [];
-        var status = answers.Status.ToString(System.Globalization.CultureInfo.InvariantCulture);
+        var status = answer.Status.ToString(System.Globalization.CultureInfo.InvariantCulture);
 
         // One status may come in several types.
         if (!operation.Responses.TryGetValue(status, out var known) || known is not OpenApiResponse { Content: not null } response)
@@ -78,13 +78,13 @@ internal static class ApiDescription
             operation.Responses[status] = response = new OpenApiResponse { Content = new Dictionary<string, OpenApiMediaType>() };
         }
 
-        response.Description = answers.Description;
-        if (answers.ContentType is not null)
+        response.Description = answer.Description;
+        if (answer.ContentType is not null)
         {
-            response.Content![answers.ContentType] = new OpenApiMediaType
+            response.Content![answer.ContentType] = new OpenApiMediaType
             {
-                Schema = answers.Schema is { } schema ? new OpenApiSchemaReference(schema, document) : new OpenApiSchema { Type = JsonSchemaType.String },
-                Example = answers.Schema is null ? JsonValue.Create(answers.Example) : JsonNode.Parse(answers.Example!),
+                Schema = answer.Schema is { } schema ? new OpenApiSchemaReference(schema, document) : new OpenApiSchema { Type = JsonSchemaType.String },
+                Example = answer.Schema is null ? JsonValue.Create(answer.Example) : JsonNode.Parse(answer.Example!),
             };
         }
     }
@@ -109,7 +109,13 @@ internal static class ApiDescription
                 ("windows", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Window", document) })),
             ["Overview"] = Object("The newest window of each type.", ["event_latest", "performance_latest"],
                 ("event_latest", new OpenApiSchemaReference("Window", document)), ("performance_latest", new OpenApiSchemaReference("Window", document))),
-            ["Health"] = Object("Whether Redis answers.", ["status", "redis"],
+            ["Sessions"] = Object("The active sessions, latest first.", ["sessions"],
+                ("sessions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Session", document) })),
+            ["Session"] = Object("A session, with the fields that are known of it.", ["session_id"],
+                ("session_id", text), ("user_id", text), ("start_time", time), ("end_time", time),
+                ("duration", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds." }),
+                ("page_count", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64" }), ("device_category", text)),
+            ["Health"] = Object("Whether Redis answer.", ["status", "redis"],
                 ("status", OneOf("ok", "unavailable")), ("redis", new OpenApiSchema { Type = JsonSchemaType.Boolean })),
             ["Readiness"] = Object("Whether this replica is up to date; the reasons when it is not.", ["status"],
                 ("status", OneOf("ready", "not ready")), ("reasons", texts)),
@@ -138,13 +144,13 @@ internal static class ApiDescription
         Probe("/health", "Ready, in one word, by Aspire's name");
         Probe("/alive", "Live: the consume loop comes round");
         Add("/metrics", "Prometheus", "Every metric, for Prometheus",
-            Answers.Text("text/plain", "# TYPE cache_kafka_records_total counter\ncache_kafka_records_total{topic=\"event_metrics\"} 1234\n"));
+            DescribedAnswer.Text("text/plain", "# TYPE cache_kafka_records_total counter\ncache_kafka_records_total{topic=\"event_metrics\"} 1234\n"));
 
         void Probe(string path, string summary) => Add(path, "Health", summary,
-            Answers.Text("text/plain", "Healthy"),
-            Answers.Text("text/plain", "Unhealthy", StatusCodes.Status503ServiceUnavailable, "It is not."));
+            DescribedAnswer.Text("text/plain", "Healthy"),
+            DescribedAnswer.Text("text/plain", "Unhealthy", StatusCodes.Status503ServiceUnavailable, "It is not."));
 
-        void Add(string path, string tag, string summary, params Answers[] answers)
+        void Add(string path, string tag, string summary, params DescribedAnswer[] answers)
         {
             var operation = new OpenApiOperation { Summary = summary, Tags = new HashSet<OpenApiTagReference> { new(tag, document) } };
             document.Tags ??= new HashSet<OpenApiTag>();

@@ -20,9 +20,13 @@ internal sealed class DimensionFilter
     }
 
     /// <summary>Whether it wants a field, named <c>{dimension}.{measure}</c>.</summary>
-    public bool Wants(ReadOnlySpan<byte> field)
+    public bool Wants(ReadOnlySpan<byte> field) => Names(DimensionOf(field));
+
+    /// <summary>Whether it wants a dimension.</summary>
+    public bool Names(string dimension) => Names(Encoding.UTF8.GetBytes(dimension));
+
+    private bool Names(ReadOnlySpan<byte> dimension)
     {
-        var dimension = DimensionOf(field);
         foreach (var name in _names)
         {
             if (dimension.SequenceEqual(name))

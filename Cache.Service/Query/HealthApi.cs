@@ -14,8 +14,8 @@ internal static class HealthApi
                 : Json(new HealthAnswer("unavailable", false), StatusCodes.Status503ServiceUnavailable))
             .WithTags("Health").WithSummary("Whether Redis answers")
             .WithMetadata(
-                Answers.Json("Health", """{"status":"ok","redis":true}"""),
-                Answers.Json("Health", """{"status":"unavailable","redis":false}""", StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
+                DescribedAnswer.Json("Health", """{"status":"ok","redis":true}"""),
+                DescribedAnswer.Json("Health", """{"status":"unavailable","redis":false}""", StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
 
         routes.MapGet("/readyz", async (Readiness readiness, CancellationToken cancellationToken) =>
             await readiness.ReasonsAsync(cancellationToken) is { Count: > 0 } reasons
@@ -23,8 +23,8 @@ internal static class HealthApi
                 : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK))
             .WithTags("Health").WithSummary("Whether this replica is up to date, and why not")
             .WithMetadata(
-                Answers.Json("Readiness", """{"status":"ready"}"""),
-                Answers.Json(
+                DescribedAnswer.Json("Readiness", """{"status":"ready"}"""),
+                DescribedAnswer.Json(
                     "Readiness", """{"status":"not ready","reasons":["lag is 7300 rows, above ready_lag_threshold (5000)","Redis does not answer"]}""",
                     StatusCodes.Status503ServiceUnavailable, "Not ready; the reasons are told."));
     }

@@ -3,27 +3,19 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Cache.Service.Decode;
-using Cache.Service.Persist;
+using static Cache.Service.Query.ApiAnswers;
 
 namespace Cache.Service.Query;
 
 /// <summary>The data routes: latest window, recent windows, overview.</summary>
 internal static class MetricsApi
 {
-    private const int DefaultLimit = 20;
-    private const string Json = "application/json; charset=utf-8";
-
-    // Leaves time to say so within the second that a caller is promised.
-    private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
-
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
-        var metrics = routes.MapGroup("/metrics").AddEndpointFilter(AnswerWhenRedisIsAway)
-            .WithTags("Windows")
-            .WithMetadata(Answers.NotModified, Answers.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
+        var metrics = routes.MapGroup("/metrics").WithTags("Windows");
         Map(metrics, "event", RowKind.Event);
         Map(metrics, "performance", RowKind.Performance);
-        MapRead(metrics, "/overview", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
+        metrics.MapRead("/overview", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
         {
             using var deadline = Deadline(context);
             var events = reader.ReadAsync(RowKind.Event, 1, null, null, deadline.Token);
@@ -41,12 +33,12 @@ internal static class MetricsApi
             });
         })
         .WithSummary("The newest window of each type")
-        .WithMetadata(Answers.Json("Overview", $$"""{"event_latest":{{Example(RowKind.Event)}},"performance_latest":{{Example(RowKind.Performance)}}}"""));
+        .WithMetadata(DescribedAnswer.Json("Overview", $$"""{"event_latest":{{Example(RowKind.Event)}},"performance_latest":{{Example(RowKind.Performance)}}}"""));
     }
 
     private static void Map(RouteGroupBuilder metrics, string type, RowKind kind)
     {
-        MapRead(metrics, $"/{type}/latest", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
+        metrics.MapRead($"/{type}/latest", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
         {
             using var deadline = Deadline(context);
             var windows = await reader.ReadAsync(kind, 1, null, null, deadline.Token);
@@ -54,10 +46,10 @@ internal static class MetricsApi
             await WriteAsync(context, json => WriteLatest(json, windows, filter));
         })
         .WithSummary($"The newest {type} window").WithDescription("An empty object when there is none.")
-        .WithMetadata(Answers.Json("Window", Example(kind)));
+        .WithMetadata(DescribedAnswer.Json("Window", Example(kind)));
 
         // Read as text, so that whatever is wrong gets the same kind of answer.
-        MapRead(metrics, $"/{type}/windows", async (
+        metrics.MapRead($"/{type}/windows", async (
             [Description("How many at most, 1 or more; 20 by default; beyond retention means all.")] string? limit,
             [Description("The earliest start: milliseconds since 1970, or ISO-8601.")] string? from,
             [Description("The latest start, likewise.")] string? to,
@@ -76,7 +68,7 @@ internal static class MetricsApi
 
             if (errors.Count > 0)
             {
-                await Results.ValidationProblem(errors, detail: string.Join(" ", errors.Select(error => $"{error.Value[0]}."))).ExecuteAsync(context);
+                await WriteErrorsAsync(context, errors);
                 return;
             }
 
@@ -104,62 +96,16 @@ internal static class MetricsApi
         .WithSummary($"The recent {type} windows, newest first")
         .WithDescription("As CSV for `Accept: text/csv`: a row a window and dimension.")
         .WithMetadata(
-            Answers.Json("Windows", $$"""{"windows":[{{Example(kind)}}]}"""),
-            Answers.Csv(kind == RowKind.Event
+            DescribedAnswer.Json("Windows", $$"""{"windows":[{{Example(kind)}}]}"""),
+            DescribedAnswer.Csv(kind == RowKind.Event
                 ? "window_start,window_start_ms,event_type,count,users\r\n2024-03-09 16:00:00,1710000000000,page_view,2,2\r\n"
                 : "window_start,window_start_ms,device_category,avg_load_time,p95_load_time\r\n2024-03-09 16:00:00,1710000000000,Desktop,300,450\r\n"),
-            Answers.BadParameter("limit", "limit must be a whole number of 1 or more"));
-    }
-
-    /// <summary>A route for GET, and for HEAD, which asks whether there is anything new.</summary>
-    private static RouteHandlerBuilder MapRead(RouteGroupBuilder metrics, string pattern, Delegate read)
-    {
-        metrics.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
-        return metrics.MapGet(pattern, read);
+            DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
     }
 
     private static string Example(RowKind kind) => kind == RowKind.Event
         ? """{"window_start":1710000000000,"page_view.count":2,"page_view.users":2}"""
         : """{"window_start":1710000000000,"Desktop.avg_load_time":300,"Desktop.p95_load_time":450.5}""";
-
-    private static async ValueTask<object?> AnswerWhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
-    {
-        try
-        {
-            return await next(invocation);
-        }
-        catch (Exception exception) when (RedisErrors.IsAway(exception) && !invocation.HttpContext.RequestAborted.IsCancellationRequested)
-        {
-            return Results.Problem(
-                statusCode: StatusCodes.Status503ServiceUnavailable,
-                title: "Redis does not answer",
-                detail: "The windows are kept in Redis, and it does not answer right now. Try again soon.");
-        }
-    }
-
-    private static CancellationTokenSource Deadline(HttpContext context)
-    {
-        var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        deadline.CancelAfter(RedisPatience);
-        return deadline;
-    }
-
-    private static int Limit(string? text, Dictionary<string, string[]> errors)
-    {
-        if (text is null)
-        {
-            return DefaultLimit;
-        }
-
-        // Any number of digits: a limit beyond retention means all.
-        if (text.Length > 0 && text.All(char.IsAsciiDigit) && text.TrimStart('0') is { Length: > 0 } digits)
-        {
-            return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : int.MaxValue;
-        }
-
-        errors["limit"] = ["limit must be a whole number of 1 or more"];
-        return DefaultLimit;
-    }
 
     private static long? Time(string name, string? text, Dictionary<string, string[]> errors)
     {
@@ -182,17 +128,6 @@ internal static class MetricsApi
 
         errors[name] = [$"{name} must be milliseconds since 1970 or an ISO-8601 time such as 2025-01-01T00:00:00Z"];
         return null;
-    }
-
-    private static async Task WriteAsync(HttpContext context, Action<Utf8JsonWriter> write)
-    {
-        using var answer = new Answer();
-        using (var json = new Utf8JsonWriter(answer))
-        {
-            write(json);
-        }
-
-        await answer.SendAsync(context, Json);
     }
 
     private static void WriteLatest(Utf8JsonWriter json, List<Window> windows, DimensionFilter? filter)

@@ -66,9 +66,9 @@ internal static class StreamApi
         .WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
         .WithDescription("A `resync` event asks to read over HTTP what is shown, and to go on from there. A `heartbeat` comes every 15 s.")
         .WithMetadata(
-            Answers.Text("text/event-stream", Example),
-            Answers.BadParameter("types", "types takes event, performance, session"),
-            Answers.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has as many streams as it takes; `Retry-After` tells the seconds to wait."));
+            DescribedAnswer.Text("text/event-stream", Example),
+            DescribedAnswer.BadParameter("types", "types takes event, performance, session"),
+            DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has as many streams as it takes; `Retry-After` tells the seconds to wait."));
 
     private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, CancellationToken stopping)
     {

@@ -43,7 +43,7 @@ internal sealed class StreamFilter
         return picked.Frame;
     }
 
-    private sealed record Picked(long Number, byte[]? Frame);
+    private sealed record Picked(long Number, ReadOnlyMemory<byte> Frame);
 }
 
 /// <summary>The filters of the open streams.</summary>

@@ -1,11 +1,12 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using Cache.Service.Persist;
 using Cache.Service.Query;
 
 namespace Cache.Service.Streaming;
 
-/// <summary>One touched window, as <c>cache:updates</c> told it, with the event that goes to the streams: made once, shared by all.</summary>
+/// <summary>One touched window or session, as <c>cache:updates</c> told it, with the event that goes to the streams: made once, shared by all.</summary>
 internal sealed class Update
 {
     private readonly byte[] _message;
@@ -46,8 +47,18 @@ internal sealed class Update
         }
     }
 
-    /// <summary>The update with the fields of some dimensions, as a Server-Sent Event; null when it has none of them.</summary>
-    public byte[]? FrameOf(DimensionFilter dimensions)
+    /// <summary>The update with the fields of some dimensions, as a Server-Sent Event; empty when it has none of them.</summary>
+    public ReadOnlyMemory<byte> FrameOf(DimensionFilter dimensions) => Type == "session" ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
+
+    /// <summary>A session has one dimension, its device, and goes as a whole.</summary>
+    private ReadOnlyMemory<byte> FrameOfSession(DimensionFilter dimensions)
+    {
+        using var message = JsonDocument.Parse(_message);
+        return message.RootElement.GetProperty("fields").TryGetProperty(SessionStore.Device, out var device)
+            && device.ValueKind == JsonValueKind.String && dimensions.Names(device.GetString()!) ? Frame : default;
+    }
+
+    private ReadOnlyMemory<byte> FrameOfWindow(DimensionFilter dimensions)
     {
         var buffer = new ArrayBufferWriter<byte>(_message.Length);
         using var json = new Utf8JsonWriter(buffer);
@@ -88,7 +99,7 @@ internal sealed class Update
 
         json.WriteEndObject();
         json.Flush();
-        return any ? FrameOf(buffer.WrittenSpan, Id) : null;
+        return any ? FrameOf(buffer.WrittenSpan, Id) : default;
     }
 
     private void CopyValue(ref Utf8JsonReader reader, Utf8JsonWriter json)

@@ -16,7 +16,7 @@ public sealed class ApiDescriptionTests
         string[] routes =
         [
             "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows",
-            "/metrics/performance/windows", "/stream", "/healthz", "/readyz", "/health", "/alive", "/metrics",
+            "/metrics/performance/windows", "/sessions/active", "/stream", "/healthz", "/readyz", "/health", "/alive", "/metrics",
         ];
         Assert.Equal(routes.Order(), paths.EnumerateObject().Select(path => path.Name).Order());
         var windows = paths.GetProperty("/metrics/event/windows").GetProperty("get");
@@ -25,6 +25,19 @@ public sealed class ApiDescriptionTests
             windows.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
         Assert.Equal(
             ["200", "304", "400", "401", "429", "503"], windows.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
+    }
+
+    [Fact]
+    public async Task Description_OfSessions_HasItsParameterAndErrors()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        var api = await stack.GetAsync("/openapi/v1.json");
+
+        var sessions = api.GetProperty("paths").GetProperty("/sessions/active").GetProperty("get");
+        Assert.Equal(["limit"], sessions.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
+        Assert.Equal(
+            ["200", "304", "400", "401", "429", "503"], sessions.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
     }
 
     [Fact]

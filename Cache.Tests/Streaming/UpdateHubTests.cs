@@ -192,6 +192,34 @@ public sealed class UpdateHubTests
         Assert.True(filter.Apply(update).Span == filter.Apply(update).Span, "An update is looked through once a filter.");
     }
 
+    [Theory]
+    [InlineData("", "", true)]
+    [InlineData("session", "Mobile,TV", true)]
+    [InlineData("event,performance", "", false)]
+    [InlineData("", "TV", false)]
+    [InlineData("", "s", false)]
+    [InlineData("", "device_category", false)]
+    public void ASession_GoesAsAWhole_ByItsDevice(string types, string dimensions, bool wanted)
+    {
+        const string Session = """{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":"Mobile"}}""";
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(Session), "id-1")!;
+
+        var frame = StreamFilter.Of(types.Split(',', StringSplitOptions.RemoveEmptyEntries), dimensions).Apply(update);
+
+        Assert.Equal(wanted ? $"data: {Session}\nid: id-1\n\n" : "", Text(frame));
+    }
+
+    [Theory]
+    [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1}}""")]
+    [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":null}}""")]
+    public void ASessionThatDoesNotTellItsDevice_IsLeftOutOfDimensions(string message)
+    {
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(message), "id-1")!;
+
+        Assert.True(StreamFilter.Of([], "Mobile").Apply(update).IsEmpty);
+        Assert.Equal(update.Frame, StreamFilter.Of(["session"], "").Apply(update));
+    }
+
     [Fact]
     public void StreamsThatWantTheSame_ShareAFilter()
     {
