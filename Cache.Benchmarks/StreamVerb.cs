@@ -31,25 +31,7 @@ internal static class StreamVerb
         await using var publisher = await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}");
         var span = TimeSpan.FromSeconds(run.Quick ? 2 : 6);
 
-        var results = await Rounds.AlternateAsync(
-            run.Rounds,
-            ("service", async () =>
-            {
-                await using var service = await ServerProcess.StartAsync(
-                    "Cache.Service.dll", "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", kafka.BootstrapServers,
-                    "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}");
-                using var stop = new CancellationTokenSource();
-                var publishing = Task.Run(() => TickAsync(_ => publisher.GetSubscriber().Publish(Updates, Message(), CommandFlags.FireAndForget), stop.Token));
-                var result = await MeasureAsync(service, span);
-                await stop.CancelAsync();
-                await publishing;
-                return result;
-            }),
-            ("bare", async () =>
-            {
-                await using var bare = await ServerProcess.StartAsync("Cache.Benchmarks.dll", "bare-stream");
-                return await MeasureAsync(bare, span);
-            }));
+        var results = await Rounds.AlternateAsync(run.Rounds, ("service", MeasureServiceAsync), ("bare", MeasureBareAsync));
 
         var (service, bare) = (results["service"], results["bare"]);
         run.Report.Add("stream_delivered_per_s", "updates/s", service.Select(result => result.DeliveredPerSecond));
@@ -64,6 +46,25 @@ internal static class StreamVerb
         run.Report.AddRatio("stream_p99_vs_bare", service.Select(result => result.P99Ms), bare.Select(result => result.P99Ms));
         run.Report.AddRatio("stream_cpu_vs_bare", service.Select(result => result.CpuMicrosPerDelivery), bare.Select(result => result.CpuMicrosPerDelivery));
         run.Report.AddRatio("stream_memory_vs_bare", service.Select(result => result.KbPerClient), bare.Select(result => result.KbPerClient));
+
+        async Task<Result> MeasureServiceAsync()
+        {
+            await using var server = await ServerProcess.StartAsync(
+                "Cache.Service.dll", "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", kafka.BootstrapServers,
+                "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}");
+            using var stop = new CancellationTokenSource();
+            var publishing = Task.Run(() => TickAsync(_ => publisher.GetSubscriber().Publish(Updates, Message(), CommandFlags.FireAndForget), stop.Token));
+            var result = await MeasureAsync(server, span);
+            await stop.CancelAsync();
+            await publishing;
+            return result;
+        }
+
+        async Task<Result> MeasureBareAsync()
+        {
+            await using var server = await ServerProcess.StartAsync("Cache.Benchmarks.dll", "bare-stream");
+            return await MeasureAsync(server, span);
+        }
     }
 
     /// <summary>An update of four event types; in the place of the window's start stands when it was made.</summary>
