@@ -30,6 +30,7 @@ internal sealed partial class ConsumeLoop(
     private IReadOnlyList<AssignedPartition> _running = [];
     private long? _fullSince;
     private long _lastBeat = time.GetTimestamp();
+    private Thread? _thread;
     private IConsumer<RowKey, Row>? _consumer;
 
     /// <summary>Time since the loop last came round.</summary>
@@ -53,7 +54,8 @@ internal sealed partial class ConsumeLoop(
     /// </summary>
     public Task StartedAsync(CancellationToken cancellationToken)
     {
-        new Thread(Run) { IsBackground = true, Name = "consume" }.Start();
+        _thread = new Thread(Run) { IsBackground = true, Name = "consume" };
+        _thread.Start();
         return Task.CompletedTask;
     }
 
@@ -64,6 +66,11 @@ internal sealed partial class ConsumeLoop(
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         await _stopping.CancelAsync();
+        if (_thread is null)
+        {
+            _ended.TrySetResult();
+        }
+
         try
         {
             // Leaving the group can hang in the client; what is not committed by then is read again.
