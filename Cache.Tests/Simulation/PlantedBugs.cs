@@ -1,4 +1,3 @@
-using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Confluent.Kafka;
 using StackExchange.Redis;

@@ -58,7 +58,7 @@ internal sealed class Schedule
         // Not all faults in all schedules: some bugs need a few of them and others out of their way.
         Action[] faults =
         [
-            LoseAnswers, LoseAnswers, Refuse, LeaveRedis, EmptyRedis, RestartRedis, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure,
+            LoseAnswers, LoseAnswers, Refuse, LeaveRedis, Redis.Empty, RestartRedis, Redis.Save, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure,
         ];
         _faults.AddRange(faults.Where(_ => Random.Next(5) < 2));
     }
@@ -288,8 +288,8 @@ internal sealed class Schedule
         }
 
         Redis.Lose(process.Connection, Random, isTimeout
-            ? new RedisTimeoutException("No answer in time.", CommandStatus.Sent)
-            : new RedisConnectionException(ConnectionFailureType.SocketFailure, "The connection broke."));
+            ? new RedisTimeoutException(CommandFlags.None, "No answer in time.", CommandStatus.Sent)
+            : new RedisConnectionException(ConnectionFailureType.SocketFailure, CommandFlags.None, "The connection broke.", null, CommandStatus.Sent));
     }
 
     private void Refuse() => Redis.Refuse(Random.Next(1, 6), Random.Next(2) == 0 ? "OOM command not allowed" : "LOADING Redis is loading");
@@ -301,12 +301,10 @@ internal sealed class Schedule
         BreakConnections();
     }
 
-    private void EmptyRedis() => Redis.Empty();
-
     private void RestartRedis()
     {
         BreakConnections();
-        Redis.Restart(empty: true);
+        Redis.Restart(empty: Random.Next(2) == 0);
     }
 
     private void BreakConnections() => _processes.ForEach(process => LoseAnswers(process, isTimeout: false));

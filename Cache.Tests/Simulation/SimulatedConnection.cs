@@ -33,7 +33,8 @@ internal class SimulatedConnection
         {
             if (_redis.IsAway)
             {
-                command.Fail(new RedisConnectionException(ConnectionFailureType.UnableToConnect, "Redis is away."));
+                command.Fail(new RedisConnectionException(
+                    ConnectionFailureType.UnableToConnect, CommandFlags.None, "Redis is away.", null, CommandStatus.WaitingToBeSent));
             }
             else
             {

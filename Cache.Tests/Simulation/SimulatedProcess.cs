@@ -22,10 +22,8 @@ internal sealed class SimulatedProcess : IServiceProvider
 
     private readonly Assignment _assignment = new();
     private readonly RowQueue _queue;
-    private readonly ConsumeLoop _loop;
     private readonly Rebalance _rebalance;
-    private readonly FlushWorker _flush;
-    private readonly OffsetCommitter _committer;
+    private readonly Action _turn;
     private readonly IProducer<byte[]?, byte[]?> _producer;
     private readonly Task[] _workers;
 
@@ -39,18 +37,18 @@ internal sealed class SimulatedProcess : IServiceProvider
         var deserializer = new RowDeserializer(options, time);
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
-        _committer = new(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
-        _rebalance = new(_assignment, positions, _queue, _committer, (work, patience) => schedule.Block(this, work, patience), Metrics, time, NullLogger<Rebalance>.Instance);
+        var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
+        _rebalance = new(_assignment, positions, _queue, committer, (work, patience) => schedule.Block(this, work, patience), Metrics, time, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
-        _loop = new(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
+        var loop = new ConsumeLoop(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
         _producer = Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
 
         var link = RedisLink.Over(Connection.Multiplexer, options);
         var keys = new RedisKeys(options);
-        var epoch = new RedisEpoch(link, keys, _assignment, rebuilds, NullLogger<RedisEpoch>.Instance);
+        var epoch = new RedisEpoch(link, keys, _assignment, membership, rebuilds, NullLogger<RedisEpoch>.Instance);
         var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), Metrics);
-        _flush = new(
-            _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), _committer, membership, options, Metrics, time,
+        var flush = new FlushWorker(
+            _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), committer, membership, options, Metrics, time,
             schedule.Random, null!,
             NullLogger<FlushWorker>.Instance);
         foreach (var topic in options.Topics)
@@ -58,12 +56,13 @@ internal sealed class SimulatedProcess : IServiceProvider
             positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));
         }
 
+        _turn = () => loop.Turn(Consumer.Client);
         schedule.Kafka.Join(Consumer);
         _workers = new Task[2];
         Threads.Run(() =>
         {
-            _workers[0] = _flush.RunAsync(CancellationToken.None);
-            _workers[1] = _committer.RunAsync(CancellationToken.None);
+            _workers[0] = flush.RunAsync(CancellationToken.None);
+            _workers[1] = committer.RunAsync(CancellationToken.None);
         });
     }
 
@@ -99,7 +98,7 @@ internal sealed class SimulatedProcess : IServiceProvider
     public override string ToString() => Name;
 
     /// <summary>The consume loop comes round.</summary>
-    public void Turn() => Threads.Run(() => _loop.Turn(Consumer.Client));
+    public void Turn() => Threads.Run(_turn);
 
     /// <summary>Stops as the host stops it; nothing is left to do for the committer then.</summary>
     public void Stop()

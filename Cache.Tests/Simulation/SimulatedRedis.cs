@@ -41,7 +41,7 @@ internal sealed class SimulatedRedis(Promises promises)
         {
             _refusals--;
             promises.Trace?.Add($"redis: {command} refused: {_refusal}");
-            command.Fail(new RedisServerException(_refusal));
+            command.Fail(new RedisServerException(default, CommandFlags.None, _refusal));
             return;
         }
 
