@@ -200,15 +200,10 @@ internal sealed partial class FlushWorker : BackgroundService
     /// </summary>
     private async Task<WriteResult?> TryWriteAsync(Batch batch)
     {
-        if (_epoch.IsStale)
+        // Until both hold at once: while one was asked for, the other may have gone.
+        while (_epoch.IsStale || NeedsProof(batch))
         {
-            await _epoch.CheckAsync();
-        }
-
-        // Again, should the process have stood still before the answer.
-        while (!_membership.IsFresh && batch.Ranges.Exists(range => range.Partition.Owned))
-        {
-            await _committer.ProveMembershipAsync(batch.Ranges);
+            await (_epoch.IsStale ? _epoch.CheckAsync() : _committer.ProveMembershipAsync(batch.Ranges));
         }
 
         batch.DropLetGo();
@@ -238,6 +233,8 @@ internal sealed partial class FlushWorker : BackgroundService
             ResolveDoubts();
         }
     }
+
+    private bool NeedsProof(Batch batch) => !_membership.IsFresh && batch.Ranges.Exists(range => range.Partition.Owned);
 
     /// <summary>
     /// Finds out whether writes came too late. One that did may stand over what the partition's new owner wrote before it:

@@ -34,13 +34,14 @@ internal sealed partial class RedisEpoch(
     public void Renew() => _renewalDue = true;
 
     /// <summary>Looks at the value that the last write, or <see cref="CheckAsync"/>, has read.</summary>
-    public async Task ObserveAsync(RedisValue value)
+    /// <returns>False when it is another by now; then it has to be read again.</returns>
+    public async Task<bool> ObserveAsync(RedisValue value)
     {
         // The usual case: nothing changed since every partition was found covered.
         var held = assignment.Current;
         if (ReferenceEquals(held, _covered) && value == _seen && !value.IsNull && !_renewalDue)
         {
-            return;
+            return true;
         }
 
         _covered = null;
@@ -52,7 +53,7 @@ internal sealed partial class RedisEpoch(
             id = NewId();
             if (!await ReplaceAsync(database, value, id))
             {
-                return;
+                return false;
             }
 
             LogNewEpoch(id, lost.Length == 0 ? "it had none" : _renewalDue ? "this process may have written late" : "its primary has started anew or is another");
@@ -107,6 +108,8 @@ internal sealed partial class RedisEpoch(
             _seen = value;
             _covered = held;
         }
+
+        return true;
     }
 
     /// <summary>Reads the epoch, and where connections have changed the primaries' run ids, and looks at them.</summary>
@@ -131,8 +134,10 @@ internal sealed partial class RedisEpoch(
             value = RedisValue.EmptyString;
         }
 
-        await ObserveAsync(value);
-        (_changes, _lookedFor) = (changes, held);
+        if (await ObserveAsync(value))
+        {
+            (_changes, _lookedFor) = (changes, held);
+        }
     }
 
     private string NewId() => _runIds.Count == 0 ? $"{Guid.NewGuid():N}" : $"{Guid.NewGuid():N}{RunIdsFollow}{string.Join(',', _runIds)}";

@@ -5,7 +5,7 @@ using Confluent.Kafka;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// The Kafka client of one process. Callbacks come inside <see cref="Consume(TimeSpan)"/>, as with the real one, and rows pass
+/// The Kafka client of one process. Callbacks come inside <see cref="Consume"/>, as with the real one, and rows pass
 /// the service's own deserializers.
 /// </summary>
 internal class SimulatedConsumer : IOffsetCommit
