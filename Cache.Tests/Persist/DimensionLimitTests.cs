@@ -1,9 +1,11 @@
 using System.Globalization;
 using System.Text;
+using Cache.Embedded;
 using Cache.Service.Decode;
 using Cache.Service.Persist;
 using Cache.Tests.EndToEnd;
-using Cache.Tests.Query;
+using StackExchange.Redis;
+using StackExchange.Redis.Profiling;
 
 namespace Cache.Tests.Persist;
 
@@ -87,8 +89,9 @@ public sealed class DimensionLimitTests(RedisServers servers)
     [Fact]
     public async Task OrdinaryWindows_CostOneMoreCommand_TheFirstTime_AndNeverARoundTrip()
     {
-        await using var watched = await WatchedRedis.StartAsync();
-        var redis = new RedisStages(watched.Client);
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var redis = new RedisStages(client);
         await redis.WriteAsync(TestRows.Event(1, "warm", 1));
 
         var first = await CommandsAsync("a");
@@ -99,8 +102,8 @@ public sealed class DimensionLimitTests(RedisServers servers)
 
         async Task<List<string>> CommandsAsync(string type)
         {
-            var session = new StackExchange.Redis.Profiling.ProfilingSession();
-            watched.Client.RegisterProfiler(() => session);
+            var session = new ProfilingSession();
+            client.RegisterProfiler(() => session);
             await redis.WriteAsync(TestRows.Event(60_000, type, 1));
             return [.. session.FinishProfiling().Select(command => command.Command)];
         }
@@ -110,17 +113,17 @@ public sealed class DimensionLimitTests(RedisServers servers)
     public async Task RowsBeyondTheLimit_AreInTheDeadLetters_AndHoldUpNoOther()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("window_max_dimensions", "2"));
-        string[] first = [Rows.Event(Rows.Window(1), "a", 1), Rows.Event(Rows.Window(1), "b", 1)];
+        string[] first = [Rows.Event(Rows.Window(1), "a", 1, 1), Rows.Event(Rows.Window(1), "b", 1, 1)];
         await stack.Kafka.SendAsync(Rows.Events, 0, first.Select((row, number) => Rows.Message(row, $"key {number}")));
         await stack.EverythingIsCommittedAsync(Rows.Events);
 
-        string[] second = [Rows.Event(Rows.Window(1), "c", 1), Rows.Event(Rows.Window(1), "a", 2), Rows.Event(Rows.Window(1), "c", 2), Rows.Event(Rows.Window(2), "c", 3)];
+        string[] second = [Rows.Event(Rows.Window(1), "c", 1, 1), Rows.Event(Rows.Window(1), "a", 2, 2), Rows.Event(Rows.Window(1), "c", 2, 2), Rows.Event(Rows.Window(2), "c", 3, 3)];
         await stack.Kafka.SendAsync(Rows.Events, 0, second.Select((row, number) => Rows.Message(row, $"key {number + 2}")));
         await stack.EverythingIsCommittedAsync(Rows.Events);
 
         await stack.AnswersAsync(
             "/metrics/event/windows",
-            $$"""{"windows":[{"window_start":{{Rows.Window(2)}},"c.count":3},{"window_start":{{Rows.Window(1)}},"a.count":2,"b.count":1}]}""");
+            $$"""{"windows":[{"window_start":{{Rows.Window(2)}},"c.count":3,"c.users":3},{"window_start":{{Rows.Window(1)}},"a.count":2,"a.users":2,"b.count":1,"b.users":1}]}""");
         var letters = stack.Kafka.ReadAll(stack.DeadLetterTopic).Select(letter => (
             Offset: int.Parse(KafkaSide.Header(letter, DeadLetters.OffsetHeader)!, CultureInfo.InvariantCulture),
             Reason: KafkaSide.Header(letter, DeadLetters.ReasonHeader),
