@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
@@ -418,23 +419,59 @@ public sealed class RowDecoder
     }
 
     /// <summary>A whole number, also when written as <c>2.0</c> or <c>1e3</c>, within int64.</summary>
-    private static bool TryWhole(ref Utf8JsonReader reader, out long number)
+    private static bool TryWhole(ref Utf8JsonReader reader, out long number) =>
+        reader.TryGetInt64(out number) || TryWhole(reader.ValueSpan, out number);
+
+    /// <summary>Digit by digit, since decimals and doubles round what is no whole number to one.</summary>
+    private static bool TryWhole(ReadOnlySpan<byte> text, out long number)
     {
-        if (reader.TryGetInt64(out number))
+        var negative = text[0] == '-';
+        var e = text.IndexOfAny((byte)'e', (byte)'E');
+        var mantissa = text[(negative ? 1 : 0)..(e < 0 ? text.Length : e)];
+        var point = mantissa.IndexOf((byte)'.') is var at and >= 0 ? at : mantissa.Length;
+        var exponent = 0;
+        if (e >= 0 && !Utf8Parser.TryParse(text[(e + 1)..], out exponent, out _))
         {
-            return true;
+            // Further than a number of any length has digits.
+            exponent = text[e + 1] == '-' ? int.MinValue : int.MaxValue;
         }
 
-        // A decimal rounds what is tiny to 0; a double does not.
-        if (reader.TryGetDecimal(out var fraction) && decimal.Truncate(fraction) == fraction
-            && reader.TryGetDouble(out var rough) && Math.Truncate(rough) == rough
-            && fraction is >= long.MinValue and <= long.MaxValue)
+        number = 0;
+        var digitsLeft = (long)point + exponent;
+        foreach (var digit in mantissa)
         {
-            number = (long)fraction;
-            return true;
+            if (digit == '.')
+            {
+                continue;
+            }
+
+            if (digitsLeft-- > 0 ? !TryAppend(ref number, digit - '0') : digit != '0')
+            {
+                return false;
+            }
         }
 
-        return false;
+        for (; digitsLeft > 0 && number > 0; digitsLeft--)
+        {
+            if (!TryAppend(ref number, 0))
+            {
+                return false;
+            }
+        }
+
+        number = negative ? -number : number;
+        return true;
+    }
+
+    private static bool TryAppend(ref long number, int digit)
+    {
+        if (number > (long.MaxValue - digit) / 10)
+        {
+            return false;
+        }
+
+        number = (number * 10) + digit;
+        return true;
     }
 
     private readonly ref struct FieldNames(ReadOnlySpan<byte> dimension, ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)
