@@ -338,23 +338,40 @@ public sealed class RowDecoder
         }
 
         // An escape takes at most six bytes for one (\u0041): longer cannot fit, and is not worth unescaping.
-        if (reader.ValueSpan.Length > buffer.Length * 6)
+        if (reader.ValueSpan.Length > buffer.Length * 6 || HasLoneSurrogate(reader.ValueSpan))
         {
             return false;
         }
 
         Span<byte> unescaped = stackalloc byte[reader.ValueSpan.Length];
-        try
+        length = reader.CopyString(unescaped);
+        return unescaped[..length].TryCopyTo(buffer);
+    }
+
+    /// <summary>
+    /// Whether escaped text has half of a surrogate pair: unescaping it would throw, once for each such text of a row.
+    /// </summary>
+    private static bool HasLoneSurrogate(ReadOnlySpan<byte> escaped)
+    {
+        for (var at = escaped.IndexOf((byte)'\\'); at >= 0; at = escaped.IndexOf((byte)'\\'))
         {
-            length = reader.CopyString(unescaped);
-        }
-        catch (InvalidOperationException)
-        {
-            // Half of a surrogate pair.
-            return false;
+            var unit = Unit(escaped[at..]);
+            escaped = escaped[(at + 2)..];
+            if (char.IsHighSurrogate(unit) && escaped[4..] is [(byte)'\\', ..] and var next && char.IsLowSurrogate(Unit(next)))
+            {
+                escaped = next[2..];
+            }
+            else if (char.IsSurrogate(unit))
+            {
+                return true;
+            }
         }
 
-        return unescaped[..length].TryCopyTo(buffer);
+        return false;
+
+        // The reader has seen to it that an escape is whole.
+        static char Unit(ReadOnlySpan<byte> escape) =>
+            escape[1] == 'u' && Utf8Parser.TryParse(escape[2..6], out ushort unit, out _, 'x') ? (char)unit : '\0';
     }
 
     /// <summary>Whether there is a character of Unicode's category Cc: U+0000–U+001F or U+007F–U+009F.</summary>

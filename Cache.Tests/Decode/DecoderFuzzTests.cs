@@ -16,9 +16,10 @@ public sealed class DecoderFuzzTests
 {
     private const long Now = 1735689600000;
 
-    // A row may cost some bytes for each of its own, for buffers to unescape into and for the reader's stack of levels, and a
-    // fixed amount: a JSON error with its stack trace, or the objects of a dimension or session seen for the first time.
-    private const int BytesForEach = 4;
+    // A row may cost some bytes for each of its own (the text of a JSON error quotes the row, and is put together in steps;
+    // buffers to unescape into and the reader's stack of levels take less) and a fixed amount: an error with its stack trace,
+    // or the objects of a dimension or session seen for the first time.
+    private const int BytesForEach = 12;
     private const int FixedBytes = 4096;
 
     private static readonly FakeTimeProvider Clock = new(DateTimeOffset.FromUnixTimeMilliseconds(Now));

@@ -133,9 +133,10 @@ internal sealed class RowMutator(ulong seed)
     private string Extreme()
     {
         var size = 1 << (10 + Below(11));
-        return Below(6) switch
+        return Below(7) switch
         {
             0 => new string('[', size),
+            5 => new string("tfn-\"1"[Below(6)], size),
             1 => $"{{\"x\":{new string('[', size / 2)}{new string(']', size / 2)},\"window_start\":1}}",
             2 => string.Concat(Enumerable.Repeat("{\"window_start\":", size / 16)),
             3 => $"{{\"session_id\":\"{new string('x', size)}\",\"end_time\":1}}",
