@@ -79,10 +79,12 @@ public sealed class DecoderFuzzTests
         var (kind, value) = mutator.Row(number);
         try
         {
-            var fresh = NewDecoder();
-            var before = GC.GetAllocatedBytesForCurrentThread();
-            var row = fresh.Decode(kind, value);
-            var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+            var (row, allocated) = Measured(kind, value);
+            for (var again = 0; allocated > (BytesForEach * (long)value.Length) + FixedBytes && again < 3; again++)
+            {
+                // A collection meanwhile counts what is left of the thread's share of memory, some kilobytes, as allocated.
+                (row, allocated) = Measured(kind, value);
+            }
 
             var decoded = Decoded.Of(row);
             Assert.Equal(DecodeOracle.Decode(kind, value, Now + 86_400_000), decoded);
@@ -95,6 +97,14 @@ public sealed class DecoderFuzzTests
             throw new InvalidOperationException(
                 $"Row {number} of seed {seed}, {kind}: {Shown(value)}\nAgain: CACHE_FUZZ_SEED={seed} CACHE_FUZZ_ROW={number} dotnet test --filter Category=Fuzz", exception);
         }
+    }
+
+    private static (Row Row, long Allocated) Measured(RowKind kind, byte[] value)
+    {
+        var decoder = NewDecoder();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var row = decoder.Decode(kind, value);
+        return (row, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
     /// <summary>What is allocated once for a thread or the process is no row's.</summary>
