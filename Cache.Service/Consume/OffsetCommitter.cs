@@ -57,9 +57,10 @@ internal sealed partial class OffsetCommitter(
     /// <exception cref="MembershipException">Kafka refused it, or did not answer.</exception>
     public async Task ProveMembershipAsync(IReadOnlyCollection<PartitionRange> ranges)
     {
-        // What is before a range is written, or nobody's: where that is not known better, its start is committed again.
+        // What is before a range is written, or nobody's: where that is not known better, its start is committed again; the end
+        // of an empty partition stands for the row before it.
         var error = await CommitAsync(() => [.. ranges.Where(range => range.Partition.Owned)
-            .Select(range => (range.Partition, range.Partition.Written is >= 0 and var written ? written : range.First))]);
+            .Select(range => (range.Partition, range.Partition.Written is >= 0 and var written ? written : Math.Max(0, range.First)))]);
         if (error != ErrorCode.NoError)
         {
             throw new MembershipException(new Error(error).Reason);
