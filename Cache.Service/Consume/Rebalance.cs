@@ -42,22 +42,7 @@ internal sealed partial class Rebalance(
         var starts = positions.Find(consumer, partitions);
         foreach (var (start, resumed) in starts)
         {
-            var partition = new AssignedPartition(start.TopicPartition, metrics.Records(start.Topic));
-            if (start.Offset.Value >= 0)
-            {
-                partition.StartAt(start.Offset.Value);
-            }
-
-            if (resumed)
-            {
-                partition.Committed = start.Offset.Value;
-            }
-            else
-            {
-                partition.CoveredEpoch = AssignedPartition.AnyEpoch;
-            }
-
-            assignment.Take(partition);
+            assignment.Take(AssignedPartition.From(start, resumed, metrics.Records(start.Topic)));
         }
 
         if (starts.Exists(start => !start.Resumed))

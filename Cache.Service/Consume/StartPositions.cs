@@ -13,13 +13,16 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
 
     private readonly Dictionary<string, int> _partitionsAtStart = [];
 
+    /// <summary>Whether there may be partitions of which Kafka has not told yet where they start.</summary>
+    public bool AnyUnknown { get; set; }
+
     /// <summary>Notes how many partitions a topic had when the service started; 0 when it was not there.</summary>
     public void NoteTopic(string topic, int partitions) => _partitionsAtStart.TryAdd(topic, partitions);
 
     /// <summary>Finds where each partition starts.</summary>
     /// <returns>
     /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> when Kafka did not tell: then the
-    /// client looks it up itself.
+    /// client looks it up itself, once, and has to be helped when that fails too.
     /// </returns>
     public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions)
     {
@@ -32,7 +35,12 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
         }
         catch (KafkaException exception)
         {
-            LogNotTold(exception.Error.Reason);
+            if (!AnyUnknown)
+            {
+                LogNotTold(exception.Error.Reason);
+            }
+
+            AnyUnknown = true;
             return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
         }
     }

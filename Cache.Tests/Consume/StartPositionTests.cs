@@ -1,3 +1,4 @@
+using Cache.Embedded;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;
@@ -95,5 +96,25 @@ public sealed class StartPositionTests
 
         var starts = await stack.Database.SortedSetRangeByRankAsync("metrics:event:windows");
         Assert.Equal([Window(1), .. Enumerable.Range(6, 4).Select(Window)], starts.Select(start => (long)start));
+    }
+
+    [Fact]
+    public async Task CommittedOffsetsThatKafkaDidNotTellAtFirst_AreAskedForAgain()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync();
+        await stack.CoveredAsync();
+        await stack.StopServiceAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 2));
+
+        // Neither we nor the client, which asks only once, are told.
+        stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch,
+            ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup, ErrorCode.NotCoordinatorForGroup);
+        await stack.StartServiceAsync();
+
+        await Eventually.HoldsAsync(() => Assert.Equal([2, 0], stack.Kafka.Committed(Events)));
+        Assert.Contains(stack.Service.Log, line => line.Contains("Kafka has told where", StringComparison.Ordinal));
+        await stack.AnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(2)}},"a.count":2}""");
     }
 }
