@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Cache.Service.Page;
 
 namespace Cache.Service;
 
@@ -49,9 +50,11 @@ public static class Program
         builder.AddPersist(options);
         builder.AddQuery();
         builder.AddStreaming();
+        builder.AddPage();
         builder.AddTelemetry();
         var app = builder.Build();
         app.MapQuery();
+        app.MapPage();
         return app;
     }
 }

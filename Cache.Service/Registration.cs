@@ -126,6 +126,8 @@ internal static class Registration
         }));
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<Readiness>();
+        builder.Services.AddSingleton<ReadinessMonitor>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ReadinessMonitor>());
         builder.Services.AddHealthChecks()
             .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
             .AddCheck<Readiness>("ready");
@@ -152,6 +154,7 @@ internal static class Registration
         app.MapMetrics();
         app.MapStream();
         app.MapHealth();
+        app.MapPipeline();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
         app.MapOpenApi();
@@ -163,6 +166,5 @@ internal static class Registration
             page.DefaultFonts = false;
             page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
         });
-        app.MapGet("/", () => Results.Redirect("/scalar")).ExcludeFromDescription();
     }
 }

@@ -16,10 +16,13 @@ internal sealed class CacheMetrics
     public const string MeterName = "Cache.Service";
 
     private readonly ConcurrentDictionary<string, RecordCount> _records = new();
+    private readonly ConcurrentDictionary<RejectReason, long> _deadLetters = new();
+    private readonly TimeProvider _time;
+    private LastFlush? _lastFlush;
+    private volatile bool _isReady;
     private readonly Counter<long> _commits;
     private readonly Counter<long> _commitErrors;
     private readonly Counter<long> _batchErrors;
-    private readonly Counter<long> _deadLetters;
     private readonly Counter<long> _rebuilds;
     private readonly Counter<long> _rebalances;
     private readonly Counter<long> _trimmed;
@@ -31,8 +34,10 @@ internal sealed class CacheMetrics
 
     public CacheMetrics(IMeterFactory meters, RowQueue queue, Assignment assignment, TimeProvider time)
     {
+        _time = time;
         var meter = meters.Create(MeterName);
 
+        meter.CreateObservableGauge("cache.ready", () => _isReady ? 1 : 0, description: "1 when /readyz says so, else 0; a second old at most.");
         meter.CreateObservableCounter("cache.kafka.records",
             () => _records.Select(topic => new Measurement<long>(topic.Value.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
             description: "Rows consumed.");
@@ -58,13 +63,27 @@ internal sealed class CacheMetrics
             advice: new() { HistogramBucketBoundaries = [1, 10, 100, 1000, 10_000, 100_000] });
         _batchWindows = meter.CreateHistogram<long>("cache.batch.windows", description: "Distinct windows a batch.",
             advice: new() { HistogramBucketBoundaries = [0, 1, 2, 5, 10, 20, 50, 100] });
-        _deadLetters = meter.CreateCounter<long>("cache.dead.letters", description: "Rows rejected, by reason.");
+        meter.CreateObservableCounter("cache.dead.letters",
+            () => _deadLetters.Select(letters => new Measurement<long>(letters.Value, new KeyValuePair<string, object?>("reason", letters.Key.Name()))),
+            description: "Rows rejected, by reason.");
         _rebuilds = meter.CreateCounter<long>("cache.rebuilds", description: "Partitions rewound since Redis had lost its data.");
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
         _streamClients = meter.CreateUpDownCounter<long>("cache.stream.clients", description: "Streams that are open.");
         _streamDrops = meter.CreateCounter<long>("cache.stream.drops", description: "Times that a slow stream was told to read everything again.");
         _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention.");
     }
+
+    /// <summary>What <c>/readyz</c> says, a second old at most.</summary>
+    public bool IsReady
+    {
+        set => _isReady = value;
+    }
+
+    /// <summary>The last batch that Redis took; null before the first.</summary>
+    public LastFlush? LastFlush => Volatile.Read(ref _lastFlush);
+
+    /// <summary>Rows rejected since the start, by reason.</summary>
+    public IReadOnlyDictionary<RejectReason, long> DeadLetterCounts => _deadLetters;
 
     /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
     public RecordCount Records(string topic) => _records.GetOrAdd(topic, _ => new RecordCount());
@@ -80,9 +99,10 @@ internal sealed class CacheMetrics
         _batchLatency.Record(elapsed.TotalSeconds);
         _batchRows.Record(rows);
         _batchWindows.Record(windows);
+        Volatile.Write(ref _lastFlush, new(_time.GetUtcNow().ToUnixTimeMilliseconds(), rows, windows, elapsed.TotalSeconds));
     }
 
-    public void DeadLetter(RejectReason reason) => _deadLetters.Add(1, new KeyValuePair<string, object?>("reason", reason.Name()));
+    public void DeadLetter(RejectReason reason) => _deadLetters.AddOrUpdate(reason, 1, (_, letters) => letters + 1);
 
     public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
 
@@ -96,6 +116,13 @@ internal sealed class CacheMetrics
 
     public void Trimmed(string type, int windows) => _trimmed.Add(windows, new KeyValuePair<string, object?>("type", type));
 }
+
+/// <summary>A batch that Redis took.</summary>
+/// <param name="Time">When, milliseconds since 1970 UTC.</param>
+/// <param name="Rows">Rows in it.</param>
+/// <param name="Windows">Distinct windows in it.</param>
+/// <param name="Seconds">How long Redis took, retries included.</param>
+internal sealed record LastFlush(long Time, long Rows, int Windows, double Seconds);
 
 /// <summary>Rows of one topic; written by the consume loop alone.</summary>
 internal sealed class RecordCount
