@@ -1,9 +1,11 @@
 using System.Globalization;
 using System.Net;
 using System.Net.Sockets;
+using System.Text.RegularExpressions;
 using Cache.Embedded;
 using Cache.Producer.Simulator;
 using Cache.Tests.EndToEnd;
+using Confluent.Kafka;
 using Deque.AxeCore.Playwright;
 using Microsoft.Playwright;
 using static Cache.Tests.EndToEnd.Rows;
@@ -252,9 +254,9 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         await AssertFitsAsync(browser);
 
         await SendAsync(stack, [.. Enumerable.Range(0, 7).Select(i => Event(Window(i), $"{new string('x', 100)}{i}", 999_999, 999_999))]);
-        await SendAsync(stack, [.. Enumerable.Range(0, 7).Select(i => Load(Window(i), $"{new string('W', 100)}{i}", 12_345, 123_456))]);
+        await SendAsync(stack, [.. Enumerable.Range(0, 7).Select(i => Load(Window(i), $"{new string('W', 100)}{i}", 12_345, 23_456))]);
         await browser.ShowsAsync("event", $"{new string('x', 100)}6", "999,999", "999,999");
-        await browser.ShowsAsync("performance", $"{new string('W', 100)}6", "12,345 ms", "123 s");
+        await browser.ShowsAsync("performance", $"{new string('W', 100)}6", "12,345 ms", "23,456 ms");
         await AssertFitsAsync(browser);
     }
 
@@ -270,12 +272,18 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
         var start = DateTimeOffset.UtcNow.AddMinutes(-5);
-        foreach (var topic in new RowGenerator(new SimulatorOptions { Start = start }, 7, start).Rows().Take(20 * 5 * 60).GroupBy(row => row.Topic))
-        {
-            await stack.Kafka.SendAsync(topic.Key, 0, topic.Select(row => Message(System.Text.Encoding.UTF8.GetString(row.Value))));
-        }
-
+        using var rows = new RowGenerator(new SimulatorOptions { Start = start }, 7, start).Rows().GetEnumerator();
+        await stack.Kafka.SendAsync(Enumerable.Range(0, 20 * 5 * 60).Select(_ => Next(rows)));
         await stack.EverythingIsCommittedAsync();
+        using var taken = new CancellationTokenSource();
+        var live = Task.Run(async () =>
+        {
+            while (!taken.IsCancellationRequested)
+            {
+                await stack.Kafka.SendAsync([Next(rows)]);
+                await Task.Delay(50);
+            }
+        });
         (string Name, Action<BrowserNewContextOptions> Change)[] pictures =
         [
             ("page-light.png", page => (page.ColorScheme, page.ViewportSize) = (ColorScheme.Light, new() { Width = 1120, Height = 860 })),
@@ -286,10 +294,19 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         {
             await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, change)).LoadAsync();
             await browser.StatesAsync("Live.");
-            await browser.ContainsAsync("#rate", "/s");
+            await Assertions.Expect(browser.Page.Locator("#rate")).Not.ToHaveTextAsync(new Regex("^(–|0 /s)$"));
             var file = new FileInfo(Path.Combine(folder.FullName, name));
             await browser.Page.ScreenshotAsync(new() { Path = file.FullName });
             Assert.InRange(file.Length, 10_000, 200_000);
+        }
+
+        await taken.CancelAsync();
+        await live;
+
+        static (TopicPartition To, Message<byte[]?, byte[]?> Message) Next(IEnumerator<Row> rows)
+        {
+            rows.MoveNext();
+            return (new(rows.Current.Topic, 0), new() { Value = rows.Current.Value });
         }
     }
 
