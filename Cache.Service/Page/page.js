@@ -79,7 +79,7 @@ class Panel {
 
   /** The chart's numbers as a table, newest window first. */
   #drawTable(starts, series) {
-    const [first, second] = this.windows.type === "event" ? ["Events", "Users"] : ["Average ms", "p95 ms"];
+    const [first, second] = this.windows.type === "event" ? ["Events", "Users"] : ["Avg ms", "p95 ms"];
     rows(this.table.tHead, [
       [{ tag: "th", scope: "col", text: "Window" },
         ...series.map(({ name, color }) => ({ tag: "th", scope: "colgroup", text: name, title: name, color, span: 2, className: "group apart" }))],
