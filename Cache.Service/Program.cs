@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using Cache.Service.Page;
+using Cache.Service.Protect;
 
 namespace Cache.Service;
 
@@ -48,12 +49,14 @@ public static class Program
         builder.AddEnqueue();
         builder.AddFlush();
         builder.AddPersist(options);
-        builder.AddQuery();
+        builder.AddProtect(options);
+        builder.AddQuery(options);
         builder.AddStreaming();
         builder.AddPage();
         builder.AddTelemetry();
         var app = builder.Build();
-        app.MapQuery();
+        app.UseProtect(options);
+        app.MapQuery(options);
         app.MapPage();
         return app;
     }

@@ -3,6 +3,7 @@ using Cache.Service.Decode;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
 using Cache.Service.Persist;
+using Cache.Service.Protect;
 using Cache.Service.Query;
 using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
@@ -35,6 +36,8 @@ internal static class Registration
             settings =>
             {
                 KafkaClients.Configure(settings.Config, options);
+                var session = KafkaClients.SessionTimeout(settings.Config);
+                builder.Services.AddSingleton(services => new Membership(session, services.GetRequiredService<TimeProvider>()));
 
                 // Readiness asks Kafka itself, without producing anything, and Tracing makes the spans, only where a trace is sampled.
                 settings.DisableHealthChecks = true;
@@ -75,6 +78,9 @@ internal static class Registration
                 // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
                 redis.BacklogPolicy = BacklogPolicy.FailFast;
                 redis.IncludeDetailInExceptions = false;
+
+                // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
+                redis.AllowAdmin = true;
             });
 
         builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",
@@ -110,7 +116,7 @@ internal static class Registration
         builder.Services.AddHostedService(services => services.GetRequiredService<LagMonitor>());
     }
 
-    public static void AddQuery(this WebApplicationBuilder builder)
+    public static void AddQuery(this WebApplicationBuilder builder, CacheOptions options)
     {
         // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
         string[] addresses = ["urls", "http_ports", "https_ports", "Kestrel:Endpoints"];
@@ -120,11 +126,7 @@ internal static class Registration
         }
 
         builder.Services.AddProblemDetails();
-        builder.Services.AddOpenApi(api => api.AddDocumentTransformer((document, _, _) =>
-        {
-            document.Info = new() { Title = "Cache", Version = "v1", Description = "Recent metric windows, as Redis has them now." };
-            return Task.CompletedTask;
-        }));
+        builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
@@ -138,6 +140,7 @@ internal static class Registration
     public static void AddStreaming(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<UpdateHub>();
+        builder.Services.AddSingleton<StreamFilters>();
         builder.Services.AddHostedService(services => services.GetRequiredService<UpdateHub>());
     }
 
@@ -149,15 +152,14 @@ internal static class Registration
             .WithTracing(tracing => tracing.AddSource(Tracing.SourceName));
     }
 
-    public static void MapQuery(this WebApplication app)
+    public static void MapQuery(this WebApplication app, CacheOptions options)
     {
-        app.UseExceptionHandler();
-        app.UseStatusCodePages();
-        app.MapMetrics();
-        app.MapSessions();
-        app.MapStream();
+        var data = app.MapProtected(options);
+        data.MapMetrics();
+        data.MapSessions();
+        data.MapStream();
+        data.MapPipeline();
         app.MapHealth();
-        app.MapPipeline();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
         app.MapOpenApi();
@@ -168,6 +170,7 @@ internal static class Registration
             page.Telemetry = false;
             page.DefaultFonts = false;
             page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
+            page.WithNonce();
         });
     }
 }

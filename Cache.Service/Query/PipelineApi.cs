@@ -37,7 +37,13 @@ internal static class PipelineApi
         })
         .WithTags("Health").WithSummary("How this replica is doing")
         .WithDescription("Counters start at 0 with the process; rows a second are the difference of two answers of the same instance.")
-        .Produces<PipelineAnswer>();
+        .WithMetadata(DescribedAnswer.Json(
+            "Pipeline",
+            """
+            {"instance":"cache-1/7","time":1795473130000,"ready":true,"reasons":[],"kafka":"broker:9092","rows":{"event_metrics":6210},
+             "queue":{"rows":0,"most":5000},"pending":3,"last_flush":{"time":1795473129870,"rows":4,"windows":1,"seconds":0.0006},
+             "dead_letters":{"bad_measure":2},"lag":[{"topic":"event_metrics","partition":0,"rows":0,"seconds":0}],"stream_clients":1}
+            """));
 
     // Tells the replicas behind one address apart.
     private static string Instance { get; } = $"{Environment.MachineName}/{Environment.ProcessId}";
