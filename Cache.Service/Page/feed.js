@@ -9,6 +9,14 @@ const RETRY_MS = 1500;
 // The stream has a heartbeat every 15 s.
 const SILENCE_MS = 40_000;
 
+const KEY_HEADER = "X-Api-Key";
+const KEY_STORE = "cache.api_key";
+const SESSIONS_TOPIC = "session_metrics";
+const SESSIONS = 8;
+
+// Sessions end without an update.
+const SESSIONS_MS = 15_000;
+
 // Fields that are read at most: with thousands of dimensions fewer windows are shown.
 const MOST_FIELDS = 200_000;
 
@@ -21,11 +29,19 @@ export class Feed {
   openAt;
   updatedAt;
 
+  /** The active sessions, latest first; undefined where sessions are off. */
+  sessions;
+
+  /** Whether the service asks for a key, or for another one. */
+  isRefused = false;
+
   #handlers;
   #source;
   #heardAt = 0;
+  #turns = 0;
   #reloading = 0;
   #missed = [];
+  #sessionsAt = 0;
 
   /** @param handlers reset(type, windows), update(message), changed() */
   constructor(handlers) {
@@ -38,14 +54,26 @@ export class Feed {
     this.#poll();
   }
 
+  /** Goes on with an API key, for as long as the tab is open. */
+  use(key) {
+    sessionStorage.setItem(KEY_STORE, key);
+    this.isRefused = false;
+    this.answeredAt = Date.now();
+    this.#open();
+  }
+
   get isOpen() {
     return this.#source?.readyState === EventSource.OPEN;
   }
 
   #open() {
     this.#close();
+    if (this.isRefused) {
+      return;
+    }
+
     this.#heardAt = Date.now();
-    const source = this.#source = new EventSource("stream");
+    const source = this.#source = new EventSource(key() ? `stream?api_key=${encodeURIComponent(key())}` : "stream");
     source.addEventListener("open", () => this.#heard());
     source.addEventListener("heartbeat", () => this.#heard());
     source.addEventListener("resync", () => {
@@ -56,6 +84,10 @@ export class Feed {
       this.#heard();
       const update = JSON.parse(event.data);
       this.updatedAt = Date.now();
+      if (update.type === "session") {
+        this.#sessionsAt = 0;
+      }
+
       if (this.#reloading) {
         this.#missed.push(update);
       } else {
@@ -85,6 +117,7 @@ export class Feed {
     const turn = ++this.#turns;
     this.#reloading = turn;
     this.#missed = [];
+    this.#sessionsAt = 0;
     while (turn === this.#reloading) {
       try {
         const [events, performance] = await Promise.all([this.#windows("event"), this.#windows("performance")]);
@@ -100,8 +133,6 @@ export class Feed {
     }
   }
 
-  #turns = 0;
-
   async #windows(type) {
     const fields = Object.keys(await read(`metrics/${type}/latest`)).length;
     const limit = Math.max(5, Math.min(MOST, Math.floor(MOST_FIELDS / Math.max(1, fields))));
@@ -109,12 +140,19 @@ export class Feed {
   }
 
   async #poll() {
-    if (!document.hidden) {
+    if (!document.hidden && !this.isRefused) {
       try {
         this.pipeline = await read("pipeline");
         this.answeredAt = Date.now();
-      } catch {
-        // Told by answeredAt.
+        await this.#readSessions();
+      } catch (error) {
+        // Of the rest answeredAt tells.
+        if (error.status === 401) {
+          this.isRefused = true;
+          this.#close();
+        } else if (error.status === 429) {
+          this.answeredAt = Date.now();
+        }
       }
 
       if (this.isOpen) {
@@ -130,12 +168,31 @@ export class Feed {
 
     setTimeout(() => this.#poll(), POLL_MS);
   }
+
+  /** Once a second at most, however many sessions end in it. */
+  async #readSessions() {
+    if (!Object.hasOwn(this.pipeline.rows, SESSIONS_TOPIC)) {
+      this.sessions = undefined;
+    } else if (Date.now() - this.#sessionsAt > SESSIONS_MS) {
+      this.#sessionsAt = Date.now();
+      try {
+        this.sessions = (await read(`sessions/active?limit=${SESSIONS}`)).sessions;
+      } catch (error) {
+        this.#sessionsAt = 0;
+        throw error;
+      }
+    }
+  }
 }
 
+const key = () => sessionStorage.getItem(KEY_STORE);
+
 async function read(route) {
-  const answer = await fetch(route, { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+  const answer = await fetch(route, {
+    cache: "no-store", headers: key() ? { [KEY_HEADER]: key() } : {}, signal: AbortSignal.timeout(10_000),
+  });
   if (!answer.ok) {
-    throw new Error(`${route}: ${answer.status}`);
+    throw Object.assign(new Error(`${route}: ${answer.status}`), { status: answer.status });
   }
 
   return await answer.json();

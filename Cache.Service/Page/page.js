@@ -175,7 +175,20 @@ function showPipeline() {
 
   showPartitions(pipeline.lag);
   text(byId("replica"), `Pipeline and lag are those of ${pipeline.instance}`);
+  showSessions(pipeline);
   showEmpty(pipeline);
+}
+
+function showSessions({ time }) {
+  byId("sessions").hidden = !feed.sessions;
+  rows(byId("sessions").querySelector("tbody"), (feed.sessions ?? []).map((session) => [
+    { tag: "th", scope: "row", text: session.session_id, title: session.session_id },
+    { text: session.user_id ?? format.absent, title: session.user_id },
+    { text: session.device_category ?? format.absent, title: session.device_category },
+    format.count(session.page_count),
+    format.duration(session.duration),
+    format.ago(time - session.end_time),
+  ]));
 }
 
 /** A row a topic, a column a partition. */
@@ -220,6 +233,10 @@ function showEmpty({ kafka }) {
 /** How far what one sees can be trusted: a tone, what is wrong, and whether the numbers are old. */
 function judge(now) {
   const { pipeline } = feed;
+  if (feed.isRefused) {
+    return ["warn", "The service asks for an API key.", false, "key needed"];
+  }
+
   const until = feed.answeredAt ? ` These are the numbers of ${format.time(feed.answeredAt)}.` : "";
   if (now - (feed.answeredAt ?? startedAt) > 4000) {
     return ["bad", `The service does not answer.${until}`, true, "no answer"];
@@ -252,6 +269,8 @@ function showState() {
   text(byId("state-text"), words);
   text(byId("state-age"), feed.updatedAt ? `Last update ${format.ago(now - feed.updatedAt)}.` : "");
   byId("main").classList.toggle("stale", isStale);
+  byId("main").classList.toggle("locked", feed.isRefused);
+  byId("key").hidden = !feed.isRefused;
   document.title = short ? `Cache: ${short}` : "Cache";
 }
 
@@ -301,6 +320,13 @@ for (const query of [dark, narrow]) {
     draw();
   });
 }
+
+byId("key").querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  feed.use(byId("key").querySelector("input").value);
+  event.target.reset();
+  draw();
+});
 
 text(byId("zone"), `Times are local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`);
 draw();

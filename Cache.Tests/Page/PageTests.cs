@@ -145,6 +145,50 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
     }
 
     [Fact]
+    public async Task Page_WithKeysConfigured_AsksForOne_AndGoesOnWithIt()
+    {
+        const string Key = "0123456789abcdef+&";
+        await using var stack = await InProcessStack.StartAsync(null, ("api_keys", Key));
+        await stack.ReadyAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
+        var page = browser.Page;
+
+        await browser.StatesAsync("The service asks for an API key");
+        await Assertions.Expect(page.Locator("#charts")).ToBeHiddenAsync();
+        await AssertAccessibleAsync(browser);
+        await page.GetByLabel("Key", new() { Exact = true }).FillAsync("a wrong one");
+        await page.GetByRole(AriaRole.Button, new() { Name = "Go on" }).ClickAsync();
+        await browser.StatesAsync("The service asks for an API key");
+
+        await page.GetByLabel("Key", new() { Exact = true }).FillAsync(Key);
+        await page.GetByRole(AriaRole.Button, new() { Name = "Go on" }).ClickAsync();
+        await browser.StatesAsync("Ready, and waiting");
+        await SendAsync(stack, Event(Window(1), "a", 1));
+        await browser.ShowsAsync("event", "a", "1", "–");
+
+        // Kept for this tab.
+        await page.ReloadAsync();
+        await browser.ShowsAsync("event", "a", "1", "–");
+        Assert.DoesNotContain(Key, stack.Log);
+    }
+
+    [Fact]
+    public async Task Page_ShowsSessions_WhereTheyAreOn()
+    {
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_kafka_topics", $"{Events},{Performance},{Sessions}"));
+        stack.Broker.CreateTopic(Sessions, partitions: 1);
+        await stack.StartServiceAsync();
+        await using var browser = await OpenAsync(stack);
+        await browser.StatesAsync("Ready");
+
+        var now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        await stack.Kafka.SendAsync(Sessions, 0, Session("<b>s-1</b>", now, "user-7", "Mobile"));
+        await browser.ContainsAsync("#sessions tbody tr", "<b>s-1</b>user-7Mobile––");
+        await stack.Kafka.SendAsync(Sessions, 0, Session("s-2", now + 1, "user-8"));
+        await browser.ContainsAsync("#sessions tbody", "s-2user-8–");
+    }
+
+    [Fact]
     public async Task HostileDimensions_AreShownAsTheTextThatTheyAre()
     {
         string[] hostile =
