@@ -28,7 +28,8 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
 {
     private static readonly CampaignFault Kill = new("kill -9", FaultOf.Service, 14, KillAsync);
 
-    private static readonly CampaignFault[] All =
+    /// <summary>Every fault that befalls one service or more, one Redis and one Kafka.</summary>
+    public static IReadOnlyList<CampaignFault> All { get; } =
     [
         Kill,
         new("kill -9, and once more while it starts", FaultOf.Service, 4, async (run, random) =>
@@ -69,9 +70,9 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
 
         new("Redis restarted empty", FaultOf.Redis, 4, (run, random) => run.LoseAsync(async () =>
         {
-            run.Redis.Kill();
+            Only(run).Kill();
             await PauseAsync(random, 0, 1500);
-            await run.Redis.RestartAsync();
+            await Only(run).RestartAsync();
         })),
         new("FLUSHALL", FaultOf.Redis, 5, (run, _) => run.LoseAsync(() => AdminAsync(run, "FLUSHALL"))),
         new("Redis out of memory", FaultOf.Redis, 4, async (run, random) =>
@@ -90,14 +91,14 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         new("connections to Redis dropped", FaultOf.Redis, 4, (run, _) => DropClientsAsync(run)),
         new("Redis frozen", FaultOf.Redis, 4, async (run, random) =>
         {
-            run.Redis.Freeze();
+            Only(run).Freeze();
             await PauseAsync(random, 50, 2500);
-            run.Redis.Thaw();
+            Only(run).Thaw();
         }),
         new("Redis busy with a script", FaultOf.Redis, 2, async (run, random) =>
         {
             await AdminAsync(run, "CONFIG", "SET", "busy-reply-threshold", "20");
-            await using var other = await ConnectionMultiplexer.ConnectAsync(run.Admin.Configuration);
+            await using var other = await ConnectionMultiplexer.ConnectAsync(run.Redis.Admin.Configuration);
             var script = other.GetDatabase().ExecuteAsync("EVAL", "while true do end", 0);
             await PauseAsync(random, 100, 1500);
             await AdminAsync(run, "SCRIPT", "KILL");
@@ -112,7 +113,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         new("Redis saved and loading", FaultOf.Redis, 3, (run, random) => run.LoseAsync(async () =>
         {
             await AdminAsync(run, "SAVE");
-            await run.Redis.RestartFromDiskAsync("--key-load-delay", $"{random.Next(1000, 100_000)}", "--loading-process-events-interval-bytes", "1024");
+            await Only(run).RestartFromDiskAsync("--key-load-delay", $"{random.Next(1000, 100_000)}", "--loading-process-events-interval-bytes", "1024");
             await Loaded(run);
         })),
 
@@ -188,6 +189,9 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
             return Task.CompletedTask;
         }),
     ];
+
+    /// <summary>This fault alone, soon after the start.</summary>
+    public IReadOnlyList<CampaignStep> Alone(int seed) => [new(this, TimeSpan.FromMilliseconds(300), true, seed)];
 
     /// <summary>The faults of a seed. In every other seed a service is killed, whatever else happens.</summary>
     public static List<CampaignStep> Schedule(Random random, int seed)
@@ -272,25 +276,12 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
 
     private static Task PauseAsync(Random random, int least, int most) => Task.Delay(TimeSpan.FromMilliseconds(random.Next(least, most)));
 
-    /// <summary>Does a command; again where the connection was not there yet.</summary>
-    private static async Task AdminAsync(CampaignRun run, string command, params object[] arguments)
-    {
-        for (var attempt = 1; ; attempt++)
-        {
-            try
-            {
-                await run.Admin.GetServers()[0].ExecuteAsync(command, arguments);
-                return;
-            }
-            catch (Exception exception) when (attempt < 100 && exception is RedisConnectionException or RedisTimeoutException)
-            {
-                await Task.Delay(100);
-            }
-        }
-    }
+    private static RedisServer Only(CampaignRun run) => run.Redis.Servers[0];
+
+    private static Task<RedisResult> AdminAsync(CampaignRun run, string command, params object[] arguments) => run.Redis.ExecuteAsync(Only(run), command, arguments);
 
     /// <summary>Drops the services' connections, and not the campaign's own.</summary>
-    private static Task DropClientsAsync(CampaignRun run) => AdminAsync(run, "CLIENT", "KILL", "USER", "default");
+    private static Task<RedisResult> DropClientsAsync(CampaignRun run) => AdminAsync(run, "CLIENT", "KILL", "USER", "default");
 
     private static async Task Loaded(CampaignRun run)
     {
@@ -298,7 +289,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         {
             try
             {
-                await run.Admin.GetDatabase().StringGetAsync("cache:epoch");
+                await run.Redis.Admin.GetDatabase().StringGetAsync("cache:epoch");
                 return;
             }
             catch (RedisException)

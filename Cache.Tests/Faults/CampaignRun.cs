@@ -4,7 +4,6 @@ using System.Text;
 using Cache.Embedded;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
-using StackExchange.Redis;
 
 namespace Cache.Tests.Faults;
 
@@ -19,10 +18,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 {
     private const string Group = "campaign";
     private const string DeadLetterTopic = "cache_dead_letters";
-    private const string AdminName = "campaign";
 
-    // The password of the default user changes as a fault; the campaign's own connection has a user of its own.
-    private static readonly string[] AdminUser = ["--user", AdminName, "on", $">{AdminName}", "~*", "&*", "+@all"];
     private static readonly TimeSpan SessionTimeout = TimeSpan.FromSeconds(3);
 
     private readonly int _seed;
@@ -35,11 +31,13 @@ internal sealed class CampaignRun : IAsyncDisposable
     private readonly Ledger _ledger;
     private readonly RowMaker _rows;
     private readonly Dictionary<string, string> _settings = [];
+    private readonly IReadOnlyList<CampaignStep>? _steps;
+    private readonly Func<Task<RedisGroup>> _redis;
     private KafkaSide? _kafka;
 
-    public CampaignRun(int seed)
+    private CampaignRun(int seed, IReadOnlyList<CampaignStep>? steps, Func<Task<RedisGroup>> redis)
     {
-        _seed = seed;
+        (_seed, _steps, _redis) = (seed, steps, redis);
         _random = new Random(seed);
         _ledger = new Ledger(retention: 5 + _random.Next(15));
         _mix = new RowMix
@@ -58,10 +56,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
     public EmbeddedKafka Broker { get; private set; } = null!;
 
-    public RedisServer Redis { get; private set; } = null!;
-
-    /// <summary>A client of Redis that faults do not reach.</summary>
-    public ConnectionMultiplexer Admin { get; private set; } = null!;
+    public RedisGroup Redis { get; private set; } = null!;
 
     /// <summary>The services that run.</summary>
     public List<CampaignMember> Members { get; } = [];
@@ -77,9 +72,12 @@ internal sealed class CampaignRun : IAsyncDisposable
     public static TimeSpan Session => SessionTimeout;
 
     /// <summary>Runs a seed to its end.</summary>
-    public static async Task<CampaignResult> RunAsync(int seed)
+    /// <param name="seed">Decides settings and rows, and the faults where they are not given.</param>
+    /// <param name="steps">The faults, where they are given.</param>
+    /// <param name="redis">Starts Redis; one server by default.</param>
+    public static async Task<CampaignResult> RunAsync(int seed, IReadOnlyList<CampaignStep>? steps = null, Func<Task<RedisGroup>>? redis = null)
     {
-        await using var run = new CampaignRun(seed);
+        await using var run = new CampaignRun(seed, steps, redis ?? RedisGroup.StartOneAsync);
         var faults = 0;
         var looks = 0;
         try
@@ -158,11 +156,6 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
 
         _kafka?.Dispose();
-        if (Admin is not null)
-        {
-            await Admin.DisposeAsync();
-        }
-
         if (Redis is not null)
         {
             await Redis.DisposeAsync();
@@ -176,11 +169,11 @@ internal sealed class CampaignRun : IAsyncDisposable
 
     private async Task<(int Faults, int Looks)> RunAsync()
     {
-        var schedule = CampaignFault.Schedule(_random, _seed);
+        var schedule = _steps?.ToList() ?? CampaignFault.Schedule(_random, _seed);
         Note($"seed {_seed}: {_mix}, retention {_ledger.Retention}");
         schedule.ForEach(step => Note($"schedule: after {step.After.TotalMilliseconds} ms {step.Fault.Name}{(step.Waits ? "" : ", going on meanwhile")}"));
         await PrepareAsync();
-        await using var watch = new Watch(Broker.BootstrapServers, Group, Admin, _ledger, Partitions, DeadLetterTopic);
+        await using var watch = new Watch(Broker.BootstrapServers, Group, Redis.Admin, _ledger, Partitions, DeadLetterTopic);
         using var enough = new CancellationTokenSource();
         var load = Task.Run(() => LoadAsync(enough.Token));
         var running = new List<Task>();
@@ -219,7 +212,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
     private async Task PrepareAsync()
     {
-        Redis = await RedisServer.StartAsync(null, AdminUser);
+        Redis = await _redis();
         Broker = await EmbeddedKafka.StartAsync();
         Broker.CreateTopic(DeadLetterTopic, partitions: 1);
         CreateTopic(Rows.Events);
@@ -228,11 +221,6 @@ internal sealed class CampaignRun : IAsyncDisposable
             CreateTopic(Rows.Performance);
         }
 
-        var admin = ConfigurationOptions.Parse(Redis.ConnectionString);
-        (admin.User, admin.Password, admin.AllowAdmin, admin.AbortOnConnectFail) = (AdminName, AdminName, true, false);
-        (admin.AsyncTimeout, admin.SyncTimeout, admin.ConnectTimeout) = (2000, 2000, 1000);
-        admin.ReconnectRetryPolicy = new LinearRetry(200);
-        Admin = await ConnectionMultiplexer.ConnectAsync(admin);
         _kafka = new KafkaSide(Broker.BootstrapServers, Group);
 
         foreach (var (key, value) in new (string, object)[]
@@ -309,7 +297,7 @@ internal sealed class CampaignRun : IAsyncDisposable
             }
 
             // Whatever a rebuild rewinds comes before it names its partitions.
-            var state = await RedisState.ReadAsync(Admin);
+            var state = await RedisState.ReadAsync(Redis.Admin);
             Assert.All(Partitions(), partition => Assert.True(state.Covers($"{partition.Topic}/{partition.Partition.Value}"), state.Epoch));
             foreach (var member in Members)
             {
@@ -328,11 +316,11 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
 
         // The offsets tell that it is all there; and it stays, whoever may still have something to write.
-        Checker.CheckEnd(log, await RedisState.ReadAsync(Admin), Findings);
+        Checker.CheckEnd(log, await RedisState.ReadAsync(Redis.Admin), Findings);
         await Task.Delay(TimeSpan.FromMilliseconds(300));
         if (Findings.All.Count == 0)
         {
-            Checker.CheckEnd(log, await RedisState.ReadAsync(Admin), Findings);
+            Checker.CheckEnd(log, await RedisState.ReadAsync(Redis.Admin), Findings);
         }
 
         await watch.StopAsync();
@@ -361,7 +349,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         Note($"{watch.Samples.Count} looks, {letters.Count} dead letters");
         if (Findings.All.Count > 0)
         {
-            Note($"epoch: {(await RedisState.ReadAsync(Admin)).Epoch}");
+            Note($"epoch: {(await RedisState.ReadAsync(Redis.Admin)).Epoch}");
             Note(Findings.ToString());
             foreach (var (sample, n) in watch.Samples.Select((sample, n) => (sample, n)))
             {

@@ -24,11 +24,8 @@ public sealed class CampaignTests
         {
             var result = await CampaignRun.RunAsync(seed);
             var log = Path.Combine(folder.FullName, $"seed-{seed}.log");
-            if (result.Findings.All.Count == 0)
-            {
-                File.Delete(log);
-            }
-            else
+            File.Delete(log);
+            if (result.Findings.All.Count > 0 || seeds.Count == 1)
             {
                 await File.WriteAllTextAsync(log, result.Log, CancellationToken.None);
             }
@@ -91,6 +88,8 @@ internal sealed class CampaignProgress(string file) : IAsyncDisposable
         _lines.Add(line);
         _file.WriteLine(line);
         TestContext.Current.SendDiagnosticMessage(line);
+        Console.Error.WriteLine("ERR " + line);
+        Console.Out.WriteLine("OUT " + line);
         TestContext.Current.TestOutputHelper?.WriteLine(line);
     }
 

@@ -17,7 +17,7 @@ internal sealed class RedisState
     /// <summary>Keys of a type that the service does not write.</summary>
     public List<string> Foreign { get; } = [];
 
-    public string Epoch { get; private set; } = "";
+    public string Epoch { get; set; } = "";
 
     /// <summary>Whether the epoch names a partition, <c>topic/number</c>.</summary>
     public bool Covers(string partition) => Epoch.Split(' ').Contains(partition);
