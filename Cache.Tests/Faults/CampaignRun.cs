@@ -176,6 +176,12 @@ internal sealed class CampaignRun : IAsyncDisposable
         await using var watch = new Watch(Broker.BootstrapServers, Group, Redis.Admin, _ledger, Partitions, DeadLetterTopic);
         using var enough = new CancellationTokenSource();
         var load = Task.Run(() => LoadAsync(enough.Token));
+        if (_steps is not null || _random.Next(2) == 0)
+        {
+            // Otherwise the faults may come before the first row has gone through.
+            await Eventually.HoldsAsync(() => Assert.Contains(watch.Samples, sample => sample.Committed.Values.Sum() > 0));
+        }
+
         var running = new List<Task>();
         var turns = new Dictionary<FaultOf, SemaphoreSlim> { [FaultOf.Service] = new(1), [FaultOf.Redis] = new(1), [FaultOf.Kafka] = new(1) };
         foreach (var step in schedule)
@@ -315,6 +321,8 @@ internal sealed class CampaignRun : IAsyncDisposable
             throw new InvalidOperationException($"{_ledger.Last} rows were sent, and the topics hold {log.Rows}: the campaign itself is wrong.");
         }
 
+        Note("the log is read");
+
         // The offsets tell that it is all there; and it stays, whoever may still have something to write.
         Checker.CheckEnd(log, await RedisState.ReadAsync(Redis.Admin), Findings);
         await Task.Delay(TimeSpan.FromMilliseconds(300));
@@ -323,10 +331,13 @@ internal sealed class CampaignRun : IAsyncDisposable
             Checker.CheckEnd(log, await RedisState.ReadAsync(Redis.Admin), Findings);
         }
 
+        Note("the end is checked");
         await watch.StopAsync();
+        Note("watch stopped");
         var letters = _kafka!.ReadAll(DeadLetterTopic);
         Checker.CheckLetters(log, letters, Findings);
         Checker.CheckHistory(log, watch.Samples, Losses, letters, Findings);
+        Note("history checked");
         foreach (var member in Members.ToList())
         {
             if (member.Process.HasExited)
