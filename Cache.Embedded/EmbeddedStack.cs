@@ -18,7 +18,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
 
     private const int Brokers = 3;
     private const int Partitions = 6;
-    private static readonly string[] TopicNames = ["event_metrics", "performance_metrics", "cache_dead_letters"];
+    private const string SessionTopic = "session_metrics";
+    private static readonly string[] WindowTopics = ["event_metrics", "performance_metrics"];
 
     // Together below the 5 s in which the stack promises to be gone.
     private static readonly TimeSpan SimulatorStop = TimeSpan.FromSeconds(1);
@@ -34,8 +35,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
         Redis = redis;
     }
 
-    /// <summary>The topics that are there from the start.</summary>
-    public static IReadOnlyList<string> Topics => TopicNames;
+    /// <summary>The topics that the simulator writes to.</summary>
+    public IReadOnlyList<string> Topics { get; private init; } = [];
 
     /// <summary>The Kafka that all use.</summary>
     public EmbeddedKafka Kafka { get; }
@@ -68,10 +69,10 @@ public sealed class EmbeddedStack : IAsyncDisposable
             throw new StackException(e.Message, e);
         }
 
-        var stack = new EmbeddedStack(await kafkaStarts, redis);
+        var stack = new EmbeddedStack(await kafkaStarts, redis) { Topics = options.Sessions ? [.. WindowTopics, SessionTopic] : WindowTopics };
         try
         {
-            foreach (var topic in TopicNames)
+            foreach (var topic in (string[])[.. WindowTopics, SessionTopic, "cache_dead_letters"])
             {
                 stack.Kafka.CreateTopic(topic, Partitions);
             }
@@ -191,6 +192,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
             $"--urls={StackOptions.DefaultUrls}",
             "--cache_consume_from=earliest",
             FetchWait,
+            .. options.Sessions && !options.ServiceArguments.Any(IsTopics) ? [$"--cache_kafka_topics={string.Join(',', Topics)}"] : Array.Empty<string>(),
             .. options.ServiceArguments,
         ];
         var service = Configured(Service.Program.Build, args);
@@ -222,6 +224,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
             [.. Quiet($"--ConnectionStrings:kafka={Kafka.BootstrapServers}"), "--quiet=true", .. options.SimulatorArguments]);
         await _simulator.StartAsync(cancellationToken);
     }
+
+    private static bool IsTopics(string argument) => argument.StartsWith("--cache_kafka_topics", StringComparison.OrdinalIgnoreCase);
 
     private static string Urls(WebApplication service) => service.Configuration["urls"] ?? StackOptions.DefaultUrls;
 

@@ -17,6 +17,7 @@ public sealed class StackOptions
           --urls http://localhost:8081   where the service answers (default http://localhost:8080)
           --redis_port 6380              port of the embedded Redis (default 0: a free one)
           --no-simulator                 nothing writes to Kafka but you
+          --simulator_sessions           sessions too: sent, and consumed
           --simulator_rate 50            likewise every other option of the simulator, after "simulator_"
           --window_retention_count 50    likewise every other option of the service, as it is
           --help                         this page
@@ -28,6 +29,9 @@ public sealed class StackOptions
 
     /// <summary>Whether the simulator runs.</summary>
     public bool Simulator { get; private set; } = true;
+
+    /// <summary>Whether the simulator sends sessions; then the service consumes them, unless it is told its topics.</summary>
+    public bool Sessions { get; private set; }
 
     /// <summary>Port of the embedded Redis, 0 for a free one.</summary>
     public int RedisPort { get; private set; }
@@ -86,6 +90,9 @@ public sealed class StackOptions
             else if (toSimulator)
             {
                 simulator.Add($"--{key[SimulatorPrefix.Length..]}={value}");
+                options.Sessions = key.Equals(SimulatorPrefix + "sessions", StringComparison.OrdinalIgnoreCase)
+                    ? bool.TryParse(value, out var sessions) && sessions
+                    : options.Sessions;
             }
             else
             {

@@ -15,7 +15,7 @@ internal static class StackTable
             ("Service", service),
             ("Kafka", stack.Kafka.BootstrapServers),
             ("Redis", $"127.0.0.1:{stack.Redis.Port}"),
-            ("Simulator", simulator ? "writes to " + string.Join(", ", EmbeddedStack.Topics.Take(2)) : "off (--no-simulator)"),
+            ("Simulator", simulator ? "writes to " + string.Join(", ", stack.Topics) : "off (--no-simulator)"),
             ("", ""),
             ("Is it ready", $"{service}/readyz"),
             ("Newest windows", $"{service}/metrics/overview"),

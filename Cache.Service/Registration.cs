@@ -94,6 +94,7 @@ internal static class Registration
         builder.Services.AddSingleton<RedisLink>();
         builder.Services.AddSingleton<RedisKeys>();
         builder.Services.AddSingleton<RedisEpoch>();
+        builder.Services.AddSingleton<SessionStore>();
         builder.Services.AddSingleton<WindowStore>();
         builder.Services.AddSingleton<DeadLetters>();
     }
@@ -125,6 +126,7 @@ internal static class Registration
             return Task.CompletedTask;
         }));
         builder.Services.AddSingleton<WindowReader>();
+        builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
         builder.Services.AddHealthChecks()
             .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
@@ -150,6 +152,7 @@ internal static class Registration
         app.UseExceptionHandler();
         app.UseStatusCodePages();
         app.MapMetrics();
+        app.MapSessions();
         app.MapStream();
         app.MapHealth();
         app.MapDefaultEndpoints();

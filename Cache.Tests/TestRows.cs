@@ -23,6 +23,9 @@ internal static class TestRows
         Row.Window(RowKind.Performance, window, Dimension(device, ".avg_load_time", ".p95_load_time"),
             new(BitConverter.DoubleToInt64Bits(average ?? 0), BitConverter.DoubleToInt64Bits(p95 ?? 0), average is not null, p95 is not null));
 
+    public static Row Session(string id, long end, string? user = null, long? start = null, long? duration = null, long? pages = null, string? device = null) =>
+        Row.Of(new Session(id, end, user, start, duration, pages, device));
+
     public static Row Rejected(int bytes = 3) => Row.Reject(RejectReason.NotJson, new RejectedRow(null, new byte[bytes], null));
 
     public static QueuedRow At(this Row row, AssignedPartition partition, long offset, long timestamp = 0) => new(partition, offset, timestamp, row);
@@ -43,7 +46,7 @@ internal static class TestRows
     }
 
     /// <summary>A row in the words of a failed property.</summary>
-    public static string Show(Row row) => $"{row.Kind} {row.WindowStart} {row.Dimension} {row.Measures}";
+    public static string Show(Row row) => row.Session is { } session ? $"{session}" : $"{row.Kind} {row.WindowStart} {row.Dimension} {row.Measures}";
 
     private static Dimension Dimension(string name, string firstSuffix, string secondSuffix) =>
         new DimensionTable(firstSuffix, secondSuffix).Get(Encoding.UTF8.GetBytes(name));

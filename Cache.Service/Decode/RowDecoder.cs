@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 
@@ -13,7 +14,7 @@ public sealed class RowDecoder
     /// <summary>The largest value that is looked at, in bytes (1 MiB).</summary>
     public const int MaxValueBytes = 1024 * 1024;
 
-    /// <summary>The longest dimension, in UTF-8 bytes.</summary>
+    /// <summary>The longest dimension, id of a session or of a user, in UTF-8 bytes.</summary>
     public const int MaxDimensionBytes = 128;
 
     // An unknown field may be nested as deep as its bytes allow; the reader keeps one bit a level.
@@ -23,10 +24,10 @@ public sealed class RowDecoder
     private readonly DimensionTable _devices = new(".avg_load_time", ".p95_load_time");
     private readonly TimeProvider _time;
     private readonly long _maxFutureMs;
-    private long _latestWindow;
+    private long _latestTime;
 
     /// <summary>Makes a decoder.</summary>
-    /// <param name="maxFuture">How far ahead of the clock a window may start.</param>
+    /// <param name="maxFuture">How far ahead of the clock a window may start, or a session end.</param>
     /// <param name="time">The clock.</param>
     public RowDecoder(TimeSpan maxFuture, TimeProvider time)
     {
@@ -39,11 +40,12 @@ public sealed class RowDecoder
     {
         "event_metrics" => RowKind.Event,
         "performance_metrics" => RowKind.Performance,
+        "session_metrics" => RowKind.Session,
         _ => RowKind.Skipped,
     };
 
     /// <summary>Decodes one value.</summary>
-    /// <param name="kind"><see cref="RowKind.Event"/> or <see cref="RowKind.Performance"/>.</param>
+    /// <param name="kind"><see cref="RowKind.Event"/>, <see cref="RowKind.Performance"/> or <see cref="RowKind.Session"/>.</param>
     /// <param name="value">The value's bytes.</param>
     /// <returns>The row, or a rejection with its reason.</returns>
     public Row Decode(RowKind kind, ReadOnlySpan<byte> value)
@@ -62,9 +64,9 @@ public sealed class RowDecoder
         try
         {
             var reader = new Utf8JsonReader(value, Json);
-            return reader.Read() && reader.TokenType == JsonTokenType.StartObject
-                ? DecodeObject(kind, ref reader)
-                : NotAnObject(ref reader);
+            return !reader.Read() || reader.TokenType != JsonTokenType.StartObject ? NotAnObject(ref reader)
+                : kind == RowKind.Session ? DecodeSession(ref reader)
+                : DecodeWindow(kind, ref reader);
         }
         catch (JsonException)
         {
@@ -82,7 +84,7 @@ public sealed class RowDecoder
         return Row.Reject(RejectReason.NotAnObject);
     }
 
-    private Row DecodeObject(RowKind kind, ref Utf8JsonReader reader)
+    private Row DecodeWindow(RowKind kind, ref Utf8JsonReader reader)
     {
         var names = kind == RowKind.Event
             ? new FieldNames("event_type"u8, "event_count"u8, "user_count"u8)
@@ -108,22 +110,22 @@ public sealed class RowDecoder
             else if (reader.ValueTextEquals("window_start"u8))
             {
                 reader.Read();
-                windowReason = ReadWindowStart(ref reader, out windowStart);
+                windowReason = ReadTime(ref reader, RejectReason.NoWindowStart, RejectReason.BadWindowStart, out windowStart);
             }
             else if (reader.ValueTextEquals(names.Dimension))
             {
                 reader.Read();
-                dimensionReason = ReadDimension(ref reader, kind == RowKind.Event ? _events : _devices, out dimension);
+                dimensionReason = ReadDimension(ref reader, kind == RowKind.Event ? _events : _devices, RejectReason.NoDimension, out dimension);
             }
             else if (reader.ValueTextEquals(names.First))
             {
                 reader.Read();
-                firstReason = ReadMeasure(kind, ref reader, out first, out hasFirst);
+                firstReason = kind == RowKind.Event ? ReadCount(ref reader, out first, out hasFirst) : ReadLoadTime(ref reader, out first, out hasFirst);
             }
             else if (reader.ValueTextEquals(names.Second))
             {
                 reader.Read();
-                secondReason = ReadMeasure(kind, ref reader, out second, out hasSecond);
+                secondReason = kind == RowKind.Event ? ReadCount(ref reader, out second, out hasSecond) : ReadLoadTime(ref reader, out second, out hasSecond);
             }
             else
             {
@@ -152,71 +154,176 @@ public sealed class RowDecoder
             : Row.Reject(reason);
     }
 
+    private Row DecodeSession(ref Utf8JsonReader reader)
+    {
+        string? id = null, user = null, device = null;
+        long start = 0, end = 0, duration = 0, pages = 0;
+        bool hasStart = false, hasDuration = false, hasPages = false;
+        var idReason = RejectReason.NoSessionId;
+        var endReason = RejectReason.NoEndTime;
+        var startReason = RejectReason.None;
+        var userReason = RejectReason.None;
+        var deviceReason = RejectReason.None;
+        var durationReason = RejectReason.None;
+        var pagesReason = RejectReason.None;
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            if (reader.ValueIsEscaped && HasSurrogate(reader.ValueSpan))
+            {
+                reader.Read();
+                reader.Skip();
+            }
+            else if (reader.ValueTextEquals("session_id"u8))
+            {
+                reader.Read();
+                idReason = ReadText(ref reader, RejectReason.NoSessionId, RejectReason.BadSessionId, out id);
+            }
+            else if (reader.ValueTextEquals("end_time"u8))
+            {
+                reader.Read();
+                endReason = ReadTime(ref reader, RejectReason.NoEndTime, RejectReason.BadEndTime, out end);
+            }
+            else if (reader.ValueTextEquals("start_time"u8))
+            {
+                reader.Read();
+                hasStart = reader.TokenType != JsonTokenType.Null;
+                startReason = ReadTime(ref reader, RejectReason.None, RejectReason.BadStartTime, out start);
+            }
+            else if (reader.ValueTextEquals("user_id"u8))
+            {
+                reader.Read();
+                userReason = ReadText(ref reader, RejectReason.None, RejectReason.BadUserId, out user);
+            }
+            else if (reader.ValueTextEquals("device_category"u8))
+            {
+                reader.Read();
+                deviceReason = ReadDimension(ref reader, _devices, RejectReason.None, out var dimension);
+                device = dimension?.Name;
+            }
+            else if (reader.ValueTextEquals("duration"u8))
+            {
+                reader.Read();
+                durationReason = ReadCount(ref reader, out duration, out hasDuration);
+            }
+            else if (reader.ValueTextEquals("page_count"u8))
+            {
+                reader.Read();
+                pagesReason = ReadCount(ref reader, out pages, out hasPages);
+            }
+            else
+            {
+                reader.Read();
+                reader.Skip();
+            }
+        }
+
+        reader.Read();
+
+        if (endReason == RejectReason.None && IsTooFarAhead(end))
+        {
+            endReason = RejectReason.FutureSession;
+        }
+
+        if (endReason == RejectReason.None && hasStart && startReason == RejectReason.None && start > end)
+        {
+            startReason = RejectReason.BadStartTime;
+        }
+
+        var reason = idReason != RejectReason.None ? idReason
+            : endReason != RejectReason.None ? endReason
+            : startReason != RejectReason.None ? startReason
+            : userReason != RejectReason.None ? userReason
+            : deviceReason != RejectReason.None ? deviceReason
+            : durationReason != RejectReason.None ? durationReason
+            : pagesReason;
+
+        return reason == RejectReason.None
+            ? Row.Of(new Session(id!, end, user, hasStart ? start : null, hasDuration ? duration : null, hasPages ? pages : null, device))
+            : Row.Reject(reason);
+    }
+
     /// <summary>
     /// Whether an escaped name may have half of a surrogate pair, on which comparing it throws. No name of ours has one.
     /// </summary>
     private static bool HasSurrogate(ReadOnlySpan<byte> escaped) => escaped.IndexOf("\\ud"u8) >= 0 || escaped.IndexOf("\\uD"u8) >= 0;
 
-    private bool IsTooFarAhead(long windowStart)
+    private bool IsTooFarAhead(long milliseconds)
     {
-        if (windowStart <= _latestWindow)
+        if (milliseconds <= _latestTime)
         {
             return false;
         }
 
-        // The bound only moves ahead, so the clock is read only for windows beyond the last one.
-        _latestWindow = _time.GetUtcNow().ToUnixTimeMilliseconds() + _maxFutureMs;
-        return windowStart > _latestWindow;
+        // The bound only moves ahead, so the clock is read only for times beyond the last one.
+        _latestTime = _time.GetUtcNow().ToUnixTimeMilliseconds() + _maxFutureMs;
+        return milliseconds > _latestTime;
     }
 
     [SuppressMessage("Style", "IDE0072", Justification = "Every other token is a wrong type.")]
-    private static RejectReason ReadWindowStart(ref Utf8JsonReader reader, out long windowStart)
+    private static RejectReason ReadTime(ref Utf8JsonReader reader, RejectReason none, RejectReason bad, out long milliseconds)
     {
-        windowStart = 0;
+        milliseconds = 0;
         Span<byte> text = stackalloc byte[MaxTimeBytes];
         switch (reader.TokenType)
         {
             case JsonTokenType.Number:
-                return TryWhole(ref reader, out windowStart) && windowStart >= 0 ? RejectReason.None : RejectReason.BadWindowStart;
+                return TryWhole(ref reader, out milliseconds) && milliseconds >= 0 ? RejectReason.None : bad;
 
             case JsonTokenType.String:
-                return TryText(ref reader, text, out var length) && WindowTime.TryParse(text[..length], out windowStart) && windowStart >= 0
+                return TryText(ref reader, text, out var length) && WindowTime.TryParse(text[..length], out milliseconds) && milliseconds >= 0
                     ? RejectReason.None
-                    : RejectReason.BadWindowStart;
+                    : bad;
 
             case JsonTokenType.Null:
-                return RejectReason.NoWindowStart;
+                return none;
 
             default:
                 reader.Skip();
-                return RejectReason.BadWindowStart;
+                return bad;
         }
     }
 
     // The longest time is 35 characters; escaped text is unescaped into a buffer of this size.
     private const int MaxTimeBytes = 64;
 
-    private static RejectReason ReadDimension(ref Utf8JsonReader reader, DimensionTable table, out Dimension? dimension)
+    private static RejectReason ReadDimension(ref Utf8JsonReader reader, DimensionTable table, RejectReason none, out Dimension? dimension)
     {
-        dimension = null;
+        Span<byte> buffer = stackalloc byte[MaxDimensionBytes];
+        var reason = ReadName(ref reader, buffer, none, RejectReason.BadDimension, out var length);
+        dimension = length > 0 ? table.Get(buffer[..length]) : null;
+        return reason;
+    }
+
+    private static RejectReason ReadText(ref Utf8JsonReader reader, RejectReason none, RejectReason bad, out string? text)
+    {
+        Span<byte> buffer = stackalloc byte[MaxDimensionBytes];
+        var reason = ReadName(ref reader, buffer, none, bad, out var length);
+        text = length > 0 ? Encoding.UTF8.GetString(buffer[..length]) : null;
+        return reason;
+    }
+
+    /// <summary>Reads what names something: text that is not empty, not too long, and has no control characters.</summary>
+    /// <returns>Why it cannot be used; the length is 0 then, and when there is none.</returns>
+    private static RejectReason ReadName(ref Utf8JsonReader reader, scoped Span<byte> buffer, RejectReason none, RejectReason bad, out int length)
+    {
+        length = 0;
         if (reader.TokenType == JsonTokenType.Null)
         {
-            return RejectReason.NoDimension;
+            return none;
         }
 
         if (reader.TokenType != JsonTokenType.String)
         {
             reader.Skip();
-            return RejectReason.BadDimension;
+            return bad;
         }
 
-        Span<byte> buffer = stackalloc byte[MaxDimensionBytes];
-        if (!TryText(ref reader, buffer, out var length) || length == 0 || HasControlCharacter(buffer[..length]))
+        if (!TryText(ref reader, buffer, out length) || length == 0 || HasControlCharacter(buffer[..length]))
         {
-            return RejectReason.BadDimension;
+            length = 0;
+            return bad;
         }
 
-        dimension = table.Get(buffer[..length]);
         return RejectReason.None;
     }
 
@@ -269,7 +376,26 @@ public sealed class RowDecoder
         return false;
     }
 
-    private static RejectReason ReadMeasure(RowKind kind, ref Utf8JsonReader reader, out long bits, out bool has)
+    private static RejectReason ReadCount(ref Utf8JsonReader reader, out long count, out bool has)
+    {
+        count = 0;
+        has = false;
+        switch (reader.TokenType)
+        {
+            case JsonTokenType.Null:
+                return RejectReason.None;
+
+            case JsonTokenType.Number:
+                has = TryWhole(ref reader, out count) && count >= 0;
+                return has ? RejectReason.None : RejectReason.BadMeasure;
+
+            default:
+                reader.Skip();
+                return RejectReason.BadMeasure;
+        }
+    }
+
+    private static RejectReason ReadLoadTime(ref Utf8JsonReader reader, out long bits, out bool has)
     {
         bits = 0;
         has = false;
@@ -277,10 +403,6 @@ public sealed class RowDecoder
         {
             case JsonTokenType.Null:
                 return RejectReason.None;
-
-            case JsonTokenType.Number when kind == RowKind.Event:
-                has = TryWhole(ref reader, out bits) && bits >= 0;
-                return has ? RejectReason.None : RejectReason.BadMeasure;
 
             case JsonTokenType.Number:
                 has = reader.TryGetDouble(out var number) && double.IsFinite(number) && number >= 0;

@@ -30,6 +30,51 @@ internal readonly record struct FieldWrite(Measures Measures, AssignedPartition?
     }
 }
 
+/// <summary>What a batch says of one session: its rows in their order, those that can be one made one.</summary>
+internal sealed class SessionWrite
+{
+    private readonly List<(AssignedPartition From, Session Row)> _parts = new(1);
+
+    /// <summary>Puts a row over those that are there.</summary>
+    /// <returns>Whether it stands beside them, since it may be the only one to be written in the end.</returns>
+    public bool Add(Session row, AssignedPartition from)
+    {
+        // Not over one of another partition, which may be let go; nor over one with a later end, which may be active when
+        // this one no longer is.
+        if (_parts is [.., var last] && ReferenceEquals(last.From, from) && row.End >= last.Row.End)
+        {
+            _parts[^1] = (from, last.Row.With(row));
+            return false;
+        }
+
+        _parts.Add((from, row));
+        return true;
+    }
+
+    /// <summary>The session, of what ended after a time; null when nothing did.</summary>
+    /// <param name="time">Milliseconds since 1970 UTC.</param>
+    public Session? EndedAfter(long time)
+    {
+        Session? session = null;
+        foreach (var (_, row) in _parts)
+        {
+            if (row.End > time)
+            {
+                session = session?.With(row) ?? row;
+            }
+        }
+
+        return session;
+    }
+
+    /// <summary>Takes out what is from partitions that were let go; false when nothing is left.</summary>
+    public bool DropLetGo()
+    {
+        _parts.RemoveAll(part => !part.From.Owned);
+        return _parts.Count > 0;
+    }
+}
+
 /// <summary>What a batch read from one partition.</summary>
 internal sealed class PartitionRange(AssignedPartition partition)
 {
@@ -49,8 +94,8 @@ internal sealed class PartitionRange(AssignedPartition partition)
 internal sealed record DeadLetter(AssignedPartition Partition, long Offset, long Timestamp, RejectReason Reason, RejectedRow Row);
 
 /// <summary>
-/// Rows coalesced for one write: of the rows for one field of one window only the last stays, so that Redis gets one
-/// HSET a window however many rows it had. Filled and emptied by the flush worker alone.
+/// Rows coalesced for one write: of the rows for one field of one window or session only the last stays, so that Redis gets
+/// one HSET a window or session however many rows it had. Filled and emptied by the flush worker alone.
 /// </summary>
 internal sealed class Batch
 {
@@ -59,12 +104,17 @@ internal sealed class Batch
 
     private readonly Dictionary<WindowKey, Dictionary<Dimension, FieldWrite>> _windows = [];
     private readonly Stack<Dictionary<Dimension, FieldWrite>> _spare = [];
+    private readonly Dictionary<string, SessionWrite> _sessions = [];
+    private int _sessionParts;
     private WindowKey _lastKey;
     private Dictionary<Dimension, FieldWrite>? _lastFields;
     private PartitionRange? _lastRange;
 
     /// <summary>The windows to write, with their fields.</summary>
     public IReadOnlyDictionary<WindowKey, Dictionary<Dimension, FieldWrite>> Windows => _windows;
+
+    /// <summary>The sessions to write, by their ids.</summary>
+    public IReadOnlyDictionary<string, SessionWrite> Sessions => _sessions;
 
     /// <summary>What was read from which partition.</summary>
     public List<PartitionRange> Ranges { get; } = [];
@@ -87,7 +137,9 @@ internal sealed class Batch
     public bool IsEmpty => Rows == 0 && Markers.Count == 0;
 
     /// <summary>Whether the batch takes no more before it is written.</summary>
-    public bool IsFull(int mostWindows) => _windows.Count >= mostWindows || DeadLetters.Count >= MostDeadLetters || Markers.Count > 0;
+    /// <param name="mostWindows">Windows, and sessions, that are written at once.</param>
+    public bool IsFull(int mostWindows) =>
+        _windows.Count + _sessionParts >= mostWindows || DeadLetters.Count >= MostDeadLetters || Markers.Count > 0;
 
     /// <summary>Puts a row, or a marker, in.</summary>
     /// <param name="row">The row; ignored when its partition has been let go.</param>
@@ -120,15 +172,27 @@ internal sealed class Batch
             Traces.Add(new(receipt.Context));
         }
 
-        if (row.Row.Kind == RowKind.Rejected)
+        switch (row.Row.Kind)
         {
-            DeadLetters.Add(new(partition, row.Offset, row.Timestamp, row.Row.Reason, row.Row.Rejected!));
-        }
-        else if (row.Row.Kind != RowKind.Skipped)
-        {
-            var fields = FieldsOf(new(row.Row.Kind, row.Row.WindowStart));
-            ref var field = ref CollectionsMarshal.GetValueRefOrAddDefault(fields, row.Row.Dimension!, out _);
-            field = field.With(row.Row.Measures, partition);
+            case RowKind.Event or RowKind.Performance:
+                var fields = FieldsOf(new(row.Row.Kind, row.Row.WindowStart));
+                ref var field = ref CollectionsMarshal.GetValueRefOrAddDefault(fields, row.Row.Dimension!, out _);
+                field = field.With(row.Row.Measures, partition);
+                break;
+
+            case RowKind.Session:
+                ref var session = ref CollectionsMarshal.GetValueRefOrAddDefault(_sessions, row.Row.Session!.Id, out _);
+                session ??= new();
+                _sessionParts += session.Add(row.Row.Session, partition) ? 1 : 0;
+                break;
+
+            case RowKind.Rejected:
+                DeadLetters.Add(new(partition, row.Offset, row.Timestamp, row.Row.Reason, row.Row.Rejected!));
+                break;
+
+            case RowKind.Skipped:
+            default:
+                break;
         }
     }
 
@@ -159,6 +223,14 @@ internal sealed class Batch
                 _windows.Remove(key);
             }
         }
+
+        foreach (var (id, session) in _sessions)
+        {
+            if (!session.DropLetGo())
+            {
+                _sessions.Remove(id);
+            }
+        }
     }
 
     /// <summary>Empties the batch for its next use.</summary>
@@ -175,6 +247,8 @@ internal sealed class Batch
         }
 
         _windows.Clear();
+        _sessions.Clear();
+        _sessionParts = 0;
         Ranges.Clear();
         DeadLetters.Clear();
         Markers.Clear();

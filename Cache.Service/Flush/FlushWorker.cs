@@ -150,7 +150,7 @@ internal sealed partial class FlushWorker : BackgroundService
         await Task.Yield();
         using var span = Tracing.Flush(batch);
         var started = _time.GetTimestamp();
-        if (batch.Windows.Count > 0)
+        if (batch.Windows.Count > 0 || batch.Sessions.Count > 0)
         {
             var result = await UntilItWorks("Redis", async () =>
             {
@@ -194,15 +194,16 @@ internal sealed partial class FlushWorker : BackgroundService
     /// <summary>What a write leaves to do: dead letters for what Redis will never take, updates, the epoch.</summary>
     private async Task FollowUpAsync(Batch batch, WriteResult result)
     {
-        if (result.WrongType.Count > 0)
+        if (result.WrongType.Count > 0 || result.Sessions.WrongType.Count > 0)
         {
-            LogWrongType(string.Join(", ", result.WrongType.Select(window => $"{RedisKeys.TypeName(window.Kind)} {window.Start}")));
-            batch.DeadLetters.AddRange(await UntilItWorks("Kafka", () => Task.Run(() => RowsOf(batch, result.WrongType)), batch) ?? []);
+            LogWrongType(string.Join(", ", result.WrongType.Select(window => $"{RedisKeys.TypeName(window.Kind)} {window.Start}")
+                .Concat(result.Sessions.WrongType.Select(id => $"{RedisKeys.TypeName(RowKind.Session)} {id}"))));
+            batch.DeadLetters.AddRange(await UntilItWorks("Kafka", () => Task.Run(() => RowsOf(batch, result)), batch) ?? []);
         }
 
         try
         {
-            await _store.PublishAsync(batch, result.WrongType);
+            await _store.PublishAsync(batch, result);
             await _epoch.ObserveAsync(result.Epoch);
         }
         catch (Exception exception) when (RedisErrors.IsAway(exception))
@@ -212,21 +213,19 @@ internal sealed partial class FlushWorker : BackgroundService
         }
     }
 
-    /// <summary>The rows of a batch that belong to some windows, with their bytes, read from Kafka again.</summary>
-    private List<DeadLetter> RowsOf(Batch batch, IReadOnlyCollection<WindowKey> windows)
+    /// <summary>The rows of a batch that Redis will never take, with their bytes, read from Kafka again.</summary>
+    private List<DeadLetter> RowsOf(Batch batch, WriteResult result)
     {
         var decoder = new RowDecoder(TimeSpan.FromSeconds(_options.WindowMaxFutureSeconds), _time);
         var letters = new List<DeadLetter>();
         foreach (var range in batch.Ranges)
         {
-            foreach (var result in _reader.Read(range.Partition.TopicPartition, range.First, range.Next))
+            foreach (var read in _reader.Read(range.Partition.TopicPartition, range.First, range.Next))
             {
-                if (result.Message.Value is { } value
-                    && decoder.Decode(RowDecoder.KindOf(result.Topic), value) is { Kind: RowKind.Event or RowKind.Performance } row
-                    && windows.Contains(new(row.Kind, row.WindowStart)))
+                if (read.Message.Value is { } value && result.Refused(decoder.Decode(RowDecoder.KindOf(read.Topic), value)))
                 {
-                    letters.Add(new(range.Partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, RejectReason.WrongKeyType,
-                        new(result.Message.Key, value, result.Message.Headers)));
+                    letters.Add(new(range.Partition, read.Offset.Value, read.Message.Timestamp.UnixTimestampMs, RejectReason.WrongKeyType,
+                        new(read.Message.Key, value, read.Message.Headers)));
                 }
             }
         }
@@ -297,7 +296,7 @@ internal sealed partial class FlushWorker : BackgroundService
     [LoggerMessage(EventIds.Flush + 2, LogLevel.Information, "{What} took the batch after {Failures} failures.")]
     private partial void LogRecovered(string what, int failures);
 
-    [LoggerMessage(EventIds.Flush + 3, LogLevel.Error, "A key in Redis holds another type, so that these windows cannot be written: {Windows}. Their rows go to the dead letters; delete or rename the key.")]
+    [LoggerMessage(EventIds.Flush + 3, LogLevel.Error, "A key in Redis holds another type, so that this cannot be written: {Windows}. The rows go to the dead letters; delete or rename the key.")]
     private partial void LogWrongType(string windows);
 
     [LoggerMessage(EventIds.Flush + 5, LogLevel.Critical, "The flush worker failed; the service stops with exit code 1.")]

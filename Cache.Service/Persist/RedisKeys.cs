@@ -26,8 +26,19 @@ internal sealed class RedisKeys(CacheOptions options)
     /// <summary>The fields of one window.</summary>
     public RedisKey Window(WindowKey key) => Window(key.Kind, key.Start);
 
+    /// <summary>The active sessions: the member is the id, the score the end in milliseconds.</summary>
+    public RedisKey Sessions { get; } = options.RedisKeyPrefix + "sessions:active";
+
+    /// <summary>The fields of one session.</summary>
+    public RedisKey Session(string id) => $"{_prefix}session:{id}";
+
     /// <summary>The type as it stands in messages and metrics.</summary>
-    public static string TypeName(RowKind kind) => kind == RowKind.Event ? "event" : "performance";
+    public static string TypeName(RowKind kind) => kind switch
+    {
+        RowKind.Event => "event",
+        RowKind.Session => "session",
+        _ => "performance",
+    };
 
     private static string Segment(RowKind kind) => kind == RowKind.Event ? "event" : "perf";
 }

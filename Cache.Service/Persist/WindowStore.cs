@@ -4,16 +4,17 @@ using Cache.Service.Decode;
 using Cache.Service.Flush;
 using Cache.Service.Telemetry;
 using StackExchange.Redis;
+using static Cache.Service.Persist.RedisReplies;
 
 namespace Cache.Service.Persist;
 
 /// <summary>Writes a batch to Redis in one pipeline, looks at every reply, and keeps retention.</summary>
-internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions options, CacheMetrics metrics)
+internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions options, SessionStore sessions, CacheMetrics metrics)
 {
     private readonly TimeSpan _ttl = TimeSpan.FromSeconds(options.WindowHashTtlSeconds);
 
-    /// <summary>Writes the windows of a batch.</summary>
-    /// <returns>The epoch that Redis was in, and the windows that it will never take since a key holds another type.</returns>
+    /// <summary>Writes the windows and sessions of a batch.</summary>
+    /// <returns>The epoch that Redis was in, and what it will never take since a key holds another type.</returns>
     /// <exception cref="RedisException">Redis did not take all of it; the same batch may be written again.</exception>
     public async Task<WriteResult> WriteAsync(Batch batch)
     {
@@ -29,19 +30,26 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
             expirations.Add(pipeline.KeyExpireAsync(key, _ttl));
         }
 
+        var sessionReplies = batch.Sessions.Count > 0 ? sessions.SetHashes(pipeline, batch) : null;
+
         // On a cluster the keys of a window live on different nodes, and the index must not name a hash that is not there
         // yet; on one node the pipeline keeps the order.
         if (IsCluster(database))
         {
             pipeline.Execute();
-            await Settle(hashes.Select(hash => hash.Set));
+            await Settle([.. hashes.Select(hash => hash.Set), .. sessionReplies?.All ?? []]);
             pipeline = database.CreateBatch();
+        }
+
+        if (sessionReplies is not null)
+        {
+            sessions.SetIndex(pipeline, sessionReplies);
         }
 
         var indices = batch.Windows.Keys.GroupBy(window => window.Kind).Select(windows => AddToIndex(pipeline, windows.Key, windows)).ToList();
         pipeline.Execute();
 
-        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies)]);
+        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies), .. sessionReplies?.All ?? []]);
         var wrongType = WrongType(hashes, indices);
         ThrowIfAnyFailed([.. expirations]);
 
@@ -66,16 +74,24 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
             }
         }
 
-        return new(epochIsForeign ? RedisValue.EmptyString : epoch.Result, wrongType);
+        return new(
+            epochIsForeign ? RedisValue.EmptyString : epoch.Result,
+            wrongType,
+            sessionReplies is null ? SessionResult.None : await sessions.FinishAsync(database, sessionReplies));
     }
 
-    /// <summary>Tells subscribers of each window what was written; nobody waits for it, and nothing hangs on it.</summary>
-    public async Task PublishAsync(Batch batch, IReadOnlyCollection<WindowKey> except)
+    /// <summary>Tells subscribers of each window and session what was written; nobody waits for it, and nothing hangs on it.</summary>
+    public async Task PublishAsync(Batch batch, WriteResult result)
     {
         var database = await redis.GetAsync();
-        foreach (var (window, fields) in batch.Windows.Where(write => !except.Contains(write.Key)))
+        foreach (var (window, fields) in batch.Windows.Where(write => !result.WrongType.Contains(write.Key)))
         {
             _ = database.PublishAsync(keys.Updates, Message(window, fields), CommandFlags.FireAndForget);
+        }
+
+        foreach (var session in result.Sessions.Written)
+        {
+            _ = database.PublishAsync(keys.Updates, SessionStore.Message(session), CommandFlags.FireAndForget);
         }
     }
 
@@ -95,30 +111,6 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
     /// <summary>The windows on the index that are past retention.</summary>
     private Task<RedisValue[]> BeyondAsync(IDatabaseAsync database, RowKind kind) =>
         database.SortedSetRangeByRankAsync(keys.Index(kind), 0, -(options.WindowRetentionCount + 1L));
-
-    /// <summary>Waits for every reply, whatever it is; each is looked at afterwards.</summary>
-    private static async Task Settle(IEnumerable<Task> replies)
-    {
-        foreach (var reply in replies)
-        {
-            await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        }
-    }
-
-    private static void ThrowIfAnyFailed(params ReadOnlySpan<Task> replies)
-    {
-        foreach (var reply in replies)
-        {
-            if (reply.Exception?.InnerException is { } exception)
-            {
-                throw exception;
-            }
-
-            reply.GetAwaiter().GetResult();
-        }
-    }
-
-    private static bool MetWrongType(Task reply) => reply.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception);
 
     /// <summary>The windows that met a key of another type; any other failure is thrown.</summary>
     private static HashSet<WindowKey> WrongType(List<(WindowKey Window, Task Set)> hashes, List<IndexWrite> indices)
@@ -239,4 +231,14 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 /// <summary>What came of a write.</summary>
 /// <param name="Epoch">The value of <c>cache:epoch</c> when the batch was written.</param>
 /// <param name="WrongType">Windows that were not written, since a key of theirs holds another type.</param>
-internal sealed record WriteResult(RedisValue Epoch, IReadOnlyCollection<WindowKey> WrongType);
+/// <param name="Sessions">What came of the sessions.</param>
+internal sealed record WriteResult(RedisValue Epoch, IReadOnlyCollection<WindowKey> WrongType, SessionResult Sessions)
+{
+    /// <summary>Whether a row belongs to what was not written.</summary>
+    public bool Refused(in Row row) => row.Kind switch
+    {
+        RowKind.Event or RowKind.Performance => WrongType.Contains(new(row.Kind, row.WindowStart)),
+        RowKind.Session => Sessions.WrongType.Contains(row.Session!.Id),
+        _ => false,
+    };
+}

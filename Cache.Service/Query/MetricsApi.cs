@@ -1,26 +1,18 @@
-using System.Buffers.Text;
 using System.ComponentModel;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Cache.Service.Decode;
-using Cache.Service.Persist;
-using StackExchange.Redis;
+using static Cache.Service.Query.ApiAnswers;
 
 namespace Cache.Service.Query;
 
 /// <summary>The data routes: latest window, recent windows, overview.</summary>
 internal static class MetricsApi
 {
-    private const int DefaultLimit = 20;
-    private const string Json = "application/json";
-
-    // Leaves time to say so within the second that a caller is promised.
-    private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
-
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
-        var metrics = routes.MapGroup("/metrics").AddEndpointFilter(AnswerWhenRedisIsAway)
+        var metrics = routes.MapGroup("/metrics").AddEndpointFilter(WhenRedisIsAway)
             .WithTags("Windows").ProducesProblem(StatusCodes.Status503ServiceUnavailable);
         Map(metrics, "event", RowKind.Event);
         Map(metrics, "performance", RowKind.Performance);
@@ -73,7 +65,7 @@ internal static class MetricsApi
 
             if (errors.Count > 0)
             {
-                await Results.ValidationProblem(errors, detail: string.Join(" ", errors.Select(error => $"{error.Value[0]}."))).ExecuteAsync(context);
+                await WriteErrorsAsync(context, errors);
                 return;
             }
 
@@ -90,45 +82,6 @@ internal static class MetricsApi
         })
         .WithSummary($"The recent {type} windows, newest first")
         .Produces(StatusCodes.Status200OK, contentType: Json).ProducesValidationProblem();
-    }
-
-    private static async ValueTask<object?> AnswerWhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
-    {
-        try
-        {
-            return await next(invocation);
-        }
-        catch (Exception exception) when (RedisErrors.IsAway(exception) && !invocation.HttpContext.RequestAborted.IsCancellationRequested)
-        {
-            return Results.Problem(
-                statusCode: StatusCodes.Status503ServiceUnavailable,
-                title: "Redis does not answer",
-                detail: "The windows are kept in Redis, and it does not answer right now. Try again soon.");
-        }
-    }
-
-    private static CancellationTokenSource Deadline(HttpContext context)
-    {
-        var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        deadline.CancelAfter(RedisPatience);
-        return deadline;
-    }
-
-    private static int Limit(string? text, Dictionary<string, string[]> errors)
-    {
-        if (text is null)
-        {
-            return DefaultLimit;
-        }
-
-        // Any number of digits: a limit beyond retention means all.
-        if (text.Length > 0 && text.All(char.IsAsciiDigit) && text.TrimStart('0') is { Length: > 0 } digits)
-        {
-            return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : int.MaxValue;
-        }
-
-        errors["limit"] = ["limit must be a whole number of 1 or more"];
-        return DefaultLimit;
     }
 
     private static long? Time(string name, string? text, Dictionary<string, string[]> errors)
@@ -154,13 +107,6 @@ internal static class MetricsApi
         return null;
     }
 
-    private static async Task WriteAsync(HttpContext context, Action<Utf8JsonWriter> write)
-    {
-        context.Response.ContentType = "application/json; charset=utf-8";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter);
-        write(json);
-    }
-
     private static void WriteLatest(Utf8JsonWriter json, List<Window> windows)
     {
         if (windows is [var window, ..])
@@ -180,23 +126,9 @@ internal static class MetricsApi
         json.WriteNumber("window_start"u8, window.Start);
         foreach (var field in window.Fields)
         {
-            WriteField(json, field);
+            WriteNumber(json, field);
         }
 
         json.WriteEndObject();
-    }
-
-    /// <summary>Writes a field as a number; what is none in Redis was not written by Cache, and is left out.</summary>
-    private static void WriteField(Utf8JsonWriter json, HashEntry field)
-    {
-        var text = ((ReadOnlyMemory<byte>)field.Value).Span;
-        if (Utf8Parser.TryParse(text, out long whole, out var read) && read == text.Length)
-        {
-            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, whole);
-        }
-        else if (Utf8Parser.TryParse(text, out double number, out read) && read == text.Length && double.IsFinite(number))
-        {
-            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, number);
-        }
     }
 }

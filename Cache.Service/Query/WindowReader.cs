@@ -68,20 +68,7 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
         var pipeline = database.CreateBatch();
         var reads = Array.ConvertAll(starts, start => pipeline.HashGetAllAsync(keys.Window(kind, (long)start)));
         pipeline.Execute();
-        return await Task.WhenAll(Array.ConvertAll(reads, FieldsAsync));
-    }
-
-    private static async Task<HashEntry[]> FieldsAsync(Task<HashEntry[]> read)
-    {
-        try
-        {
-            return await read;
-        }
-        catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))
-        {
-            // Not a window: somebody else's key.
-            return [];
-        }
+        return await Task.WhenAll(Array.ConvertAll(reads, RedisReplies.FieldsAsync));
     }
 
     /// <summary>

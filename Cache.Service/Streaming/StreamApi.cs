@@ -21,7 +21,7 @@ internal static class StreamApi
     public static void MapStream(this IEndpointRouteBuilder routes) =>
         routes.MapGet("/stream", IResult (
             [Description("event, performance, session, with commas; all by default.")] string? types,
-            [Description("Event types and device categories, with commas; all by default.")] string? dimensions,
+            [Description("Event types and device categories (of sessions too), with commas; all by default.")] string? dimensions,
             [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
             HttpContext context, UpdateHub hub, CacheMetrics metrics, TimeProvider time, IHostApplicationLifetime lifetime) =>
         {
@@ -108,6 +108,12 @@ internal sealed class StreamFilter(IReadOnlyList<string> types, IReadOnlyList<st
         if (dimensions.Count == 0)
         {
             return update.Json;
+        }
+
+        // A session has one dimension, its device, and goes as a whole.
+        if (update.Type == "session")
+        {
+            return update.Device is { } device && dimensions.Contains(device) ? update.Json : null;
         }
 
         var unwanted = update.Fields.Where(field => !dimensions.Contains(DimensionOf(field))).ToList();

@@ -8,12 +8,13 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Streaming;
 
-/// <summary>One touched window, as <c>cache:updates</c> told it.</summary>
+/// <summary>One touched window or session, as <c>cache:updates</c> told it.</summary>
 /// <param name="Number">Counts up from 1 in this process; the gapless part of the event id.</param>
 /// <param name="Type"><c>event</c>, <c>performance</c> or <c>session</c>.</param>
 /// <param name="Fields">The names of its fields.</param>
 /// <param name="Json">The message as it came.</param>
-internal sealed record Update(long Number, string Type, IReadOnlyList<string> Fields, string Json);
+/// <param name="Device">The device category of a session, when the update tells it.</param>
+internal sealed record Update(long Number, string Type, IReadOnlyList<string> Fields, string Json, string? Device = null);
 
 /// <summary>
 /// Listens to the updates of every replica and hands them to the streams. Keeps the last of them, so that a client which
@@ -85,14 +86,14 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     /// <summary>Hands a message on; what is no update is ignored.</summary>
     public void Receive(string message)
     {
-        if (Read(message) is not var (type, fields))
+        if (Read(message) is not var (type, fields, device))
         {
             return;
         }
 
         lock (_gate)
         {
-            var update = new Update(++_last, type, fields, message);
+            var update = new Update(++_last, type, fields, message, device);
             if (_replay.Count == ReplayedUpdates)
             {
                 _replay.Dequeue();
@@ -163,13 +164,15 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
     }
 
-    private static (string Type, IReadOnlyList<string> Fields)? Read(string message)
+    private static (string Type, IReadOnlyList<string> Fields, string? Device)? Read(string message)
     {
         try
         {
             using var json = JsonDocument.Parse(message);
-            return (json.RootElement.GetProperty("type").GetString()!,
-                [.. json.RootElement.GetProperty("fields").EnumerateObject().Select(field => field.Name)]);
+            var type = json.RootElement.GetProperty("type").GetString()!;
+            var fields = json.RootElement.GetProperty("fields");
+            return (type, [.. fields.EnumerateObject().Select(field => field.Name)],
+                type == "session" && fields.TryGetProperty(SessionStore.Device, out var device) ? device.GetString() : null);
         }
         catch (Exception exception) when (exception is JsonException or InvalidOperationException or KeyNotFoundException)
         {

@@ -23,6 +23,7 @@ internal sealed class CacheMetrics
     private readonly Counter<long> _rebuilds;
     private readonly Counter<long> _rebalances;
     private readonly Counter<long> _trimmed;
+    private readonly Counter<long> _sessionsInactive;
     private readonly Counter<long> _streamDrops;
     private readonly UpDownCounter<long> _streamClients;
     private readonly Histogram<double> _batchLatency;
@@ -63,7 +64,8 @@ internal sealed class CacheMetrics
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
         _streamClients = meter.CreateUpDownCounter<long>("cache.stream.clients", description: "Streams that are open.");
         _streamDrops = meter.CreateCounter<long>("cache.stream.drops", description: "Times that a slow stream was told to read everything again.");
-        _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention.");
+        _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention, and sessions for having ended too long ago.");
+        _sessionsInactive = meter.CreateCounter<long>("cache.sessions.inactive", description: "Sessions not written, since they had ended too long ago.");
     }
 
     /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
@@ -94,7 +96,21 @@ internal sealed class CacheMetrics
 
     public void StreamDropped() => _streamDrops.Add(1);
 
-    public void Trimmed(string type, int windows) => _trimmed.Add(windows, new KeyValuePair<string, object?>("type", type));
+    public void Trimmed(string type, long count)
+    {
+        if (count > 0)
+        {
+            _trimmed.Add(count, new KeyValuePair<string, object?>("type", type));
+        }
+    }
+
+    public void SessionsInactive(int count)
+    {
+        if (count > 0)
+        {
+            _sessionsInactive.Add(count);
+        }
+    }
 }
 
 /// <summary>Rows of one topic; written by the consume loop alone.</summary>

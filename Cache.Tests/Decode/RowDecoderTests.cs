@@ -52,6 +52,7 @@ public sealed class RowDecoderTests
     [Theory]
     [InlineData("event_metrics", RowKind.Event)]
     [InlineData("performance_metrics", RowKind.Performance)]
+    [InlineData("session_metrics", RowKind.Session)]
     [InlineData("EVENT_METRICS", RowKind.Skipped)]
     [InlineData("orders", RowKind.Skipped)]
     public void Topic_TellsTheKind(string topic, RowKind kind) => Assert.Equal(kind, RowDecoder.KindOf(topic));

@@ -39,6 +39,21 @@ public sealed class EmbeddedStackTests
     }
 
     [Fact]
+    public async Task Sessions_WhenTheSimulatorSendsThem_AreConsumedAndServed()
+    {
+        var options = StackOptions.Parse("--urls", "http://127.0.0.1:0", "--simulator_rate", "200", "--simulator_sessions");
+        await using var stack = await EmbeddedStack.StartAsync(options, Cancelled);
+        using var client = new HttpClient { BaseAddress = stack.ServiceUri };
+
+        await EventuallyAsync(async () =>
+        {
+            using var answer = JsonDocument.Parse(await client.GetStringAsync(new Uri("/sessions/active", UriKind.Relative), Cancelled));
+            return answer.RootElement.GetProperty("sessions").EnumerateArray().Any(session => session.GetProperty("page_count").GetInt64() > 1);
+        });
+        Assert.Equal(["event_metrics", "performance_metrics", "session_metrics"], stack.Topics);
+    }
+
+    [Fact]
     public async Task NoSimulator_LeavesKafkaEmpty_AndTheServiceReady()
     {
         var options = StackOptions.Parse("--urls", "http://127.0.0.1:0", "--no-simulator");

@@ -27,6 +27,9 @@ public sealed class StackOptionsTests
             ["--window_retention_count=50", "--urls=http://localhost:8081", "--Kafka:client.id=a=b", "--redis_key_prefix="],
             options.ServiceArguments);
         Assert.Equal(["--rate=50", "--seed=7", "--sessions=true"], options.SimulatorArguments);
+        Assert.True(options.Sessions);
+        Assert.False(StackOptions.Parse("--simulator_sessions=false").Sessions);
+        Assert.False(StackOptions.Parse().Sessions);
         Assert.Equal(6380, options.RedisPort);
     }
 

@@ -11,7 +11,7 @@ public sealed class HealthTests : IAsyncDisposable
     private static readonly string[] DataRoutes =
     [
         "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows?limit=5", "/metrics/performance/windows?from=0&to=5",
-        "/metrics/overview",
+        "/metrics/overview", "/sessions/active",
     ];
 
     private RedisServer? _redis;

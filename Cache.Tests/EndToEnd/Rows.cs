@@ -9,6 +9,7 @@ internal static class Rows
 {
     public const string Events = "event_metrics";
     public const string Performance = "performance_metrics";
+    public const string Sessions = "session_metrics";
 
     /// <summary>Start of a window some minutes after a fixed past time.</summary>
     public static long Window(int minute) => 1_710_000_000_000 + (minute * 60_000L);
@@ -19,8 +20,13 @@ internal static class Rows
     public static string Load(long window, string device, double? average = null, double? p95 = null) =>
         $$"""{"window_start":{{window}},"device_category":"{{device}}"{{Field("avg_load_time", average)}}{{Field("p95_load_time", p95)}}}""";
 
+    public static string Session(string id, long end, string? user = null, string? device = null) =>
+        $$"""{"session_id":"{{id}}","end_time":{{end}}{{Text("user_id", user)}}{{Text("device_category", device)}}}""";
+
     public static Message<byte[]?, byte[]?> Message(string value, string? key = null) =>
         new() { Key = key is null ? null : Encoding.UTF8.GetBytes(key), Value = Encoding.UTF8.GetBytes(value) };
+
+    private static string Text(string name, string? value) => value is null ? "" : $",\"{name}\":\"{value}\"";
 
     private static string Field(string name, IFormattable? value) =>
         value is null ? "" : $",\"{name}\":{value.ToString(null, CultureInfo.InvariantCulture)}";

@@ -96,6 +96,80 @@ public sealed class BatchTests
     }
 
     [Fact]
+    public void RowsOfOneSession_CollapseToTheLastOfEachField()
+    {
+        var partition = TestRows.Partition();
+        _batch.Add(TestRows.Session("s", 5, user: "u", pages: 1).At(partition, 0), 0);
+        _batch.Add(TestRows.Session("t", 5).At(partition, 1), 0);
+        _batch.Add(TestRows.Session("s", 6, pages: 2, device: "TV").At(partition, 2), 0);
+
+        Assert.Equal(2, _batch.Sessions.Count);
+        Assert.Equal(new Session("s", 6, "u", Pages: 2, Device: "TV"), _batch.Sessions["s"].EndedAfter(0));
+        Assert.Empty(_batch.Windows);
+        Assert.Equal((0, 3), (_batch.Ranges[0].First, _batch.Ranges[0].Next));
+    }
+
+    [Fact]
+    public void SessionRow_WhoseEndIsTooOld_TakesNothingFromThoseThatAreNot()
+    {
+        var partition = TestRows.Partition();
+        _batch.Add(TestRows.Session("s", 9, user: "u").At(partition, 0), 0);
+        _batch.Add(TestRows.Session("s", 4, user: "v", pages: 1).At(partition, 1), 0);
+        _batch.Add(TestRows.Session("s", 7, pages: 2).At(partition, 2), 0);
+
+        Assert.Equal(new Session("s", 7, "v", Pages: 2), _batch.Sessions["s"].EndedAfter(3));
+
+        // The third row is one with the second, since it ends later.
+        Assert.Equal(new Session("s", 7, "v", Pages: 2), _batch.Sessions["s"].EndedAfter(6));
+        Assert.Equal(new Session("s", 9, "u"), _batch.Sessions["s"].EndedAfter(8));
+        Assert.Null(_batch.Sessions["s"].EndedAfter(9));
+    }
+
+    [Fact]
+    public void Batch_IsFullBySessionsToo()
+    {
+        var partition = TestRows.Partition();
+        _batch.Add(TestRows.Event(1, "a", count: 1).At(partition, 0), 0);
+        _batch.Add(TestRows.Session("s", 5).At(partition, 1), 0);
+        _batch.Add(TestRows.Session("s", 6).At(partition, 2), 0);
+
+        Assert.False(_batch.IsFull(mostWindows: 3));
+        _batch.Add(TestRows.Session("t", 5).At(partition, 3), 0);
+        Assert.True(_batch.IsFull(mostWindows: 3));
+        _batch.Clear();
+        Assert.False(_batch.IsFull(mostWindows: 1));
+        Assert.Empty(_batch.Sessions);
+    }
+
+    [Fact]
+    public void Batch_IsFullByRowsOfOneSession_ThatCannotBeOne()
+    {
+        var (left, right) = (TestRows.Partition(0), TestRows.Partition(1));
+        for (var offset = 0; offset < 4; offset++)
+        {
+            Assert.False(_batch.IsFull(mostWindows: 4));
+            _batch.Add(TestRows.Session("s", 5).At(offset % 2 == 0 ? left : right, offset), 0);
+        }
+
+        Assert.True(_batch.IsFull(mostWindows: 4));
+    }
+
+    [Fact]
+    public void DropLetGo_TakesOnlyTheSessionRowsOfTheLetGoPartition()
+    {
+        var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
+        _batch.Add(TestRows.Session("s", 5, user: "u").At(kept, 0), 0);
+        _batch.Add(TestRows.Session("s", 6, user: "v", pages: 3).At(lost, 0), 0);
+        _batch.Add(TestRows.Session("t", 5).At(lost, 1), 0);
+        lost.LetGo();
+
+        _batch.DropLetGo();
+
+        Assert.Equal(["s"], _batch.Sessions.Keys);
+        Assert.Equal(new Session("s", 5, "u"), _batch.Sessions["s"].EndedAfter(0));
+    }
+
+    [Fact]
     public void Batch_IsFullByRejectedRows_WhichHoldTheirBytes()
     {
         var partition = TestRows.Partition();

@@ -21,7 +21,22 @@ public sealed class CoalescingProperties(RedisServers servers)
             ? TestRows.Event(window, dimension, one ? first : null, two ? second : null)
             : TestRows.Performance(window, dimension, one ? first / 8.0 : null, two ? second * 1e20 : null);
 
-    private static readonly Gen<Row> AnyRow = Gen.Frequency((20, WindowRow), (1, Gen.Const(TestRows.Rejected())), (1, Gen.Const(Row.Skip)));
+    // Sessions that are active, and stay so.
+    private static readonly long Now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+
+    private static readonly Gen<Row> SessionRow =
+        from id in Gen.OneOf("s", "t", "ü x")
+        from end in Gen.Long[0, 5]
+        from user in Gen.OneOf("u", "v", null!)
+        from start in Gen.Long[0, 9]
+        from duration in Gen.Long[0, 9]
+        from pages in Gen.Long[0, 9]
+        from device in Gen.OneOf("TV", "Mobile", null!)
+        from has in Gen.Int[0, 7]
+        select TestRows.Session(
+            id, Now + end, user, (has & 1) != 0 ? start : null, (has & 2) != 0 ? duration : null, (has & 4) != 0 ? pages : null, device);
+
+    private static readonly Gen<Row> AnyRow = Gen.Frequency((20, WindowRow), (10, SessionRow), (1, Gen.Const(TestRows.Rejected())), (1, Gen.Const(Row.Skip)));
 
     private static readonly Gen<(int Partition, Row Row)[]> Rows = Gen.Select(Gen.Int[0, 2], AnyRow).Array[1, 40];
 
@@ -49,7 +64,7 @@ public sealed class CoalescingProperties(RedisServers servers)
                     {
                         batch.Add(row.At(partitions[partition], offset++), 0);
                         model.Apply(row);
-                        if (row.Dimension is not null)
+                        if (row.Kind is not (RowKind.Rejected or RowKind.Skipped))
                         {
                             await oneByOne.WriteAsync(row);
                         }
@@ -74,6 +89,7 @@ public sealed class CoalescingProperties(RedisServers servers)
                 var partitions = Enumerable.Range(0, 3).Select(number => TestRows.Partition(number)).ToArray();
                 var batch = new Batch();
                 var last = new Dictionary<(WindowKey, string), (long Bits, int Partition)>();
+                var sessions = new List<(int Partition, Session Row)>();
                 var offset = 0;
                 Add(rows);
                 LetGo(letGoBetween);
@@ -84,6 +100,10 @@ public sealed class CoalescingProperties(RedisServers servers)
 
                 var expected = last.Where(field => partitions[field.Value.Partition].Owned).ToDictionary(field => field.Key, field => field.Value.Bits);
                 Assert.Equal(expected, Flat(batch));
+                Assert.Equal(
+                    sessions.Where(session => partitions[session.Partition].Owned).GroupBy(session => session.Row.Id)
+                        .ToDictionary(rows => rows.Key, rows => rows.Select(session => session.Row).Aggregate((session, row) => session.With(row))),
+                    batch.Sessions.ToDictionary(write => write.Key, write => write.Value.EndedAfter(0)!));
                 Assert.All(batch.Windows, window => Assert.NotEmpty(window.Value));
                 Assert.All(batch.Ranges, range => Assert.True(range.Partition.Owned));
                 Assert.All(batch.DeadLetters, letter => Assert.True(letter.Partition.Owned));
@@ -93,6 +113,11 @@ public sealed class CoalescingProperties(RedisServers servers)
                     foreach (var (partition, row) in added)
                     {
                         batch.Add(row.At(partitions[partition], offset++), 0);
+                        if (row.Session is { } session && partitions[partition].Owned)
+                        {
+                            sessions.Add((partition, session));
+                        }
+
                         if (row.Dimension is { } dimension && partitions[partition].Owned)
                         {
                             var window = new WindowKey(row.Kind, row.WindowStart);

@@ -13,8 +13,15 @@ internal sealed class RedisModel(int retention)
         [RowKind.Performance] = [],
     };
 
+    private readonly Dictionary<string, Session> _sessions = [];
+
     public void Apply(Row row)
     {
+        if (row.Session is { } session)
+        {
+            _sessions[session.Id] = _sessions.GetValueOrDefault(session.Id)?.With(session) ?? session;
+        }
+
         if (row.Kind is not (RowKind.Event or RowKind.Performance))
         {
             return;
@@ -56,7 +63,28 @@ internal sealed class RedisModel(int retention)
             }
         }
 
+        foreach (var session in _sessions.Values)
+        {
+            content.Add($"session:{session.Id}", RedisStages.Hash(Fields(session)));
+        }
+
+        if (_sessions.Count > 0)
+        {
+            content.Add("sessions:active", RedisStages.SortedSet(
+                _sessions.Values.OrderBy(session => session.End).ThenBy(session => session.Id, StringComparer.Ordinal).Select(session => (session.Id, (double)session.End))));
+        }
+
         return content;
+    }
+
+    private static IEnumerable<(string, string)> Fields(Session session)
+    {
+        (string Name, object? Value)[] fields =
+        [
+            ("session_id", session.Id), ("user_id", session.User), ("start_time", session.Start), ("end_time", session.End),
+            ("duration", session.Duration), ("page_count", session.Pages), ("device_category", session.Device),
+        ];
+        return fields.Where(field => field.Value is not null).Select(field => (field.Name, string.Create(CultureInfo.InvariantCulture, $"{field.Value}")));
     }
 
     private static string Text(RowKind kind, long bits) => kind == RowKind.Event

@@ -36,8 +36,8 @@ public sealed class RedisServers : IAsyncDisposable
         (await (kind == RedisKind.Embedded ? _embedded : _real).Value).Client;
 
     /// <summary>The stages that talk to Redis, under a key prefix of their own.</summary>
-    internal async Task<RedisStages> StagesAsync(RedisKind kind, int retention = 120, int ttlSeconds = 21600) =>
-        new(await ConnectAsync(kind), retention, ttlSeconds);
+    internal async Task<RedisStages> StagesAsync(RedisKind kind, int retention = 120, int ttlSeconds = 21600, TimeProvider? time = null) =>
+        new(await ConnectAsync(kind), retention, ttlSeconds, time: time);
 
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()

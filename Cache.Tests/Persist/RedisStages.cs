@@ -17,7 +17,7 @@ internal sealed class RedisStages
 {
     private readonly IConnectionMultiplexer _redis;
 
-    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null)
+    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null)
     {
         _redis = redis;
         Options = new CacheOptions
@@ -26,13 +26,15 @@ internal sealed class RedisStages
             WindowRetentionCount = retention,
             WindowHashTtlSeconds = ttlSeconds,
         };
-        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(TimeProvider.System)
+        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
             .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
-            .AddSingleton<RebuildRequests>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
+            .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
+            .AddSingleton<SessionReader>()
             .BuildServiceProvider();
         Keys = services.GetRequiredService<RedisKeys>();
         Store = services.GetRequiredService<WindowStore>();
         Reader = services.GetRequiredService<WindowReader>();
+        Sessions = services.GetRequiredService<SessionReader>();
         Assignment = services.GetRequiredService<Assignment>();
         Rebuilds = services.GetRequiredService<RebuildRequests>();
         Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Rebuilds, NullLogger<RedisEpoch>.Instance);
@@ -45,6 +47,8 @@ internal sealed class RedisStages
     public WindowStore Store { get; }
 
     public WindowReader Reader { get; }
+
+    public SessionReader Sessions { get; }
 
     public RedisEpoch Epoch { get; }
 
@@ -82,7 +86,7 @@ internal sealed class RedisStages
     private async Task<string> HeldByAsync(RedisKey key) => await Database.KeyTypeAsync(key) switch
     {
         RedisType.Hash => Hash((await Database.HashGetAllAsync(key)).Select(field => (field.Name.ToString(), field.Value.ToString()))),
-        RedisType.SortedSet => SortedSet((await Database.SortedSetRangeByRankWithScoresAsync(key)).Select(entry => ((long)entry.Element, entry.Score))),
+        RedisType.SortedSet => SortedSet((await Database.SortedSetRangeByRankWithScoresAsync(key)).Select(entry => (entry.Element.ToString(), entry.Score))),
         _ => (await Database.StringGetAsync(key)).ToString(),
     };
 
@@ -90,7 +94,11 @@ internal sealed class RedisStages
     public static string Hash(IEnumerable<(string Name, string Value)> fields) =>
         string.Join(' ', fields.OrderBy(field => field.Name, StringComparer.Ordinal).Select(field => $"{field.Name}={field.Value}"));
 
-    /// <summary>How <see cref="ContentAsync"/> shows a sorted set.</summary>
+    /// <summary>How <see cref="ContentAsync"/> shows an index of windows.</summary>
     public static string SortedSet(IEnumerable<(long Member, double Score)> entries) =>
+        SortedSet(entries.Select(entry => (entry.Member.ToString(CultureInfo.InvariantCulture), entry.Score)));
+
+    /// <summary>How <see cref="ContentAsync"/> shows a sorted set.</summary>
+    public static string SortedSet(IEnumerable<(string Member, double Score)> entries) =>
         string.Join(' ', entries.Select(entry => string.Create(CultureInfo.InvariantCulture, $"{entry.Member}:{entry.Score}")));
 }

@@ -16,12 +16,15 @@ public sealed class ApiDescriptionTests
         string[] routes =
         [
             "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows",
-            "/metrics/performance/windows", "/stream", "/healthz", "/readyz",
+            "/metrics/performance/windows", "/sessions/active", "/stream", "/healthz", "/readyz",
         ];
         Assert.Equal(routes.Order(), paths.EnumerateObject().Select(path => path.Name).Order());
         var windows = paths.GetProperty("/metrics/event/windows").GetProperty("get");
         Assert.Equal(["limit", "from", "to"], windows.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
         Assert.Equal(["200", "400", "503"], windows.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
+        var sessions = paths.GetProperty("/sessions/active").GetProperty("get");
+        Assert.Equal(["limit"], sessions.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
+        Assert.Equal(["200", "400", "503"], sessions.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
     }
 
     [Theory]

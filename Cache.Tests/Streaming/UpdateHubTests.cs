@@ -152,9 +152,43 @@ public sealed class UpdateHubTests
             """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2}}""");
 
         Assert.Equal(expected, filter.Apply(update));
-
-        static string[] List(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries);
     }
+
+    [Theory]
+    [InlineData("", "", true)]
+    [InlineData("session", "Mobile,TV", true)]
+    [InlineData("event,performance", "", false)]
+    [InlineData("", "TV", false)]
+    [InlineData("", "s", false)]
+    [InlineData("", "device_category", false)]
+    public void ASession_GoesAsAWhole_ByItsDevice(string types, string dimensions, bool wanted)
+    {
+        const string Message = """{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":"Mobile"}}""";
+        var client = _hub.Open(null);
+        client.TryTakeResync(out _, out _);
+
+        _hub.Receive(Message);
+
+        Assert.True(client.TryTake(out var update));
+        Assert.Equal(wanted ? Message : null, new StreamFilter(List(types), List(dimensions)).Apply(update));
+    }
+
+    [Theory]
+    [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1}}""")]
+    [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":null}}""")]
+    public void ASessionThatDoesNotTellItsDevice_IsLeftOutOfDimensions(string message)
+    {
+        var client = _hub.Open(null);
+        client.TryTakeResync(out _, out _);
+
+        _hub.Receive(message);
+
+        Assert.True(client.TryTake(out var update));
+        Assert.Null(new StreamFilter([], ["Mobile"]).Apply(update));
+        Assert.Equal(message, new StreamFilter(["session"], []).Apply(update));
+    }
+
+    private static string[] List(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries);
 
     private static UpdateHub Hub()
     {

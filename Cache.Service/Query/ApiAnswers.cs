@@ -1,0 +1,87 @@
+using System.Buffers.Text;
+using System.Globalization;
+using System.Text.Json;
+using Cache.Service.Persist;
+using StackExchange.Redis;
+
+namespace Cache.Service.Query;
+
+/// <summary>What the data routes have in common: how they read <c>limit</c>, answer, and say that they cannot.</summary>
+internal static class ApiAnswers
+{
+    /// <summary>The media type of an answer.</summary>
+    public const string Json = "application/json";
+
+    private const int DefaultLimit = 20;
+
+    // Leaves time to say so within the second that a caller is promised.
+    private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
+
+    /// <summary>A filter: a route that Redis does not answer says so, with 503.</summary>
+    public static async ValueTask<object?> WhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
+    {
+        try
+        {
+            return await next(invocation);
+        }
+        catch (Exception exception) when (RedisErrors.IsAway(exception) && !invocation.HttpContext.RequestAborted.IsCancellationRequested)
+        {
+            return Results.Problem(
+                statusCode: StatusCodes.Status503ServiceUnavailable,
+                title: "Redis does not answer",
+                detail: "What is asked for is kept in Redis, and it does not answer right now. Try again soon.");
+        }
+    }
+
+    /// <summary>When a caller is told that Redis does not answer.</summary>
+    public static CancellationTokenSource Deadline(HttpContext context)
+    {
+        var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+        deadline.CancelAfter(RedisPatience);
+        return deadline;
+    }
+
+    /// <summary>Reads <c>limit</c>: how many at most, 20 by default; notes an error when it cannot be read.</summary>
+    public static int Limit(string? text, Dictionary<string, string[]> errors)
+    {
+        if (text is null)
+        {
+            return DefaultLimit;
+        }
+
+        // Any number of digits: a limit beyond what there is means all.
+        if (text.Length > 0 && text.All(char.IsAsciiDigit) && text.TrimStart('0') is { Length: > 0 } digits)
+        {
+            return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : int.MaxValue;
+        }
+
+        errors["limit"] = ["limit must be a whole number of 1 or more"];
+        return DefaultLimit;
+    }
+
+    /// <summary>Answers bad input with 400, naming the parameters.</summary>
+    public static Task WriteErrorsAsync(HttpContext context, Dictionary<string, string[]> errors) =>
+        Results.ValidationProblem(errors, detail: string.Join(" ", errors.Select(error => $"{error.Value[0]}."))).ExecuteAsync(context);
+
+    /// <summary>Answers with JSON.</summary>
+    public static async Task WriteAsync(HttpContext context, Action<Utf8JsonWriter> write)
+    {
+        context.Response.ContentType = "application/json; charset=utf-8";
+        await using var json = new Utf8JsonWriter(context.Response.BodyWriter);
+        write(json);
+    }
+
+    /// <summary>Writes a field as a number; what is none in Redis was not written by Cache, and is left out.</summary>
+    public static void WriteNumber(Utf8JsonWriter json, HashEntry field)
+    {
+        var text = ((ReadOnlyMemory<byte>)field.Value).Span;
+        if (Utf8Parser.TryParse(text, out long whole, out var read) && read == text.Length)
+        {
+            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, whole);
+        }
+        else if (Utf8Parser.TryParse(text, out double number, out read) && read == text.Length && double.IsFinite(number))
+        {
+            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, number);
+        }
+    }
+}
