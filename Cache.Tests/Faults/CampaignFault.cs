@@ -185,7 +185,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         }),
         new("a topic appears", FaultOf.Kafka, 2, (run, _) =>
         {
-            run.CreateTopic(EndToEnd.Rows.Performance);
+            run.CreateTopics();
             return Task.CompletedTask;
         }),
     ];

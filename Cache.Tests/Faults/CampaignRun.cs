@@ -25,6 +25,7 @@ internal sealed class CampaignRun : IAsyncDisposable
     private readonly Random _random;
     private readonly StringBuilder _log = new();
     private readonly long _started = Stopwatch.GetTimestamp();
+    private readonly List<string> _consumed = [Rows.Events, Rows.Performance];
     private readonly List<string> _topics = [];
     private readonly List<CampaignMember> _ended = [];
     private readonly RowMix _mix;
@@ -135,8 +136,10 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
     }
 
-    /// <summary>Lets the topic be there that the seed kept back.</summary>
-    public void CreateTopic(string name)
+    /// <summary>Lets every topic be there that the service is to consume.</summary>
+    public void CreateTopics() => _consumed.ForEach(CreateTopic);
+
+    private void CreateTopic(string name)
     {
         if (!_topics.Contains(name))
         {
@@ -221,11 +224,13 @@ internal sealed class CampaignRun : IAsyncDisposable
         Redis = await _redis();
         Broker = await EmbeddedKafka.StartAsync();
         Broker.CreateTopic(DeadLetterTopic, partitions: 1);
-        CreateTopic(Rows.Events);
-        if (_random.Next(4) != 0)
+        if (_random.Next(2) == 0)
         {
-            CreateTopic(Rows.Performance);
+            _consumed.Add(Rows.Sessions);
         }
+
+        // The last one may appear only later.
+        _consumed.Take(_consumed.Count - (_random.Next(4) == 0 ? 1 : 0)).ToList().ForEach(CreateTopic);
 
         _kafka = new KafkaSide(Broker.BootstrapServers, Group);
 
@@ -233,6 +238,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         {
             ("ConnectionStrings:kafka", Broker.BootstrapServers),
             ("ConnectionStrings:redis", Redis.ConnectionString),
+            ("cache_kafka_topics", string.Join(',', _consumed)),
             ("cache_kafka_consumer_group", Group),
             ("cache_consume_from", "earliest"),
             ("window_retention_count", _ledger.Retention),
@@ -290,7 +296,7 @@ internal sealed class CampaignRun : IAsyncDisposable
             Broker.ClearRequestErrors(request);
         }
 
-        CreateTopic(Rows.Performance);
+        CreateTopics();
         await enough.CancelAsync();
         await load;
         await SendAsync(_rows.Last(_topics));
@@ -315,7 +321,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
     private async Task JudgeAsync(Watch watch)
     {
-        var log = _ledger.Read(_topics.SelectMany(topic => _kafka!.ReadAll(topic)));
+        var log = _ledger.Read(_kafka!.ReadAll([.. _topics]));
         if (log.Rows != _ledger.Last)
         {
             throw new InvalidOperationException($"{_ledger.Last} rows were sent, and the topics hold {log.Rows}: the campaign itself is wrong.");
@@ -348,7 +354,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
         foreach (var (route, body) in (await Task.WhenAll(Members.Concat(_ended).Select(member => member.Probe.StopAsync()))).SelectMany(answers => answers))
         {
-            foreach (var (field, value) in route.StartsWith("/metrics", StringComparison.Ordinal) ? HttpProbe.Values(route, body) : [])
+            foreach (var (field, value) in route.StartsWith("/metrics", StringComparison.Ordinal) || route.StartsWith("/sessions", StringComparison.Ordinal) ? HttpProbe.Values(route, body) : [])
             {
                 if (!log.Fields.TryGetValue(field, out var history) || history.OffsetOf(value) < 0)
                 {

@@ -88,8 +88,6 @@ internal sealed class CampaignProgress(string file) : IAsyncDisposable
         _lines.Add(line);
         _file.WriteLine(line);
         TestContext.Current.SendDiagnosticMessage(line);
-        Console.Error.WriteLine("ERR " + line);
-        Console.Out.WriteLine("OUT " + line);
         TestContext.Current.TestOutputHelper?.WriteLine(line);
     }
 

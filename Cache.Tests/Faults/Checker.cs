@@ -24,7 +24,7 @@ internal static class Checker
     public static void CheckEnd(KafkaLog log, RedisState redis, Findings findings)
     {
         var retained = log.Retained();
-        foreach (var (key, field) in log.Fields.Where(field => retained.Contains(field.Value.Entry)))
+        foreach (var (key, field) in log.Fields.Where(field => retained.Contains(log.Entries[field.Key.Hash])))
         {
             if (!redis.Hashes.TryGetValue(key.Hash, out var hash) || !hash.TryGetValue(key.Name, out var value))
             {
@@ -175,7 +175,8 @@ internal static class Checker
         foreach (var (key, least) in floor)
         {
             var field = log.Fields[key];
-            if (field.Entry.Score < retained.GetValueOrDefault(field.Entry.Index, double.NegativeInfinity))
+            var entry = log.Entries[key.Hash];
+            if (entry.Score < retained.GetValueOrDefault(entry.Index, double.NegativeInfinity))
             {
                 continue;
             }
@@ -210,7 +211,7 @@ internal static class Checker
         {
             for (; more && rows.Current.Number <= sample.Sent; more = rows.MoveNext())
             {
-                if (rows.Current.Entry is { } entry)
+                if (rows.Current.Entry is { IsTrimmed: true } entry)
                 {
                     if (!windows.TryGetValue(entry.Index, out var starts))
                     {

@@ -17,6 +17,13 @@ internal sealed record LedgerRow(
 /// <summary>A hash with its place on an index.</summary>
 internal sealed record Entry(string Hash, string Index, string Member, double Score)
 {
+    private const string Sessions = "sessions:active";
+
+    /// <summary>Whether only the newest of its index stay.</summary>
+    public bool IsTrimmed => Index != Sessions;
+
+    public static Entry Session(string id, long end) => new($"session:{id}", Sessions, id, end);
+
     public static Entry Window(string type, long start) =>
         new($"metrics:{type}:{start}", $"metrics:{type}:windows", start.ToString(CultureInfo.InvariantCulture), start);
 }
@@ -64,6 +71,7 @@ internal readonly record struct FieldKey(string Hash, string Name)
 internal sealed class KafkaLog
 {
     private readonly Dictionary<FieldKey, FieldHistory> _fields = [];
+    private readonly Dictionary<string, Entry> _entries = [];
 
     public KafkaLog(Ledger ledger, IEnumerable<(TopicPartition Partition, long Offset, LedgerRow Row)> rows)
     {
@@ -74,12 +82,17 @@ internal sealed class KafkaLog
             foreach (var (offset, row) in Partitions[partition.Key])
             {
                 Rows++;
+                if (row.Entry is { } entry)
+                {
+                    _entries[entry.Hash] = entry;
+                }
+
                 foreach (var (name, value) in row.Fields)
                 {
                     var key = new FieldKey(row.Entry!.Hash, name);
                     if (!_fields.TryGetValue(key, out var history))
                     {
-                        _fields[key] = history = new(partition.Key, row.Entry);
+                        _fields[key] = history = new(partition.Key);
                     }
 
                     history.Add(offset, value);
@@ -102,22 +115,20 @@ internal sealed class KafkaLog
     public IEnumerable<TopicPartitionOffset> Rejected => Partitions.SelectMany(partition =>
         partition.Value.Where(row => row.Row.Rejected).Select(row => new TopicPartitionOffset(partition.Key, row.Offset)));
 
-    /// <summary>What has to be in Redis at the end: the newest windows of a type with the last value of each field.</summary>
-    public HashSet<Entry> Retained()
-    {
-        var entries = _fields.Values.Select(field => field.Entry).Distinct();
-        return [.. entries.GroupBy(entry => entry.Index).SelectMany(index => index.OrderByDescending(entry => entry.Score).Take(Ledger.Retention))];
-    }
+    /// <summary>The place of each hash on its index, as the last row has it.</summary>
+    public IReadOnlyDictionary<string, Entry> Entries => _entries;
+
+    /// <summary>What has to be in Redis at the end: every session, and the newest windows of a type.</summary>
+    public HashSet<Entry> Retained() => [.. _entries.Values.GroupBy(entry => entry.Index).SelectMany(index =>
+        index.OrderByDescending(entry => entry.Score).TakeWhile((entry, rank) => !entry.IsTrimmed || rank < Ledger.Retention))];
 }
 
 /// <summary>The values of one field, as its partition has them.</summary>
-internal sealed class FieldHistory(TopicPartition partition, Entry entry)
+internal sealed class FieldHistory(TopicPartition partition)
 {
     private readonly Dictionary<string, long> _lastOffset = [];
 
     public TopicPartition Partition { get; } = partition;
-
-    public Entry Entry { get; } = entry;
 
     /// <summary>The value that stands at the end.</summary>
     public string Last { get; private set; } = "";

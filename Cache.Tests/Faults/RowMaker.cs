@@ -30,7 +30,10 @@ internal sealed record RowMix
 /// <summary>Makes rows from a seed. A row's number is its value, so that an older value tells itself from a newer one.</summary>
 internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
 {
+    private const long InactiveBefore = 100_000_000;
+
     private readonly Random _random = new(seed);
+    private readonly long _now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
     private long _number;
     private LedgerRow? _before;
 
@@ -43,6 +46,7 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
         var number = ++_number;
         var row = _random.NextDouble() < mix.Malformed ? Malformed(number, to)
             : _before is { } before && _random.NextDouble() < mix.Repeated ? before with { Number = number }
+            : to.Topic == Rows.Sessions ? Session(number, to)
             : Good(number, to, Window());
         if (row.Entry is not null)
         {
@@ -60,7 +64,8 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
         {
             for (var partition = 0; partition < mix.Partitions; partition++)
             {
-                var row = Good(++_number, new(topic, partition), Newest);
+                var to = new TopicPartition(topic, partition);
+                var row = topic == Rows.Sessions ? Session(++_number, to) : Good(++_number, to, Newest);
                 ledger.Add(row);
                 yield return row;
             }
@@ -108,6 +113,32 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
         }
     }
 
+    private LedgerRow Session(long number, TopicPartition to)
+    {
+        var id = $"s{to.Partition.Value}.{_random.Next(4 * mix.Dimensions)}";
+        if (_random.NextDouble() < mix.VeryLate)
+        {
+            // Over long ago: skipped, and no dead letter.
+            return new(number, to, Encoding.UTF8.GetBytes(Rows.Session(id, _now - InactiveBefore)), null, [], false);
+        }
+
+        var end = _now + number;
+        var fields = new List<(string, string)> { ("session_id", id), ("end_time", Text(end)) };
+        var json = new StringBuilder(Rows.Session(id, end).TrimEnd('}'));
+        foreach (var name in (string[])["start_time", "duration", "page_count"])
+        {
+            if (_random.Next(2) == 0)
+            {
+                json.Append(CultureInfo.InvariantCulture, $",\"{name}\":{number}");
+                fields.Add((name, Text(number)));
+            }
+        }
+
+        return new(number, to, Encoding.UTF8.GetBytes(json.Append('}').ToString()), Entry.Session(id, end), fields, false);
+
+        static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
+    }
+
     private LedgerRow Malformed(long number, TopicPartition to)
     {
         var start = Rows.Window(Newest);
@@ -117,7 +148,7 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
             1 => "[]",
             2 => $$"""{"window_start":{{start}},"event_count":{{number}}}""",
             3 => $$"""{"window_start":"soon","event_type":"a","device_category":"a","event_count":{{number}}}""",
-            4 => $$"""{"window_start":{{start}},"event_type":"a","device_category":"a","event_count":-1,"avg_load_time":-1}""",
+            4 => $$"""{"window_start":{{start}},"end_time":{{_now}},"event_type":"a","device_category":"a","event_count":-1,"avg_load_time":-1}""",
             _ => null,
         };
 

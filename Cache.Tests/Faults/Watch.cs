@@ -101,7 +101,7 @@ internal sealed class Watch : IAsyncDisposable
 /// <summary>Asks one service over HTTP again and again: each answer has to be quick, and of what was sent.</summary>
 internal sealed class HttpProbe : IDisposable
 {
-    private static readonly string[] Routes = ["/metrics/event/latest", "/readyz", "/metrics/performance/latest", "/healthz"];
+    private static readonly string[] Routes = ["/metrics/event/latest", "/readyz", "/metrics/performance/latest", "/healthz", "/sessions/active"];
 
     /// <summary>An answer has a second; a machine that is busy with other things has more.</summary>
     private static readonly TimeSpan Slack = TimeSpan.FromSeconds(2);
@@ -135,6 +135,12 @@ internal sealed class HttpProbe : IDisposable
     /// <summary>The values that an answer has, as fields of a hash.</summary>
     public static IEnumerable<(FieldKey Field, string Value)> Values(string route, string body)
     {
+        if (route == "/sessions/active")
+        {
+            return JsonElement.Parse(body).GetProperty("sessions").EnumerateArray().SelectMany(session => session.EnumerateObject()
+                .Select(field => (new FieldKey($"session:{session.GetProperty("session_id").GetString()}", field.Name), field.Value.ToString())));
+        }
+
         var type = route.Contains("event", StringComparison.Ordinal) ? "event" : "perf";
         var window = JsonElement.Parse(body);
         return window.TryGetProperty("window_start", out var start)
