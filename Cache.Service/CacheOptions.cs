@@ -63,6 +63,33 @@ public sealed class CacheOptions
     /// <summary><c>redis_rebuild_lookback_seconds</c>: how far back partitions rewind when Redis lost its data.</summary>
     public int RebuildLookbackSeconds { get; init; } = 21600;
 
+    /// <summary><c>api_keys</c>: the keys that open the data routes and the stream, several for rotation; none means open to all.</summary>
+    public IReadOnlyList<string> ApiKeys { get; init; } = [];
+
+    /// <summary><c>cors_origins</c>: the origins whose pages may read this service, or <c>*</c>; none means no other page may.</summary>
+    public IReadOnlyList<string> CorsOrigins { get; init; } = [];
+
+    /// <summary><c>rate_limit_per_second</c>: data requests a second and client in the long run; 0 means no limit.</summary>
+    public int RateLimitPerSecond { get; init; }
+
+    /// <summary><c>rate_limit_burst</c>: data requests that a client may make at once; 0 means as many as a second brings.</summary>
+    public int RateLimitBurst { get; init; }
+
+    /// <summary><c>http_max_connections</c>: connections that are open at once; further ones are closed.</summary>
+    public int HttpMaxConnections { get; init; } = 10_000;
+
+    /// <summary><c>stream_max_clients</c>: streams that are open at once on this replica.</summary>
+    public int StreamMaxClients { get; init; } = 5000;
+
+    /// <summary><c>stream_max_clients_per_client</c>: streams of one key, token or address that are open at once on this replica.</summary>
+    public int StreamMaxClientsPerClient { get; init; } = 1000;
+
+    /// <summary>Whether the section <c>Authentication:Schemes:Bearer</c> is there: then JWT bearer tokens open the data routes too.</summary>
+    public bool AcceptsTokens { get; init; }
+
+    /// <summary>Whether the data routes and the stream ask for a key or a token.</summary>
+    public bool IsProtected => ApiKeys.Count > 0 || AcceptsTokens;
+
     /// <summary>The section <c>Kafka:</c>: properties of the Kafka client library, handed on as they are.</summary>
     public IReadOnlyDictionary<string, string> KafkaProperties { get; init; } = new Dictionary<string, string>();
 }

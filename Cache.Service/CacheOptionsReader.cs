@@ -24,6 +24,9 @@ public sealed class CacheOptionsReader
         "partition.assignment.strategy", "transactional.id",
     ];
 
+    // Shorter ones can be guessed.
+    private const int LeastKeyLength = 16;
+
     private readonly IConfigurationRoot _configuration;
     private readonly List<string> _errors = [];
 
@@ -69,6 +72,14 @@ public sealed class CacheOptionsReader
             ReadyLagThreshold = Number("ready_lag_threshold", defaults.ReadyLagThreshold, 0, long.MaxValue),
             DeadLetterTopic = Topic("cache_dead_letter_topic", defaults.DeadLetterTopic),
             RebuildLookbackSeconds = (int)Number("redis_rebuild_lookback_seconds", defaults.RebuildLookbackSeconds, 1, int.MaxValue),
+            ApiKeys = KeyList("api_keys"),
+            CorsOrigins = Origins("cors_origins"),
+            RateLimitPerSecond = (int)Number("rate_limit_per_second", defaults.RateLimitPerSecond, 0, 1_000_000),
+            RateLimitBurst = (int)Number("rate_limit_burst", defaults.RateLimitBurst, 0, 1_000_000),
+            HttpMaxConnections = (int)Number("http_max_connections", defaults.HttpMaxConnections, 1, 1_000_000),
+            StreamMaxClients = (int)Number("stream_max_clients", defaults.StreamMaxClients, 0, 1_000_000),
+            StreamMaxClientsPerClient = (int)Number("stream_max_clients_per_client", defaults.StreamMaxClientsPerClient, 1, 1_000_000),
+            AcceptsTokens = Bearer(),
             KafkaProperties = Properties("Kafka"),
         };
     }
@@ -183,14 +194,69 @@ public sealed class CacheOptionsReader
         topic.Length is > 0 and <= 249 && topic is not ("." or "..")
         && topic.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
 
+    /// <summary>API keys; an error never repeats one.</summary>
+    private List<string> KeyList(string key)
+    {
+        var keys = List(key, secret: true) ?? [];
+        foreach (var (number, apiKey) in keys.Index())
+        {
+            if (apiKey.Length < LeastKeyLength || apiKey.Any(c => !char.IsAscii(c) || char.IsControl(c) || c is ' ' or ','))
+            {
+                _errors.Add($"{key}: key {number + 1} of {keys.Count} cannot be used; it must have {LeastKeyLength} ASCII characters or more, without spaces and commas (openssl rand -hex 24 makes one).");
+            }
+        }
+
+        return [.. keys.Distinct()];
+    }
+
+    private List<string> Origins(string key)
+    {
+        var origins = List(key) ?? [];
+        foreach (var origin in origins.Where(origin => !IsOrigin(origin)))
+        {
+            Wrong(key, origin, "an origin is a scheme, a host and where needed a port, such as https://boards.example.com or http://localhost:3000; or * for all.");
+        }
+
+        return origins;
+    }
+
+    private static bool IsOrigin(string text) =>
+        text == "*" || (Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
+            && string.Equals(uri.GetLeftPart(UriPartial.Authority), text, StringComparison.OrdinalIgnoreCase) && uri.UserInfo.Length == 0);
+
+    /// <summary>Whether tokens are accepted; a section by which every token would be turned down is an error.</summary>
+    private bool Bearer()
+    {
+        const string Section = "Authentication:Schemes:Bearer";
+        var bearer = _configuration.GetSection(Section);
+        if (!bearer.Exists())
+        {
+            return false;
+        }
+
+        string[] issuers = ["Authority", "MetadataAddress", "SigningKeys"];
+        if (!Array.Exists(issuers, name => bearer.GetSection(name).Exists()))
+        {
+            _errors.Add($"{Section} tells no way to check a token; set {Section}:Authority to the issuer's address, or {Section}:SigningKeys.");
+        }
+
+        string[] audiences = ["Audience", "ValidAudience", "ValidAudiences"];
+        if (!Array.Exists(audiences, name => bearer.GetSection(name).Exists()))
+        {
+            _errors.Add($"{Section} names no audience, so that tokens for anybody would have to be taken; set {Section}:ValidAudiences.");
+        }
+
+        return true;
+    }
+
     /// <summary>A JSON array, commas, or indexed keys; of these, whichever the last source that has the key uses.</summary>
-    private List<string>? List(string key)
+    private List<string>? List(string key, bool secret = false)
     {
         foreach (var provider in _configuration.Providers.Reverse())
         {
             if (provider.TryGet(key, out var value))
             {
-                return Split(key, value ?? "");
+                return Split(key, value ?? "", secret);
             }
 
             if (provider.GetChildKeys([], key).Any())
@@ -202,7 +268,7 @@ public sealed class CacheOptionsReader
         return null;
     }
 
-    private List<string> Split(string key, string value)
+    private List<string> Split(string key, string value, bool secret)
     {
         if (!value.TrimStart().StartsWith('['))
         {
@@ -220,11 +286,11 @@ public sealed class CacheOptionsReader
             var inner = value.Trim().TrimStart('[');
             if (inner.EndsWith(']') && !inner.Contains('"'))
             {
-                return Split(key, inner[..^1]);
+                return Split(key, inner[..^1], secret);
             }
 
-            Wrong(key, value, "it must be a JSON array such as [\"a\",\"b\"], or names with commas.");
-            return ["unreadable"];
+            Wrong(key, secret ? "unreadable" : value, "it must be a JSON array such as [\"a\",\"b\"], or names with commas.");
+            return secret ? [] : ["unreadable"];
         }
     }
 

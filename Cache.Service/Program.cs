@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Cache.Service.Protect;
 
 namespace Cache.Service;
 
@@ -47,11 +48,13 @@ public static class Program
         builder.AddEnqueue();
         builder.AddFlush();
         builder.AddPersist(options);
-        builder.AddQuery();
+        builder.AddProtect(options);
+        builder.AddQuery(options);
         builder.AddStreaming();
         builder.AddTelemetry();
         var app = builder.Build();
-        app.MapQuery();
+        app.UseProtect(options);
+        app.MapQuery(options);
         return app;
     }
 }

@@ -3,6 +3,7 @@ using Cache.Service.Decode;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
 using Cache.Service.Persist;
+using Cache.Service.Protect;
 using Cache.Service.Query;
 using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
@@ -110,7 +111,7 @@ internal static class Registration
         builder.Services.AddHostedService(services => services.GetRequiredService<LagMonitor>());
     }
 
-    public static void AddQuery(this WebApplicationBuilder builder)
+    public static void AddQuery(this WebApplicationBuilder builder, CacheOptions options)
     {
         // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
         string[] addresses = ["urls", "http_ports", "https_ports", "Kestrel:Endpoints"];
@@ -120,11 +121,7 @@ internal static class Registration
         }
 
         builder.Services.AddProblemDetails();
-        builder.Services.AddOpenApi(api => api.AddDocumentTransformer((document, _, _) =>
-        {
-            document.Info = new() { Title = "Cache", Version = "v1", Description = "Recent metric windows, as Redis has them now." };
-            return Task.CompletedTask;
-        }));
+        builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
@@ -136,6 +133,7 @@ internal static class Registration
     public static void AddStreaming(this WebApplicationBuilder builder)
     {
         builder.Services.AddSingleton<UpdateHub>();
+        builder.Services.AddSingleton<StreamFilters>();
         builder.Services.AddHostedService(services => services.GetRequiredService<UpdateHub>());
     }
 
@@ -147,13 +145,12 @@ internal static class Registration
             .WithTracing(tracing => tracing.AddSource(Tracing.SourceName));
     }
 
-    public static void MapQuery(this WebApplication app)
+    public static void MapQuery(this WebApplication app, CacheOptions options)
     {
-        app.UseExceptionHandler();
-        app.UseStatusCodePages();
-        app.MapMetrics();
-        app.MapSessions();
-        app.MapStream();
+        var data = app.MapProtected(options);
+        data.MapMetrics();
+        data.MapSessions();
+        data.MapStream();
         app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -165,6 +162,7 @@ internal static class Registration
             page.Telemetry = false;
             page.DefaultFonts = false;
             page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
+            page.WithNonce();
         });
         app.MapGet("/", () => Results.Redirect("/scalar")).ExcludeFromDescription();
     }

@@ -1,24 +1,27 @@
-using System.Buffers.Text;
 using System.Globalization;
 using System.Text.Json;
 using Cache.Service.Persist;
-using StackExchange.Redis;
 
 namespace Cache.Service.Query;
 
 /// <summary>What the data routes have in common: how they read <c>limit</c>, answer, and say that they cannot.</summary>
 internal static class ApiAnswers
 {
-    /// <summary>The media type of an answer.</summary>
-    public const string Json = "application/json";
-
     private const int DefaultLimit = 20;
 
     // Leaves time to say so within the second that a caller is promised.
     private static readonly TimeSpan RedisPatience = TimeSpan.FromSeconds(0.75);
 
+    /// <summary>A route for GET, and for HEAD, which asks whether there is anything new.</summary>
+    public static RouteHandlerBuilder MapRead(this IEndpointRouteBuilder routes, string pattern, Delegate read)
+    {
+        routes.MapMethods(pattern, [HttpMethods.Head], read).AddEndpointFilter(WhenRedisIsAway).ExcludeFromDescription();
+        return routes.MapGet(pattern, read).AddEndpointFilter(WhenRedisIsAway)
+            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
+    }
+
     /// <summary>A filter: a route that Redis does not answer says so, with 503.</summary>
-    public static async ValueTask<object?> WhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
+    private static async ValueTask<object?> WhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
     {
         try
         {
@@ -66,22 +69,12 @@ internal static class ApiAnswers
     /// <summary>Answers with JSON.</summary>
     public static async Task WriteAsync(HttpContext context, Action<Utf8JsonWriter> write)
     {
-        context.Response.ContentType = "application/json; charset=utf-8";
-        await using var json = new Utf8JsonWriter(context.Response.BodyWriter);
-        write(json);
-    }
+        using var answer = new Answer();
+        using (var json = new Utf8JsonWriter(answer))
+        {
+            write(json);
+        }
 
-    /// <summary>Writes a field as a number; what is none in Redis was not written by Cache, and is left out.</summary>
-    public static void WriteNumber(Utf8JsonWriter json, HashEntry field)
-    {
-        var text = ((ReadOnlyMemory<byte>)field.Value).Span;
-        if (Utf8Parser.TryParse(text, out long whole, out var read) && read == text.Length)
-        {
-            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, whole);
-        }
-        else if (Utf8Parser.TryParse(text, out double number, out read) && read == text.Length && double.IsFinite(number))
-        {
-            json.WriteNumber(((ReadOnlyMemory<byte>)field.Name).Span, number);
-        }
+        await answer.SendAsync(context, "application/json; charset=utf-8");
     }
 }

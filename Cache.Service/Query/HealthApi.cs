@@ -12,14 +12,21 @@ internal static class HealthApi
             await redis.AnswersAsync(cancellationToken)
                 ? Json(new HealthAnswer("ok", true), StatusCodes.Status200OK)
                 : Json(new HealthAnswer("unavailable", false), StatusCodes.Status503ServiceUnavailable))
-            .WithTags("Health").WithSummary("Whether Redis answers").Produces<HealthAnswer>().Produces<HealthAnswer>(StatusCodes.Status503ServiceUnavailable);
+            .WithTags("Health").WithSummary("Whether Redis answers")
+            .WithMetadata(
+                DescribedAnswer.Json("Health", """{"status":"ok","redis":true}"""),
+                DescribedAnswer.Json("Health", """{"status":"unavailable","redis":false}""", StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
 
         routes.MapGet("/readyz", async (Readiness readiness, CancellationToken cancellationToken) =>
             await readiness.ReasonsAsync(cancellationToken) is { Count: > 0 } reasons
                 ? Json(new ReadyAnswer("not ready", reasons), StatusCodes.Status503ServiceUnavailable)
                 : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK))
             .WithTags("Health").WithSummary("Whether this replica is up to date, and why not")
-            .Produces<ReadyAnswer>().Produces<ReadyAnswer>(StatusCodes.Status503ServiceUnavailable);
+            .WithMetadata(
+                DescribedAnswer.Json("Readiness", """{"status":"ready"}"""),
+                DescribedAnswer.Json(
+                    "Readiness", """{"status":"not ready","reasons":["lag is 7300 rows, above ready_lag_threshold (5000)","Redis does not answer"]}""",
+                    StatusCodes.Status503ServiceUnavailable, "Not ready; the reasons are told."));
     }
 
     private static IResult Json(HealthAnswer answer, int status) =>

@@ -11,7 +11,7 @@ internal static class SessionsApi
 {
     public static void MapSessions(this IEndpointRouteBuilder routes) =>
         // Read as text, so that whatever is wrong gets the same kind of answer.
-        routes.MapGet("/sessions/active", async (
+        routes.MapRead("/sessions/active", async (
             [Description("How many at most, 1 or more; 20 by default; 1000 at most.")] string? limit,
             HttpContext context,
             SessionReader reader) =>
@@ -35,11 +35,15 @@ internal static class SessionsApi
                 json.WriteEndObject();
             });
         })
-        .AddEndpointFilter(WhenRedisIsAway)
         .WithTags("Sessions").WithSummary("The active sessions, latest first")
         .WithDescription("A session is active until active_session_ttl_seconds after its end. Without session_metrics among the topics there is none.")
-        .Produces(StatusCodes.Status200OK, contentType: Json).ProducesValidationProblem()
-        .ProducesProblem(StatusCodes.Status503ServiceUnavailable);
+        .WithMetadata(
+            DescribedAnswer.Json(
+                "Sessions",
+                """
+                {"sessions":[{"session_id":"s-17","user_id":"u-4","start_time":1710000000000,"end_time":1710000090000,"duration":90000,"page_count":3,"device_category":"Mobile"}]}
+                """),
+            DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
 
     private static void WriteSession(Utf8JsonWriter json, HashEntry[] fields)
     {
@@ -49,7 +53,7 @@ internal static class SessionsApi
             var name = field.Name.ToString();
             if (SessionStore.IsNumber(name))
             {
-                WriteNumber(json, field);
+                Measure.Write(json, field);
             }
             else if (SessionStore.IsText(name))
             {

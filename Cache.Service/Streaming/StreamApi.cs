@@ -1,8 +1,11 @@
+using System.Buffers;
 using System.ComponentModel;
-using System.Net.ServerSentEvents;
-using System.Runtime.CompilerServices;
-using System.Text.Json.Nodes;
+using System.IO.Pipelines;
+using System.Text;
+using Cache.Service.Protect;
+using Cache.Service.Query;
 using Cache.Service.Telemetry;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
 
 namespace Cache.Service.Streaming;
@@ -13,121 +16,136 @@ namespace Cache.Service.Streaming;
 /// </summary>
 internal static class StreamApi
 {
+    /// <summary>The route.</summary>
+    public const string Path = "/stream";
+
+    // What waits for the network at most before the next look at the updates.
+    private const int MostUnflushed = 64 * 1024;
+
+    private const string Example =
+        "event: resync\ndata: {\"reason\":\"start\"}\nid: 9f3c21aa-4711\n\n"
+        + "data: {\"type\":\"event\",\"window_start\":1710000000000,\"fields\":{\"page_view.count\":2}}\nid: 9f3c21aa-4712\n\n"
+        + "event: heartbeat\ndata: {}\n\n";
+
     private static readonly string[] Types = ["event", "performance", "session"];
 
-    // Below the minute after which proxies close a silent connection.
-    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
-
     public static void MapStream(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/stream", IResult (
+        routes.MapGet(Path, async (
             [Description("event, performance, session, with commas; all by default.")] string? types,
-            [Description("Event types and device categories (of sessions too), with commas; all by default.")] string? dimensions,
-            [FromHeader(Name = "Last-Event-ID")] string? lastEventId,
-            HttpContext context, UpdateHub hub, CacheMetrics metrics, TimeProvider time, IHostApplicationLifetime lifetime) =>
+            [Description(DimensionFilter.Description)] string? dimensions,
+            [FromHeader(Name = "Last-Event-ID"), Description("The id that was seen last; browsers send it by themselves when they come back.")] string? lastEventId,
+            HttpContext context, UpdateHub hub, StreamFilters filters, StreamPlaces places, CacheMetrics metrics, IHostApplicationLifetime lifetime) =>
         {
-            var wanted = List(types);
-            if (wanted.Find(type => !Types.Contains(type)) is { } unknown)
+            var wanted = (types ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+            if (Array.Find(wanted, type => !Types.Contains(type)) is not null)
             {
-                return Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"{unknown} is none of {string.Join(", ", Types)}"] },
-                    detail: $"types takes {string.Join(", ", Types)}, with commas.");
+                var all = string.Join(", ", Types);
+                await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types takes {all}"] }, detail: $"types takes {all}, with commas.")
+                    .ExecuteAsync(context);
+                return;
             }
 
-            var filter = new StreamFilter(wanted, List(dimensions));
-            return TypedResults.ServerSentEvents(EventsAsync(hub, metrics, filter, lastEventId, time, lifetime.ApplicationStopping, context.RequestAborted));
+            var client = Clients.Of(context);
+            if (places.Enter(client) is not Place.Got and var taken)
+            {
+                await RefuseAsync(context, taken);
+                return;
+            }
+
+            metrics.StreamOpened();
+            try
+            {
+                await SendAsync(context, hub, hub.Open(lastEventId), filters.Of(wanted, dimensions), lifetime.ApplicationStopping);
+            }
+            finally
+            {
+                metrics.StreamClosed();
+                places.Leave(client);
+            }
         })
         .WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
-        .Produces(StatusCodes.Status200OK, contentType: "text/event-stream").ProducesValidationProblem();
+        .WithDescription("A `resync` event asks to read over HTTP what is shown, and to go on from there. A `heartbeat` comes every 15 s.")
+        .WithMetadata(
+            DescribedAnswer.Text("text/event-stream", Example),
+            DescribedAnswer.BadParameter("types", "types takes event, performance, session"),
+            DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has as many streams as it takes; `Retry-After` tells the seconds to wait."));
 
-    private static async IAsyncEnumerable<SseItem<string>> EventsAsync(
-        UpdateHub hub, CacheMetrics metrics, StreamFilter filter, string? lastEventId, TimeProvider time,
-        CancellationToken stopping, [EnumeratorCancellation] CancellationToken aborted)
+    private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, CancellationToken stopping)
     {
         // An open stream must not hold up the shutdown.
-        using var ends = CancellationTokenSource.CreateLinkedTokenSource(stopping, aborted);
-        var client = hub.Open(lastEventId);
-        metrics.StreamOpened();
+        await using var stops = stopping.UnsafeRegister(static client => ((StreamClient)client!).End(), client);
+        await using var aborted = context.RequestAborted.UnsafeRegister(static client => ((StreamClient)client!).End(), client);
+        var response = context.Response;
+        response.ContentType = "text/event-stream";
+        response.Headers.CacheControl = "no-cache, no-store";
+
+        // For nginx, which would keep events back until it has a bufferful.
+        response.Headers["X-Accel-Buffering"] = "no";
+        context.Features.GetRequiredFeature<IHttpResponseBodyFeature>().DisableBuffering();
         try
         {
-            // Sends the headers, so that the client knows that it is connected.
-            yield return Heartbeat();
-            while (!ends.IsCancellationRequested)
+            // With the first heartbeat go the headers, so that the client knows that it is connected.
+            var events = response.BodyWriter;
+            client.Beat();
+            while (true)
             {
-                if (client.TryTakeResync(out var reason, out var number))
+                if (!Write(events, hub, client, filter))
                 {
-                    yield return new($$"""{"reason":"{{reason}}"}""", "resync") { EventId = hub.IdOf(number) };
-                }
-
-                while (client.TryTake(out var update))
-                {
-                    if (filter.Apply(update) is { } json)
+                    if (!await client.WaitAsync())
                     {
-                        yield return new(json) { EventId = hub.IdOf(update.Number) };
+                        return;
                     }
                 }
-
-                bool any;
-                try
+                else if ((await events.FlushAsync(stopping)).IsCompleted)
                 {
-                    any = await client.WaitAsync(HeartbeatInterval, time, ends.Token);
-                }
-                catch (OperationCanceledException)
-                {
-                    yield break;
-                }
-
-                if (!any)
-                {
-                    yield return Heartbeat();
+                    return;
                 }
             }
+        }
+        catch (OperationCanceledException)
+        {
+            // The service stops, and the client takes nothing.
         }
         finally
         {
             hub.Close(client);
-            metrics.StreamClosed();
         }
     }
 
-    private static SseItem<string> Heartbeat() => new("{}", "heartbeat");
-
-    private static List<string> List(string? text) =>
-        [.. (text ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)];
-}
-
-/// <summary>Which updates a stream wants; an empty list means all.</summary>
-internal sealed class StreamFilter(IReadOnlyList<string> types, IReadOnlyList<string> dimensions)
-{
-    /// <summary>The update's message with the fields that are wanted; null when none is.</summary>
-    public string? Apply(Update update)
+    /// <summary>Writes what there is, up to a limit; whether there was anything.</summary>
+    private static bool Write(PipeWriter events, UpdateHub hub, StreamClient client, StreamFilter filter)
     {
-        if (types.Count > 0 && !types.Contains(update.Type))
+        var written = 0;
+        if (client.TakeBeat())
         {
-            return null;
+            written += Write(events, "event: heartbeat\ndata: {}\n\n"u8);
         }
 
-        if (dimensions.Count == 0)
+        while (written < MostUnflushed && client.TryTake(out var next))
         {
-            return update.Json;
+            written += next.Update is { } update ? Write(events, filter.Apply(update).Span) : Write(events, Resync(hub, next));
         }
 
-        // A session has one dimension, its device, and goes as a whole.
-        if (update.Type == "session")
-        {
-            return update.Device is { } device && dimensions.Contains(device) ? update.Json : null;
-        }
-
-        var unwanted = update.Fields.Where(field => !dimensions.Contains(DimensionOf(field))).ToList();
-        if (unwanted.Count == update.Fields.Count)
-        {
-            return null;
-        }
-
-        var message = JsonNode.Parse(update.Json)!;
-        var fields = message["fields"]!.AsObject();
-        unwanted.ForEach(field => fields.Remove(field));
-        return message.ToJsonString();
+        return written > 0;
     }
 
-    /// <summary>What stands before the measure; a dimension may have dots of its own.</summary>
-    private static string DimensionOf(string field) => field.LastIndexOf('.') is var dot and > 0 ? field[..dot] : field;
+    private static byte[] Resync(UpdateHub hub, StreamItem item) =>
+        Encoding.ASCII.GetBytes($$"""event: resync{{'\n'}}data: {"reason":"{{item.Resync}}"}{{'\n'}}id: {{hub.IdOf(item.Number)}}{{"\n\n"}}""");
+
+    private static int Write(PipeWriter events, ReadOnlySpan<byte> bytes)
+    {
+        events.Write(bytes);
+        return bytes.Length;
+    }
+
+    private static Task RefuseAsync(HttpContext context, Place taken)
+    {
+        context.Response.Headers.RetryAfter = "10";
+        return (taken == Place.OwnTaken
+            ? Results.Problem(statusCode: StatusCodes.Status429TooManyRequests, title: "Too many streams of this client",
+                detail: "One client has stream_max_clients_per_client streams open at most.")
+            : Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: "No place for another stream",
+                detail: "This replica has stream_max_clients streams open, and takes no more. Another may, or this one later."))
+            .ExecuteAsync(context);
+    }
 }

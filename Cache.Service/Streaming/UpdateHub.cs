@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Text.Json;
 using System.Threading.Channels;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
@@ -8,44 +7,42 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Streaming;
 
-/// <summary>One touched window or session, as <c>cache:updates</c> told it.</summary>
-/// <param name="Number">Counts up from 1 in this process; the gapless part of the event id.</param>
-/// <param name="Type"><c>event</c>, <c>performance</c> or <c>session</c>.</param>
-/// <param name="Fields">The names of its fields.</param>
-/// <param name="Json">The message as it came.</param>
-/// <param name="Device">The device category of a session, when the update tells it.</param>
-internal sealed record Update(long Number, string Type, IReadOnlyList<string> Fields, string Json, string? Device = null);
-
 /// <summary>
-/// Listens to the updates of every replica and hands them to the streams. Keeps the last of them, so that a client which
-/// comes back finds what it missed; where that cannot be told, the client is told to read everything again.
+/// Listens to the updates of every replica and keeps the last of them in one ring that all streams read from, each at its
+/// own place: an update costs a stream no more than being woken. A client that comes back goes on at its place; one whose
+/// place is no longer kept, or lies before a gap in the subscription, is told to read everything again.
 /// </summary>
 internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMetrics metrics, TimeProvider time, ILogger<UpdateHub> logger)
     : BackgroundService
 {
-    /// <summary>Updates that are kept for clients that come back: some seconds' worth under load, minutes otherwise.</summary>
-    public const int ReplayedUpdates = 2048;
+    /// <summary>Updates that are kept: some seconds' worth under load, minutes otherwise.</summary>
+    public const int KeptUpdates = 2048;
 
+    // Windows of many dimensions make large updates.
+    private const long MostKeptBytes = 32 * 1024 * 1024;
+
+    // Below the minute after which proxies close a silent connection.
+    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
     // Tells this process's ids from those of another replica, or of its own last life.
     private readonly string _instance = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4));
+
+    // Written under the gate, read without: a place holds what it should when the update there has the number looked for.
+    private readonly Update?[] _ring = new Update?[KeptUpdates];
     private readonly Lock _gate = new();
-    private readonly Queue<Update> _replay = new(ReplayedUpdates);
-    private readonly HashSet<StreamClient> _clients = [];
+    private readonly Lock _clientsGate = new();
+    private volatile StreamClient[] _clients = [];
     private long _last;
+    private long _lastGap;
+    private long _oldest = 1;
+    private long _keptBytes;
 
     /// <summary>Streams that are open.</summary>
-    public int Clients
-    {
-        get
-        {
-            lock (_gate)
-            {
-                return _clients.Count;
-            }
-        }
-    }
+    public int Clients => _clients.Length;
+
+    /// <summary>The number of the last update, or gap.</summary>
+    public long Last => Volatile.Read(ref _last);
 
     /// <summary>The event id of an update.</summary>
     public string IdOf(long number) => string.Create(CultureInfo.InvariantCulture, $"{_instance}-{number}");
@@ -54,96 +51,95 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     /// <param name="lastEventId">What the client saw last; null for a client that is new.</param>
     public StreamClient Open(string? lastEventId)
     {
-        lock (_gate)
+        var client = new StreamClient(this, lastEventId is null ? "start" : "gap");
+        if (TryNumber(lastEventId, out var seen) && seen <= Last && (seen == Last || Find(seen + 1) is not null))
         {
-            var client = new StreamClient(_last);
-            if (TryNumber(lastEventId, out var seen) && seen <= _last && (seen == _last || _replay.TryPeek(out var oldest) && oldest.Number <= seen + 1))
-            {
-                foreach (var update in _replay.Where(update => update.Number > seen))
-                {
-                    client.Offer(update);
-                }
-            }
-            else
-            {
-                client.Resync(lastEventId is null ? "start" : "gap", _last);
-            }
-
-            _clients.Add(client);
-            return client;
+            client.GoOnAfter(seen);
         }
+
+        lock (_clientsGate)
+        {
+            _clients = [.. _clients, client];
+        }
+
+        return client;
     }
 
     /// <summary>Closes a stream.</summary>
     public void Close(StreamClient client)
     {
-        lock (_gate)
+        lock (_clientsGate)
         {
-            _clients.Remove(client);
+            _clients = Array.FindAll(_clients, other => other != client);
         }
     }
 
-    /// <summary>Hands a message on; what is no update is ignored.</summary>
-    public void Receive(string message)
+    /// <summary>Takes a message of the channel; what is no update is ignored.</summary>
+    public void Receive(byte[] message)
     {
-        if (Read(message) is not var (type, fields, device))
-        {
-            return;
-        }
-
         lock (_gate)
         {
-            var update = new Update(++_last, type, fields, message, device);
-            if (_replay.Count == ReplayedUpdates)
+            var number = _last + 1;
+            if (Update.Read(number, message, IdOf(number)) is not { } update)
             {
-                _replay.Dequeue();
+                return;
             }
 
-            _replay.Enqueue(update);
-            foreach (var client in _clients)
+            _keptBytes += update.Frame.Length;
+            while (number - _oldest >= KeptUpdates || (_keptBytes > MostKeptBytes && _oldest < number))
             {
-                if (!client.Offer(update))
-                {
-                    metrics.StreamDropped();
-                }
+                Forget();
             }
+
+            Volatile.Write(ref _ring[number % KeptUpdates], update);
+            Volatile.Write(ref _last, number);
         }
+
+        WakeAll();
     }
 
-    /// <summary>Updates may have been missed: nobody can be replayed over the gap.</summary>
+    /// <summary>Updates may have been missed: no stream goes on over that.</summary>
     public void Gap()
     {
         lock (_gate)
         {
-            // A number of its own, so that an id from before the gap is no longer the latest.
-            _last++;
-            _replay.Clear();
-            foreach (var client in _clients)
+            while (_oldest <= _last)
             {
-                client.Resync("gap", _last);
+                Forget();
             }
+
+            // A number of its own, so that an id from before the gap is no longer the latest.
+            _oldest = _last + 2;
+            Volatile.Write(ref _lastGap, _last + 1);
+            Volatile.Write(ref _last, _last + 1);
         }
+
+        WakeAll();
+    }
+
+    /// <summary>The update of a number; null when it is not kept any more, or there is none.</summary>
+    internal Update? Find(long number) => Volatile.Read(ref _ring[number % KeptUpdates]) is { } update && update.Number == number ? update : null;
+
+    /// <summary>Why the updates after a number are not all there; counts a client that was too slow.</summary>
+    internal string LostSince(long number)
+    {
+        if (number < Volatile.Read(ref _lastGap))
+        {
+            return "gap";
+        }
+
+        metrics.StreamDropped();
+        return "slow";
     }
 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
+        await using var heartbeat = time.CreateTimer(_ => Beat(), null, HeartbeatInterval, HeartbeatInterval);
         try
         {
             var multiplexer = (await redis.GetAsync(stoppingToken)).Multiplexer;
-            var subscriber = multiplexer.GetSubscriber();
-            while (true)
-            {
-                try
-                {
-                    await subscriber.SubscribeAsync(keys.Updates, (_, message) => Receive(message.ToString()));
-                    break;
-                }
-                catch (RedisException)
-                {
-                    await Task.Delay(RetryInterval, time, stoppingToken);
-                }
-            }
+            await SubscribeAsync(multiplexer.GetSubscriber(), stoppingToken);
 
             // The client subscribes again by itself; what was published meanwhile is gone.
             multiplexer.ConnectionFailed += (_, _) => Gap();
@@ -157,6 +153,49 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
         }
     }
 
+    private async Task SubscribeAsync(ISubscriber subscriber, CancellationToken stoppingToken)
+    {
+        while (true)
+        {
+            try
+            {
+                // One at a time and in order: a plain handler is called by several threads at once, and an older value
+                // could come after a newer one.
+                (await subscriber.SubscribeAsync(keys.Updates)).OnMessage(message => Receive((byte[])message.Message!));
+                return;
+            }
+            catch (RedisException)
+            {
+                // What did not work is remembered, and would work once Redis is back: each update would come twice.
+                subscriber.Unsubscribe(keys.Updates, flags: CommandFlags.FireAndForget);
+                await Task.Delay(RetryInterval, time, stoppingToken);
+            }
+        }
+    }
+
+    private void Beat()
+    {
+        foreach (var client in _clients)
+        {
+            client.Beat();
+        }
+    }
+
+    private void WakeAll()
+    {
+        foreach (var client in _clients)
+        {
+            client.Wake();
+        }
+    }
+
+    private void Forget()
+    {
+        ref var place = ref _ring[_oldest++ % KeptUpdates];
+        _keptBytes -= place?.Frame.Length ?? 0;
+        Volatile.Write(ref place, null);
+    }
+
     private bool TryNumber(string? id, out long number)
     {
         number = 0;
@@ -164,120 +203,78 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
     }
 
-    private static (string Type, IReadOnlyList<string> Fields, string? Device)? Read(string message)
-    {
-        try
-        {
-            using var json = JsonDocument.Parse(message);
-            var type = json.RootElement.GetProperty("type").GetString()!;
-            var fields = json.RootElement.GetProperty("fields");
-            return (type, [.. fields.EnumerateObject().Select(field => field.Name)],
-                type == "session" && fields.TryGetProperty(SessionStore.Device, out var device) ? device.GetString() : null);
-        }
-        catch (Exception exception) when (exception is JsonException or InvalidOperationException or KeyNotFoundException)
-        {
-            // Somebody else's message.
-            return null;
-        }
-    }
-
     [LoggerMessage(EventIds.Streaming + 1, LogLevel.Information, "Listening to updates.")]
     private partial void LogListening();
 }
 
-/// <summary>One open stream: the updates that wait for it, bounded.</summary>
-/// <param name="openedAt">The number of the last update when it was opened.</param>
-internal sealed class StreamClient(long openedAt)
+/// <summary>One open stream: its place in the ring, and whether there is something to look at.</summary>
+/// <param name="hub">Has the updates.</param>
+/// <param name="reason">Why it has to read everything first.</param>
+internal sealed class StreamClient(UpdateHub hub, string reason)
 {
-    /// <summary>Updates that wait for a client at most; one that is further behind is told to read everything again.</summary>
-    public const int MostWaiting = 256;
+    // Holds whether it was woken, and nothing else.
+    private readonly Channel<bool> _woken = Channel.CreateBounded<bool>(
+        new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
+    private string? _resync = reason;
+    private long _seen;
+    private bool _beat;
 
-    // A replay may be larger than what may pile up later.
-    private readonly Channel<Update> _updates = Channel.CreateBounded<Update>(
-        new BoundedChannelOptions(UpdateHub.ReplayedUpdates) { SingleReader = true });
-    private Task<bool>? _waiting;
-    private string? _resync;
-    private long _last;
+    /// <summary>It has seen what was up to here, and need not read everything.</summary>
+    public void GoOnAfter(long number) => (_seen, _resync) = (number, null);
 
-    /// <summary>Adds an update; false when the client is too far behind for it.</summary>
-    public bool Offer(Update update)
+    /// <summary>Something may have come.</summary>
+    public void Wake() => _woken.Writer.TryWrite(true);
+
+    /// <summary>Says something, so that the connection is not taken for dead.</summary>
+    public void Beat()
     {
-        if (Volatile.Read(ref _resync) is not null)
-        {
-            // Reads everything again anyway, from a moment after this update.
-            Volatile.Write(ref _last, update.Number);
-            return true;
-        }
-
-        if (_updates.Reader.Count < MostWaiting || update.Number <= openedAt)
-        {
-            return _updates.Writer.TryWrite(update);
-        }
-
-        Resync("slow", update.Number);
-        return false;
+        Volatile.Write(ref _beat, true);
+        Wake();
     }
 
-    /// <summary>The client has to read everything again.</summary>
-    public void Resync(string reason, long number)
+    /// <summary>Ends the waiting for good.</summary>
+    public void End() => _woken.Writer.TryComplete();
+
+    /// <summary>Waits until it is woken; false at the end.</summary>
+    public async ValueTask<bool> WaitAsync()
     {
-        Volatile.Write(ref _last, number);
-        Volatile.Write(ref _resync, reason);
-        _updates.Writer.TryWrite(null!);
+        // By no token: the registration of one would cost more than the wait.
+        var more = await _woken.Reader.WaitToReadAsync(CancellationToken.None);
+        _woken.Reader.TryRead(out _);
+        return more;
     }
 
-    /// <summary>Waits for something to send; false when the time is over.</summary>
-    public async Task<bool> WaitAsync(TimeSpan patience, TimeProvider time, CancellationToken cancellationToken)
-    {
-        if (Volatile.Read(ref _resync) is not null || _updates.Reader.Count > 0)
-        {
-            return true;
-        }
+    /// <summary>Whether it is time to say something.</summary>
+    public bool TakeBeat() => Interlocked.Exchange(ref _beat, false);
 
-        try
-        {
-            // Kept over a timeout: each wait that is left behind would stay with the channel.
-            _waiting ??= _updates.Reader.WaitToReadAsync(CancellationToken.None).AsTask();
-            await _waiting.WaitAsync(patience, time, cancellationToken);
-            _waiting = null;
-            return true;
-        }
-        catch (TimeoutException)
-        {
-            return false;
-        }
-    }
-
-    /// <summary>Takes a pending order to read everything again, with the number it stands for; drops what waited.</summary>
-    public bool TryTakeResync(out string reason, out long number)
+    /// <summary>Takes what comes next; false when there is nothing.</summary>
+    public bool TryTake(out StreamItem item)
     {
-        reason = Volatile.Read(ref _resync) ?? "";
-        number = 0;
-        if (reason.Length == 0)
+        var (last, next) = (hub.Last, _seen + 1);
+        item = default;
+        if (_resync is null && next > last)
         {
             return false;
         }
 
-        while (_updates.Reader.TryRead(out _))
+        var update = _resync is null ? hub.Find(next) : null;
+        if (update is null)
         {
+            item = new(hub.Last, null, _resync ?? hub.LostSince(_seen));
+            _resync = null;
+        }
+        else
+        {
+            item = new(next, update, null);
         }
 
-        number = Volatile.Read(ref _last);
-        Volatile.Write(ref _resync, null);
+        _seen = item.Number;
         return true;
     }
-
-    /// <summary>Takes the next update.</summary>
-    public bool TryTake(out Update update)
-    {
-        while (_updates.Reader.TryRead(out update!))
-        {
-            if (update is not null)
-            {
-                return true;
-            }
-        }
-
-        return false;
-    }
 }
+
+/// <summary>What comes next on a stream.</summary>
+/// <param name="Number">What the client has seen with it.</param>
+/// <param name="Update">An update; null for an order to read everything again.</param>
+/// <param name="Resync">Why everything is to be read again.</param>
+internal readonly record struct StreamItem(long Number, Update? Update, string? Resync);

@@ -28,6 +28,13 @@ public sealed class CacheOptionsReaderTests
         ["redis_queue_max_size"] = options => options.QueueMaxSize,
         ["cache_dead_letter_topic"] = options => options.DeadLetterTopic,
         ["redis_rebuild_lookback_seconds"] = options => options.RebuildLookbackSeconds,
+        ["api_keys"] = options => string.Join(' ', options.ApiKeys),
+        ["cors_origins"] = options => string.Join(' ', options.CorsOrigins),
+        ["rate_limit_per_second"] = options => options.RateLimitPerSecond,
+        ["rate_limit_burst"] = options => options.RateLimitBurst,
+        ["http_max_connections"] = options => options.HttpMaxConnections,
+        ["stream_max_clients"] = options => options.StreamMaxClients,
+        ["stream_max_clients_per_client"] = options => options.StreamMaxClientsPerClient,
     };
 
     /// <summary>Key, default, another value as it is written, and as it is read.</summary>
@@ -52,6 +59,13 @@ public sealed class CacheOptionsReaderTests
         { "redis_queue_max_size", "5000", "2", "2" },
         { "cache_dead_letter_topic", "cache_dead_letters", "", "" },
         { "redis_rebuild_lookback_seconds", "21600", "60", "60" },
+        { "api_keys", "", "0123456789abcdef, fedcba9876543210", "0123456789abcdef fedcba9876543210" },
+        { "cors_origins", "", "https://a.example,http://localhost:3000", "https://a.example http://localhost:3000" },
+        { "rate_limit_per_second", "0", "50", "50" },
+        { "rate_limit_burst", "0", "100", "100" },
+        { "http_max_connections", "10000", "100", "100" },
+        { "stream_max_clients", "5000", "0", "0" },
+        { "stream_max_clients_per_client", "1000", "1", "1" },
     };
 
     [Theory]
@@ -70,8 +84,9 @@ public sealed class CacheOptionsReaderTests
     {
         Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
 
-        // But for the section Kafka:.
-        Assert.Equal(typeof(CacheOptions).GetProperties().Length - 1, Values.Count);
+        // But for the sections Kafka: and Authentication:, and what follows from other keys.
+        string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected)];
+        Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length, Values.Count);
     }
 
     [Theory]
@@ -155,6 +170,20 @@ public sealed class CacheOptionsReaderTests
     [InlineData("cache_dead_letter_topic", "dead/letters")]
     [InlineData("redis_rebuild_lookback_seconds", "0")]
     [InlineData("redis_rebuild_lookback_seconds", "2147483648")]
+    [InlineData("api_keys", "short")]
+    [InlineData("api_keys", "[\"0123456789abcdef\", 1]")]
+    [InlineData("api_keys", "[\"with a space 0123456789\"]")]
+    [InlineData("api_keys", "schlüssel-0123456789")]
+    [InlineData("cors_origins", "example.com")]
+    [InlineData("cors_origins", "https://example.com/")]
+    [InlineData("cors_origins", "https://example.com/path")]
+    [InlineData("cors_origins", "https://me@example.com")]
+    [InlineData("cors_origins", "ftp://example.com")]
+    [InlineData("rate_limit_per_second", "-1")]
+    [InlineData("rate_limit_burst", "-1")]
+    [InlineData("http_max_connections", "0")]
+    [InlineData("stream_max_clients", "-1")]
+    [InlineData("stream_max_clients_per_client", "0")]
     [InlineData("ConnectionStrings:kafka", "")]
     [InlineData("ConnectionStrings:kafka", "host:port")]
     [InlineData("ConnectionStrings:redis", "")]
@@ -231,11 +260,24 @@ public sealed class CacheOptionsReaderTests
     [InlineData("Kafka:ssl.key.pem", "S3cret")]
     [InlineData("ConnectionStrings:kafka", "user:S3cret@broker:9092")]
     [InlineData("Kafka:sasl:password", "S3cret")]
+    [InlineData("api_keys", "S3cret")]
+    [InlineData("api_keys", "[\"S3cret")]
+    [InlineData("api_keys", "S3cret 0123456789abcdef")]
     public void Error_NeverRepeatsAPassword(string key, string value)
     {
         // Only with TLS does the client look at its keys.
         var thrown = Assert.Throws<ConfigurationException>(() => Read((key, value), ("Kafka:security.protocol", "ssl")));
         Assert.DoesNotContain("S3cret", thrown.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Tokens_AreAccepted_WhereTheirSectionSaysHowToCheckThem()
+    {
+        Assert.False(Read().IsProtected);
+        Assert.True(Read(("api_keys", "0123456789abcdef")).IsProtected);
+        Assert.True(Read(("Authentication:Schemes:Bearer:Authority", "https://login.example"), ("Authentication:Schemes:Bearer:ValidAudiences:0", "cache")).AcceptsTokens);
+        Assert.Contains("Authority", Assert.Single(Errors(("Authentication:Schemes:Bearer:ValidAudience", "cache"))));
+        Assert.Contains("ValidAudiences", Assert.Single(Errors(("Authentication:Schemes:Bearer:Authority", "https://login.example"))));
     }
 
     private static string Shown(CacheOptions options, string key) => Convert.ToString(Values[key](options), CultureInfo.InvariantCulture)!;

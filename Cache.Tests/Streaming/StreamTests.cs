@@ -101,6 +101,61 @@ public sealed class StreamTests
         Assert.Equal(0, hub.Clients);
     }
 
+    [Fact]
+    public async Task Stream_OfAServiceThatStartedBeforeRedis_TellsEachUpdateOnce()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        stack.OwnRedis.Break();
+        await stack.StartServiceAsync();
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Waiting for Redis", StringComparison.Ordinal)));
+        stack.OwnRedis.Mend();
+        await stack.ReadyAsync();
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Listening to updates", StringComparison.Ordinal)));
+        await using var stream = await OpenAsync(stack);
+        await stream.NextAsync();
+        await stream.NextAsync();
+
+        var ids = new List<string?>();
+        for (var minute = 1; minute <= 3; minute++)
+        {
+            await stack.Kafka.SendAsync(Events, 0, Event(Window(minute), "a", minute));
+            var update = await stream.NextAsync();
+            Assert.Contains($"{Window(minute)}", update.Data);
+            ids.Add(update.EventId);
+        }
+
+        Assert.Equal(3, ids.Distinct().Count());
+    }
+
+    [Fact]
+    public async Task Streams_BeyondTheirNumber_AreRefused_UntilOneCloses()
+    {
+        await using var stack = await InProcessStack.StartAsync(null, ("stream_max_clients", "2"));
+        await using var first = await OpenAsync(stack);
+        await using (await OpenAsync(stack))
+        {
+            using var refused = await stack.Http.GetAsync("/stream");
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, refused.StatusCode);
+            Assert.Equal("application/problem+json", refused.Content.Headers.ContentType?.MediaType);
+            Assert.Equal(TimeSpan.FromSeconds(10), refused.Headers.RetryAfter?.Delta);
+        }
+
+        await Eventually.HoldsAsync(async () => await (await OpenAsync(stack)).DisposeAsync());
+    }
+
+    [Fact]
+    public async Task Streams_OfOneClientBeyondItsShare_AreRefused()
+    {
+        await using var stack = await InProcessStack.StartAsync(null, ("stream_max_clients_per_client", "1"), ("api_keys", "aaaaaaaaaaaaaaaaaaaa,bbbbbbbbbbbbbbbbbbbb"));
+        await using var first = await OpenAsync(stack, "?api_key=aaaaaaaaaaaaaaaaaaaa");
+
+        using var refused = await stack.Http.GetAsync("/stream?api_key=aaaaaaaaaaaaaaaaaaaa");
+        await using var other = await OpenAsync(stack, "?api_key=bbbbbbbbbbbbbbbbbbbb");
+
+        Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
+        Assert.NotNull(refused.Headers.RetryAfter);
+    }
+
     private static async Task<OpenStream> OpenAsync(RunningStack stack, string query = "", string? lastEventId = null)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, "/stream" + query);

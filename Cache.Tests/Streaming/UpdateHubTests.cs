@@ -1,10 +1,12 @@
 using System.Diagnostics.Metrics;
+using System.Text;
 using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
 using Cache.Service.Persist;
 using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -19,11 +21,7 @@ public sealed class UpdateHubTests
     {
         Send(1, 3);
 
-        var client = _hub.Open(null);
-
-        Assert.True(client.TryTakeResync(out var reason, out var number));
-        Assert.Equal(("start", 3), (reason, number));
-        Assert.Empty(Taken(client));
+        Assert.Equal(["start 3"], Taken(_hub.Open(null)));
     }
 
     [Fact]
@@ -34,8 +32,7 @@ public sealed class UpdateHubTests
         var client = _hub.Open(_hub.IdOf(2));
         Send(6, 6);
 
-        Assert.False(client.TryTakeResync(out _, out _));
-        Assert.Equal([3, 4, 5, 6], Taken(client));
+        Assert.Equal(["3", "4", "5", "6"], Taken(client));
     }
 
     [Fact]
@@ -43,10 +40,7 @@ public sealed class UpdateHubTests
     {
         Send(1, 5);
 
-        var client = _hub.Open(_hub.IdOf(5));
-
-        Assert.False(client.TryTakeResync(out _, out _));
-        Assert.Empty(Taken(client));
+        Assert.Empty(Taken(_hub.Open(_hub.IdOf(5))));
     }
 
     [Theory]
@@ -57,19 +51,16 @@ public sealed class UpdateHubTests
     {
         Send(1, 5);
 
-        Assert.True(_hub.Open(id).TryTakeResync(out var reason, out _));
-        Assert.Equal("gap", reason);
+        Assert.Equal(["gap 5"], Taken(_hub.Open(id)));
     }
 
     [Fact]
     public void Open_WithAnIdThatIsNoLongerKept_AsksToReadEverything()
     {
-        Send(1, UpdateHub.ReplayedUpdates + 10);
+        Send(1, UpdateHub.KeptUpdates + 10);
 
-        Assert.True(_hub.Open(_hub.IdOf(9)).TryTakeResync(out _, out _));
-        var client = _hub.Open(_hub.IdOf(10));
-        Assert.False(client.TryTakeResync(out _, out _));
-        Assert.Equal(UpdateHub.ReplayedUpdates, Taken(client).Count);
+        Assert.Equal([$"gap {UpdateHub.KeptUpdates + 10}"], Taken(_hub.Open(_hub.IdOf(9))));
+        Assert.Equal(UpdateHub.KeptUpdates, Taken(_hub.Open(_hub.IdOf(10))).Count);
     }
 
     [Fact]
@@ -77,22 +68,47 @@ public sealed class UpdateHubTests
     {
         Send(1, 5);
 
-        Assert.True(_hub.Open(_hub.IdOf(6)).TryTakeResync(out _, out _));
+        Assert.Equal(["gap 5"], Taken(_hub.Open(_hub.IdOf(6))));
     }
 
     [Fact]
     public void ASlowClient_IsToldToReadEverything_AndGoesOnFromThere()
     {
         var client = _hub.Open(null);
-        client.TryTakeResync(out _, out _);
+        Taken(client);
 
-        Send(1, StreamClient.MostWaiting + 50);
+        Send(1, UpdateHub.KeptUpdates + 1);
 
-        Assert.True(client.TryTakeResync(out var reason, out var number));
-        Assert.Equal(("slow", StreamClient.MostWaiting + 50), (reason, number));
-        Assert.Empty(Taken(client));
-        Send(1000, 1000);
-        Assert.Equal([StreamClient.MostWaiting + 51], Taken(client));
+        Assert.Equal([$"slow {UpdateHub.KeptUpdates + 1}"], Taken(client));
+        Send(5000, 5000);
+        Assert.Equal([$"{UpdateHub.KeptUpdates + 2}"], Taken(client));
+    }
+
+    [Fact]
+    public void AClientThatIsNotTooSlow_MissesNothing()
+    {
+        var client = _hub.Open(null);
+        Taken(client);
+
+        Send(1, UpdateHub.KeptUpdates);
+
+        Assert.Equal(Enumerable.Range(1, UpdateHub.KeptUpdates).Select(number => $"{number}"), Taken(client));
+    }
+
+    [Fact]
+    public void LargeUpdates_AreKeptForLess()
+    {
+        var client = _hub.Open(null);
+        Taken(client);
+        var large = $$$"""{"type":"event","window_start":1,"fields":{"{{{new string('x', 1024 * 1024)}}}.count":1}}""";
+
+        for (var number = 0; number < 40; number++)
+        {
+            _hub.Receive(Encoding.UTF8.GetBytes(large));
+        }
+
+        Assert.Equal(["slow 40"], Taken(client));
+        Assert.Equal(["39", "40"], Taken(_hub.Open(_hub.IdOf(38))));
     }
 
     [Fact]
@@ -104,54 +120,76 @@ public sealed class UpdateHubTests
         _hub.Gap();
         Send(6, 6);
 
-        Assert.True(client.TryTakeResync(out var reason, out _));
-        Assert.Equal("gap", reason);
-        Assert.True(_hub.Open(_hub.IdOf(5)).TryTakeResync(out _, out _));
+        Assert.Equal(["gap 7"], Taken(client));
+        Assert.Equal(["gap 7"], Taken(_hub.Open(_hub.IdOf(5))));
+        Assert.Equal(["7"], Taken(_hub.Open(_hub.IdOf(6))));
     }
 
     [Fact]
-    public void Close_EndsTheHandingOut()
+    public async Task AnUpdate_WakesEveryClient_UntilItIsClosed()
     {
         var client = _hub.Open(null);
-        client.TryTakeResync(out _, out _);
+        Taken(client);
         Assert.Equal(1, _hub.Clients);
+        var woken = client.WaitAsync().AsTask();
+        Assert.False(woken.IsCompleted);
+
+        Send(1, 1);
+        Assert.True(await woken.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
 
         _hub.Close(client);
-        Send(1, 1);
-
+        Send(2, 2);
         Assert.Equal(0, _hub.Clients);
-        Assert.Empty(Taken(client));
+        woken = client.WaitAsync().AsTask();
+        Assert.False(woken.IsCompleted);
+        client.End();
+        Assert.False(await woken.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
     }
 
     [Theory]
     [InlineData("not json")]
+    [InlineData("")]
     [InlineData("[]")]
     [InlineData("{}")]
     [InlineData("""{"type":"event","fields":3}""")]
+    [InlineData("""{"type":3,"fields":{}}""")]
+    [InlineData("""{"type":"event","fields":{}} {}""")]
+    [InlineData("""{"type":"event","fields":{"a.count":1}""")]
     public void AMessageThatIsNoUpdate_IsIgnored(string message)
     {
         var client = _hub.Open(null);
-        client.TryTakeResync(out _, out _);
+        Taken(client);
 
-        _hub.Receive(message);
+        _hub.Receive(Encoding.UTF8.GetBytes(message));
 
         Assert.Empty(Taken(client));
     }
 
+    [Fact]
+    public void AnUpdate_IsOneEvent_WhateverWhiteSpaceItHas()
+    {
+        _hub.Receive("{\n  \"type\": \"event\",\r\n\"fields\":{\"a.count\":\n1}}"u8.ToArray());
+
+        Assert.Equal($$$"""data: {"type":"event","fields":{"a.count":1}}{{{"\n"}}}id: {{{_hub.IdOf(1)}}}{{{"\n\n"}}}""", Text(_hub.Find(1)!.Frame));
+    }
+
     [Theory]
-    [InlineData("", "", """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2}}""")]
-    [InlineData("event", "", """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2}}""")]
+    [InlineData("", "", Message)]
+    [InlineData("event", "", Message)]
     [InlineData("performance", "", null)]
-    [InlineData("", "a.b", """{"type":"event","window_start":1,"fields":{"a.b.users":2}}""")]
-    [InlineData("event,performance", "a,x", """{"type":"event","window_start":1,"fields":{"a.count":1}}""")]
+    [InlineData("", "a.b", """{"type":"event","window_start":1,"fields":{"a.b.users":2},"more":[{"x":1}]}""")]
+    [InlineData("event,performance", "a,x", """{"type":"event","window_start":1,"fields":{"a.count":1},"more":[{"x":1}]}""")]
+    [InlineData("", "<b>", """{"type":"event","window_start":1,"fields":{"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""")]
     [InlineData("", "x", null)]
     public void AFilter_PicksTypesAndDimensions(string types, string dimensions, string? expected)
     {
-        var filter = new StreamFilter(List(types), List(dimensions));
-        var update = new Update(1, "event", ["a.count", "a.b.users"],
-            """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2}}""");
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(Message), "id-1")!;
+        var filter = StreamFilter.Of(types.Split(',', StringSplitOptions.RemoveEmptyEntries), dimensions);
 
-        Assert.Equal(expected, filter.Apply(update));
+        var frame = Text(filter.Apply(update));
+
+        Assert.Equal(expected is null ? "" : $"data: {expected}\nid: id-1\n\n", frame);
+        Assert.True(filter.Apply(update).Span == filter.Apply(update).Span, "An update is looked through once a filter.");
     }
 
     [Theory]
@@ -163,14 +201,12 @@ public sealed class UpdateHubTests
     [InlineData("", "device_category", false)]
     public void ASession_GoesAsAWhole_ByItsDevice(string types, string dimensions, bool wanted)
     {
-        const string Message = """{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":"Mobile"}}""";
-        var client = _hub.Open(null);
-        client.TryTakeResync(out _, out _);
+        const string Session = """{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":"Mobile"}}""";
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(Session), "id-1")!;
 
-        _hub.Receive(Message);
+        var frame = StreamFilter.Of(types.Split(',', StringSplitOptions.RemoveEmptyEntries), dimensions).Apply(update);
 
-        Assert.True(client.TryTake(out var update));
-        Assert.Equal(wanted ? Message : null, new StreamFilter(List(types), List(dimensions)).Apply(update));
+        Assert.Equal(wanted ? $"data: {Session}\nid: id-1\n\n" : "", Text(frame));
     }
 
     [Theory]
@@ -178,17 +214,23 @@ public sealed class UpdateHubTests
     [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":null}}""")]
     public void ASessionThatDoesNotTellItsDevice_IsLeftOutOfDimensions(string message)
     {
-        var client = _hub.Open(null);
-        client.TryTakeResync(out _, out _);
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(message), "id-1")!;
 
-        _hub.Receive(message);
-
-        Assert.True(client.TryTake(out var update));
-        Assert.Null(new StreamFilter([], ["Mobile"]).Apply(update));
-        Assert.Equal(message, new StreamFilter(["session"], []).Apply(update));
+        Assert.True(StreamFilter.Of([], "Mobile").Apply(update).IsEmpty);
+        Assert.Equal(update.Frame, StreamFilter.Of(["session"], "").Apply(update));
     }
 
-    private static string[] List(string text) => text.Split(',', StringSplitOptions.RemoveEmptyEntries);
+    [Fact]
+    public void StreamsThatWantTheSame_ShareAFilter()
+    {
+        var filters = new StreamFilters();
+
+        Assert.Same(filters.Of(["event"], "a,b"), filters.Of(["event"], "a,b"));
+        Assert.NotSame(filters.Of(["event"], "a,b"), filters.Of(["event"], "a"));
+        Assert.NotSame(filters.Of(["event"], "a,b"), filters.Of([], "a,b"));
+    }
+
+    private const string Message = """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2,"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""";
 
     private static UpdateHub Hub()
     {
@@ -202,18 +244,21 @@ public sealed class UpdateHubTests
     {
         for (var number = from; number <= to; number++)
         {
-            _hub.Receive($$$"""{"type":"event","window_start":{{{number}}},"fields":{"a.count":{{{number}}}}}""");
+            _hub.Receive(Encoding.UTF8.GetBytes($$$"""{"type":"event","window_start":{{{number}}},"fields":{"a.count":{{{number}}}}}"""));
         }
     }
 
-    private static List<long> Taken(StreamClient client)
+    /// <summary>What comes: the numbers of updates, and the reasons and numbers of resyncs.</summary>
+    private static List<string> Taken(StreamClient client)
     {
-        var numbers = new List<long>();
-        while (client.TryTake(out var update))
+        var items = new List<string>();
+        while (client.TryTake(out var item))
         {
-            numbers.Add(update.Number);
+            items.Add(item.Update is null ? $"{item.Resync} {item.Number}" : $"{item.Number}");
         }
 
-        return numbers;
+        return items;
     }
+
+    private static string Text(ReadOnlyMemory<byte> bytes) => Encoding.UTF8.GetString(bytes.Span);
 }

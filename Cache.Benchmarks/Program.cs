@@ -1,0 +1,56 @@
+namespace Cache.Benchmarks;
+
+/// <summary>Measures the product against baselines in the same run: <c>dotnet run -c Release --project Cache.Benchmarks -- VERB [--quick]</c>.</summary>
+internal static class Program
+{
+    private static readonly Dictionary<string, Func<Run, Task>> Verbs = new()
+    {
+        ["stream"] = StreamVerb.RunAsync,
+    };
+
+    /// <summary>Runs a verb, or <c>all</c> of them.</summary>
+    /// <returns>0; 1 when it cannot be run; 2 when there is no such verb.</returns>
+    public static async Task<int> Main(string[] args)
+    {
+        if (args is ["bare-stream", ..])
+        {
+            // The baseline of stream, in a process of its own.
+            await BareStream.RunAsync();
+            return 0;
+        }
+
+        var verbs = args.FirstOrDefault() is "all" ? [.. Verbs.Keys] : args.Where(Verbs.ContainsKey).Take(1).ToList();
+        if (verbs.Count == 0 || args.Skip(1).Any(option => option != "--quick"))
+        {
+            await Console.Error.WriteLineAsync($"Usage: {string.Join('|', Verbs.Keys)}|all [--quick]");
+            return 2;
+        }
+
+        var run = new Run(Quick: args.Contains("--quick"), new Report());
+        try
+        {
+            foreach (var verb in verbs)
+            {
+                await Verbs[verb](run);
+            }
+        }
+        catch (InvalidOperationException exception)
+        {
+            await Console.Error.WriteLineAsync(exception.Message);
+            return 1;
+        }
+
+        run.Report.Print();
+        run.Report.Write("artifacts/bench.json");
+        return 0;
+    }
+}
+
+/// <summary>What a verb is run with.</summary>
+/// <param name="Quick">Fewer and shorter rounds: to see that it works, not to quote.</param>
+/// <param name="Report">Takes the figures.</param>
+internal sealed record Run(bool Quick, Report Report)
+{
+    /// <summary>Rounds of each side.</summary>
+    public int Rounds => Quick ? 2 : 5;
+}

@@ -1,0 +1,56 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace Cache.Benchmarks;
+
+/// <summary>The figures of a run: a table for people, <c>name=value</c> lines for programs, and a JSON file.</summary>
+internal sealed class Report
+{
+    private static readonly JsonSerializerOptions Indented = new() { WriteIndented = true };
+
+    private readonly List<Figure> _figures = [];
+
+    /// <summary>Adds a figure of several rounds: its median, with the least and the most.</summary>
+    public void Add(string name, string unit, IEnumerable<double> rounds)
+    {
+        var sorted = rounds.Order().ToList();
+        var middle = sorted.Count / 2;
+        _figures.Add(new(name, unit, sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2, sorted[0], sorted[^1]));
+    }
+
+    /// <summary>Adds how two sides compare, round by round.</summary>
+    public void AddRatio(string name, IEnumerable<double> ours, IEnumerable<double> theirs) =>
+        Add(name, "×", ours.Zip(theirs, (our, their) => their == 0 ? double.NaN : our / their));
+
+    /// <summary>Prints the table, then the lines.</summary>
+    public void Print()
+    {
+        var width = _figures.Max(figure => figure.Name.Length);
+        Console.WriteLine($"{"".PadRight(width)}  {"median",12}  {"min",12}  {"max",12}");
+        foreach (var figure in _figures)
+        {
+            Console.WriteLine($"{figure.Name.PadRight(width)}  {Text(figure.Median),12}  {Text(figure.Min),12}  {Text(figure.Max),12}  {figure.Unit}");
+        }
+
+        Console.WriteLine();
+        _figures.ForEach(figure => Console.WriteLine($"{figure.Name}={Text(figure.Median)}"));
+    }
+
+    /// <summary>Writes the figures into a JSON file; those of other verbs stay in it.</summary>
+    public void Write(string path)
+    {
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        var json = File.Exists(path) ? JsonNode.Parse(File.ReadAllText(path))!.AsObject() : [];
+        foreach (var figure in _figures)
+        {
+            json[figure.Name] = new JsonObject { ["median"] = figure.Median, ["min"] = figure.Min, ["max"] = figure.Max, ["unit"] = figure.Unit };
+        }
+
+        File.WriteAllText(path, json.ToJsonString(Indented));
+    }
+
+    private static string Text(double value) => value.ToString(Math.Abs(value) < 100 ? "0.###" : "0", CultureInfo.InvariantCulture);
+
+    private sealed record Figure(string Name, string Unit, double Median, double Min, double Max);
+}

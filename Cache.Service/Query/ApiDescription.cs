@@ -1,0 +1,185 @@
+using System.Text.Json.Nodes;
+using Cache.Service.Protect;
+using Microsoft.AspNetCore.OpenApi;
+using Microsoft.OpenApi;
+
+namespace Cache.Service.Query;
+
+/// <summary>One answer that a route may give, as <c>/openapi/v1.json</c> tells it.</summary>
+/// <param name="Status">The HTTP status.</param>
+/// <param name="Description">When it is given.</param>
+/// <param name="ContentType">Its media type; null when it has no body.</param>
+/// <param name="Schema">The name of its schema in <see cref="ApiDescription"/>; null for text.</param>
+/// <param name="Example">An example of its body.</param>
+internal sealed record DescribedAnswer(int Status, string Description, string? ContentType = null, string? Schema = null, string? Example = null)
+{
+    private const string ProblemJson = "application/problem+json";
+
+    /// <summary>304, for who has it already.</summary>
+    public static DescribedAnswer NotModified { get; } =
+        new(StatusCodes.Status304NotModified, "The answer is still the one whose `ETag` was sent as `If-None-Match`.");
+
+    /// <summary>401, where keys or tokens are configured.</summary>
+    public static DescribedAnswer Unauthorized { get; } =
+        Problem(StatusCodes.Status401Unauthorized, "No key or token that is known. Only where `api_keys` or tokens are configured.");
+
+    /// <summary>429, where rates are limited.</summary>
+    public static DescribedAnswer TooMany { get; } = Problem(
+        StatusCodes.Status429TooManyRequests, "Too many requests, or streams, of this client; `Retry-After` tells the seconds to wait.");
+
+    public static DescribedAnswer Json(string schema, string example, int status = StatusCodes.Status200OK, string description = "OK") =>
+        new(status, description, "application/json", schema, example);
+
+    public static DescribedAnswer Csv(string example) => new(StatusCodes.Status200OK, "OK", "text/csv", null, example);
+
+    public static DescribedAnswer Text(string contentType, string example, int status = StatusCodes.Status200OK, string description = "OK") =>
+        new(status, description, contentType, null, example);
+
+    public static DescribedAnswer Problem(int status, string description) => new(status, description, ProblemJson, "Problem",
+        $$"""{"type":"https://tools.ietf.org/html/rfc9110#section-15","title":"{{Microsoft.AspNetCore.WebUtilities.ReasonPhrases.GetReasonPhrase(status)}}","status":{{status}}}""");
+
+    public static DescribedAnswer BadParameter(string parameter, string error) => new(StatusCodes.Status400BadRequest, "A parameter cannot be used.", ProblemJson, "Problem",
+        $$$"""{"type":"https://tools.ietf.org/html/rfc9110#section-15.5.1","title":"One or more validation errors occurred.","status":400,"detail":"{{{error}}}.","errors":{"{{{parameter}}}":["{{{error}}}"]}}""");
+}
+
+/// <summary>Describes the API: the schemas, and what routes answer (<see cref="DescribedAnswer"/>).</summary>
+internal static class ApiDescription
+{
+    public static void Configure(OpenApiOptions api, CacheOptions options)
+    {
+        api.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new() { Title = "Cache", Version = "v1", Description = "Recent metric windows, as Redis has them now." };
+            document.Components ??= new();
+            document.Components.Schemas = Schemas(document);
+            AddSecurity(document, options);
+            AddProbes(document);
+            return Task.CompletedTask;
+        });
+        api.AddOperationTransformer((operation, context, _) =>
+        {
+            foreach (var answer in context.Description.ActionDescriptor.EndpointMetadata.OfType<DescribedAnswer>().OrderBy(answer => answer.Status))
+            {
+                Add(operation, answer, context.Document!);
+            }
+
+            return Task.CompletedTask;
+        });
+    }
+
+    private static void Add(OpenApiOperation operation, DescribedAnswer answer, OpenApiDocument document)
+    {
+        operation.Responses ??= [];
+        var status = answer.Status.ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+        // One status may come in several types.
+        if (!operation.Responses.TryGetValue(status, out var known) || known is not OpenApiResponse { Content: not null } response)
+        {
+            operation.Responses[status] = response = new OpenApiResponse { Content = new Dictionary<string, OpenApiMediaType>() };
+        }
+
+        response.Description = answer.Description;
+        if (answer.ContentType is not null)
+        {
+            response.Content![answer.ContentType] = new OpenApiMediaType
+            {
+                Schema = answer.Schema is { } schema ? new OpenApiSchemaReference(schema, document) : new OpenApiSchema { Type = JsonSchemaType.String },
+                Example = answer.Schema is null ? JsonValue.Create(answer.Example) : JsonNode.Parse(answer.Example!),
+            };
+        }
+    }
+
+    private static Dictionary<string, IOpenApiSchema> Schemas(OpenApiDocument document)
+    {
+        var text = new OpenApiSchema { Type = JsonSchemaType.String };
+        var texts = new OpenApiSchema { Type = JsonSchemaType.Array, Items = text };
+        var time = new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds since 1970 UTC." };
+        var number = new OpenApiSchema { Type = JsonSchemaType.Number };
+        return new()
+        {
+            ["Window"] = new OpenApiSchema
+            {
+                Type = JsonSchemaType.Object,
+                Description = "A window: its start, and a number for each measure of each dimension, named {event_type}.count, {event_type}.users, "
+                    + "{device_category}.avg_load_time and {device_category}.p95_load_time. An empty object when there is no window.",
+                Properties = new Dictionary<string, IOpenApiSchema> { ["window_start"] = time },
+                AdditionalProperties = number,
+            },
+            ["Windows"] = Object("Windows, newest first.", ["windows"],
+                ("windows", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Window", document) })),
+            ["Overview"] = Object("The newest window of each type.", ["event_latest", "performance_latest"],
+                ("event_latest", new OpenApiSchemaReference("Window", document)), ("performance_latest", new OpenApiSchemaReference("Window", document))),
+            ["Sessions"] = Object("The active sessions, latest first.", ["sessions"],
+                ("sessions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Session", document) })),
+            ["Session"] = Object("A session, with the fields that are known of it.", ["session_id"],
+                ("session_id", text), ("user_id", text), ("start_time", time), ("end_time", time),
+                ("duration", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds." }),
+                ("page_count", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64" }), ("device_category", text)),
+            ["Health"] = Object("Whether Redis answer.", ["status", "redis"],
+                ("status", OneOf("ok", "unavailable")), ("redis", new OpenApiSchema { Type = JsonSchemaType.Boolean })),
+            ["Readiness"] = Object("Whether this replica is up to date; the reasons when it is not.", ["status"],
+                ("status", OneOf("ready", "not ready")), ("reasons", texts)),
+            ["Problem"] = Object("What is wrong (RFC 9457).", ["title", "status"],
+                ("type", text), ("title", text), ("status", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32" }), ("detail", text),
+                ("traceId", text),
+                ("errors", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "What is wrong, by parameter.", AdditionalProperties = texts })),
+        };
+    }
+
+    private static OpenApiSchema Object(string description, string[] required, params (string Name, IOpenApiSchema Schema)[] properties) => new()
+    {
+        Type = JsonSchemaType.Object,
+        Description = description,
+        Required = required.ToHashSet(),
+        Properties = properties.ToDictionary(property => property.Name, property => property.Schema),
+    };
+
+    private static OpenApiSchema OneOf(params string[] values) =>
+        new() { Type = JsonSchemaType.String, Enum = [.. values.Select(value => (JsonNode)JsonValue.Create(value))] };
+
+    /// <summary>The routes that the framework maps, and does not describe.</summary>
+    private static void AddProbes(OpenApiDocument document)
+    {
+        document.Paths ??= [];
+        Probe("/health", "Ready, in one word, by Aspire's name");
+        Probe("/alive", "Live: the consume loop comes round");
+        Add("/metrics", "Prometheus", "Every metric, for Prometheus",
+            DescribedAnswer.Text("text/plain", "# TYPE cache_kafka_records_total counter\ncache_kafka_records_total{topic=\"event_metrics\"} 1234\n"));
+
+        void Probe(string path, string summary) => Add(path, "Health", summary,
+            DescribedAnswer.Text("text/plain", "Healthy"),
+            DescribedAnswer.Text("text/plain", "Unhealthy", StatusCodes.Status503ServiceUnavailable, "It is not."));
+
+        void Add(string path, string tag, string summary, params DescribedAnswer[] answers)
+        {
+            var operation = new OpenApiOperation { Summary = summary, Tags = new HashSet<OpenApiTagReference> { new(tag, document) } };
+            document.Tags ??= new HashSet<OpenApiTag>();
+            document.Tags.Add(new() { Name = tag });
+            Array.ForEach(answers, answer => ApiDescription.Add(operation, answer, document));
+            document.Paths[path] = new OpenApiPathItem { Operations = new() { [HttpMethod.Get] = operation } };
+        }
+    }
+
+    private static void AddSecurity(OpenApiDocument document, CacheOptions options)
+    {
+        var schemes = new Dictionary<string, IOpenApiSecurityScheme>();
+        if (options.ApiKeys.Count > 0)
+        {
+            schemes[ApiKeyHandler.SchemeName] = new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.ApiKey,
+                In = ParameterLocation.Header,
+                Name = ApiKeys.Header,
+                Description = "One of `api_keys`; on `/stream` also as the query parameter `api_key`.",
+            };
+        }
+
+        if (options.AcceptsTokens)
+        {
+            schemes["Bearer"] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", BearerFormat = "JWT" };
+        }
+
+        document.Components!.SecuritySchemes = schemes;
+        document.Security = [.. schemes.Keys.Select(name => new OpenApiSecurityRequirement { [new(name, document)] = [] })];
+    }
+}
