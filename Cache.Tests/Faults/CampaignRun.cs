@@ -44,7 +44,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         _mix = new RowMix
         {
             Partitions = 1 + _random.Next(3),
-            Dimensions = _random.Next(10) == 0 ? 300 : 1 + _random.Next(4),
+            Dimensions = _random.Next(10) == 0 ? 50 : 1 + _random.Next(4),
             RowsAWindow = 20 + _random.Next(60),
             Malformed = _random.Next(3) == 0 ? 0 : 0.1,
             VeryLate = _random.Next(2) == 0 ? 0 : 0.05,
@@ -248,7 +248,7 @@ internal sealed class CampaignRun : IAsyncDisposable
             ("redis_queue_max_size", _random.Next(3) == 0 ? 20 : 1000),
             ("Kafka:session.timeout.ms", SessionTimeout.TotalMilliseconds),
             ("Kafka:heartbeat.interval.ms", 300),
-            ("Kafka:fetch.wait.max.ms", 5),
+            ("Kafka:fetch.wait.max.ms", 40),
             ("Kafka:reconnect.backoff.ms", 20),
             ("Kafka:reconnect.backoff.max.ms", 200),
             ("Kafka:topic.metadata.refresh.interval.ms", 1000),
@@ -281,8 +281,8 @@ internal sealed class CampaignRun : IAsyncDisposable
                 topics = [.. _topics];
             }
 
-            await SendAsync(Enumerable.Range(0, 1 + pace.Next(60)).Select(_ => _rows.Next(topics)).ToList());
-            await Task.Delay(TimeSpan.FromMilliseconds(pace.Next(60)), CancellationToken.None);
+            await SendAsync(Enumerable.Range(0, 1 + pace.Next(40)).Select(_ => _rows.Next(topics)).ToList());
+            await Task.Delay(TimeSpan.FromMilliseconds(pace.Next(10, 100)), CancellationToken.None);
         }
     }
 

@@ -9,7 +9,7 @@ namespace Cache.Tests.Faults;
 /// <summary>Looks at offsets, Redis and HTTP again and again while faults happen; each look is held against the log at the end.</summary>
 internal sealed class Watch : IAsyncDisposable
 {
-    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(60);
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);
 
     private readonly CancellationTokenSource _enough = new();
     private readonly IConsumer<byte[]?, byte[]?> _consumer;
@@ -189,7 +189,7 @@ internal sealed class HttpProbe : IDisposable
                 }
             }
 
-            await Task.Delay(TimeSpan.FromMilliseconds(150), _enough.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.Delay(TimeSpan.FromMilliseconds(200), _enough.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 }
