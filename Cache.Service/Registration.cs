@@ -36,6 +36,8 @@ internal static class Registration
             settings =>
             {
                 KafkaClients.Configure(settings.Config, options);
+                var session = KafkaClients.SessionTimeout(settings.Config);
+                builder.Services.AddSingleton(services => new Membership(session, services.GetRequiredService<TimeProvider>()));
 
                 // Readiness asks Kafka itself, without producing anything, and Tracing makes the spans, only where a trace is sampled.
                 settings.DisableHealthChecks = true;
@@ -76,6 +78,9 @@ internal static class Registration
                 // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
                 redis.BacklogPolicy = BacklogPolicy.FailFast;
                 redis.IncludeDetailInExceptions = false;
+
+                // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
+                redis.AllowAdmin = true;
             });
 
         builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",

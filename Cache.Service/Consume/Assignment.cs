@@ -11,6 +11,8 @@ namespace Cache.Service.Consume;
 internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCount records)
 {
     private volatile bool _owned = true;
+    private volatile bool _mayBeElsewhere;
+    private long _committedAt = -1;
     private long _start = -1;
     private long _written = -1;
     private long _committed = -1;
@@ -29,6 +31,9 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
 
     /// <summary>False once it is revoked, lost or rewound; never true again.</summary>
     public bool Owned => _owned;
+
+    /// <summary>Whether another member of the group may have it by now: it was revoked or lost, and not only rewound.</summary>
+    public bool MayBeElsewhere => _mayBeElsewhere;
 
     /// <summary>The offset after the last row that was enqueued; the consume loop's own. Negative: none yet.</summary>
     public long Next { get; set; } = -1;
@@ -61,7 +66,27 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
     /// <summary>Rows between Redis and the end of the partition.</summary>
     public long LagRows => LogEnd < 0 || Written < 0 ? 0 : Math.Max(0, LogEnd - Written);
 
-    public void LetGo() => _owned = false;
+    /// <summary>It is revoked or lost.</summary>
+    public void LetGo()
+    {
+        _mayBeElsewhere = true;
+        _owned = false;
+    }
+
+    /// <summary>Another object stands for the same partition from now on.</summary>
+    public void Replace() => _owned = false;
+
+    /// <summary>Kafka has taken a commit of it, and so knew this process as its owner.</summary>
+    /// <param name="offset">The offset.</param>
+    /// <param name="asked">When the commit was sent (<see cref="TimeProvider.GetTimestamp"/>).</param>
+    public void CommitTaken(long offset, long asked)
+    {
+        Committed = offset;
+        Volatile.Write(ref _committedAt, asked);
+    }
+
+    /// <summary>Whether this process was still its owner at a time (<see cref="TimeProvider.GetTimestamp"/>), as far as Kafka has said.</summary>
+    public bool WasOwnedAt(long timestamp) => Volatile.Read(ref _committedAt) >= timestamp;
 
     /// <summary>Where the partition starts, when that is a real offset.</summary>
     public void StartAt(long offset)
@@ -133,11 +158,15 @@ internal sealed class Assignment
         return null;
     }
 
-    /// <summary>Holds a partition from now on; another object for the same partition is let go.</summary>
+    /// <summary>Holds a partition from now on; it stands for the same partition's object before.</summary>
     public void Take(AssignedPartition partition)
     {
-        LetGo([partition.TopicPartition]);
-        _current = [.. _current, partition];
+        foreach (var held in _current.Where(held => held.TopicPartition == partition.TopicPartition))
+        {
+            held.Replace();
+        }
+
+        _current = [.. _current.Where(held => held.Owned), partition];
     }
 
     /// <summary>Lets partitions go.</summary>

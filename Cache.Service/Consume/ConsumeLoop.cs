@@ -13,7 +13,7 @@ namespace Cache.Service.Consume;
 internal sealed partial class ConsumeLoop(
     IServiceProvider services, Assignment assignment, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
     CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
-    : IHostedService, IOffsetCommit, IDisposable
+    : IHostedLifecycleService, IOffsetCommit, IDisposable
 {
     // Pausing throws away what the client has fetched ahead, so a queue that is full for a moment is waited for.
     private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
@@ -30,6 +30,7 @@ internal sealed partial class ConsumeLoop(
     private IReadOnlyList<AssignedPartition> _running = [];
     private long _fullSince;
     private long _lastBeat = time.GetTimestamp();
+    private Thread? _thread;
     private IConsumer<RowKey, Row>? _consumer;
 
     /// <summary>Time since the loop last came round.</summary>
@@ -42,16 +43,34 @@ internal sealed partial class ConsumeLoop(
     public IConsumer<RowKey, Row>? Consumer => Volatile.Read(ref _consumer);
 
     /// <inheritdoc/>
-    public Task StartAsync(CancellationToken cancellationToken)
+    public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+
+    /// <summary>
+    /// Starts the loop, when all else has started: where that fails, the consumer is disposed without a stop, and the client
+    /// does not survive that in the midst of a call.
+    /// </summary>
+    public Task StartedAsync(CancellationToken cancellationToken)
     {
-        new Thread(Run) { IsBackground = true, Name = "consume" }.Start();
+        _thread = new Thread(Run) { IsBackground = true, Name = "consume" };
+        _thread.Start();
         return Task.CompletedTask;
     }
+
+    /// <inheritdoc/>
+    public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <inheritdoc/>
     public async Task StopAsync(CancellationToken cancellationToken)
     {
         await _stopping.CancelAsync();
+        if (_thread is null)
+        {
+            _ended.TrySetResult();
+        }
+
         try
         {
             // Leaving the group can hang in the client; what is not committed by then is read again.
@@ -67,6 +86,9 @@ internal sealed partial class ConsumeLoop(
             queue.Complete();
         }
     }
+
+    /// <inheritdoc/>
+    public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();

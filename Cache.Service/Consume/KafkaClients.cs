@@ -34,6 +34,9 @@ internal static class KafkaClients
         config.AutoOffsetReset = AutoOffsetReset.Earliest;
     }
 
+    /// <summary>After which silence Kafka gives a consumer's partitions to others.</summary>
+    public static TimeSpan SessionTimeout(ConsumerConfig config) => TimeSpan.FromMilliseconds(config.SessionTimeoutMs ?? 45_000);
+
     /// <summary>Sets up the producer of dead letters.</summary>
     public static void Configure(ProducerConfig config, CacheOptions options)
     {

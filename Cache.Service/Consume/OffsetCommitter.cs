@@ -1,3 +1,4 @@
+using Cache.Service.Flush;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -5,10 +6,12 @@ namespace Cache.Service.Consume;
 
 /// <summary>
 /// Commits explicit offsets: those up to which every row of a partition is in Redis or in the dead letters. Runs beside
-/// the flush and never holds it up; one commit at a time.
+/// the flush and never holds it up; one commit at a time. Each commit that Kafka takes also proves that this process is
+/// still in the group (<see cref="Membership"/>).
 /// </summary>
 internal sealed partial class OffsetCommitter(
-    IOffsetCommit kafka, Assignment assignment, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<OffsetCommitter> logger)
+    IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time,
+    ILogger<OffsetCommitter> logger)
     : BackgroundService
 {
     private static readonly TimeSpan RebalancePause = TimeSpan.FromMilliseconds(50);
@@ -49,7 +52,7 @@ internal sealed partial class OffsetCommitter(
         {
             // While the group is between two generations Kafka refuses every commit; that passes.
             ErrorCode error;
-            while ((error = Commit(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
+            while ((error = CommitWritten(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
                 && time.GetElapsedTime(started) < deadline)
             {
                 await Task.Delay(RebalancePause, time, CancellationToken.None);
@@ -58,6 +61,29 @@ internal sealed partial class OffsetCommitter(
             return error == ErrorCode.NoError;
         });
         return commit.Wait(deadline) && commit.Result;
+    }
+
+    /// <summary>
+    /// Has Kafka prove that this process is still in the group, by a commit of where some partitions stand: it refuses that
+    /// of a process that it has given up on.
+    /// </summary>
+    /// <exception cref="MembershipException">Kafka refused it, or did not answer.</exception>
+    public Task ProveMembershipAsync(IReadOnlyCollection<PartitionRange> ranges)
+    {
+        // What is before a range is written, or nobody's: where that is not known better, its start is committed again.
+        var offsets = ranges.Where(range => range.Partition.Owned)
+            .Select(range => (range.Partition, Offset: range.Partition.Written is >= 0 and var written ? written : range.First))
+            .ToList();
+        return Task.Run(() =>
+        {
+            lock (_committing)
+            {
+                if (Commit(offsets) is not ErrorCode.NoError and var error)
+                {
+                    throw new MembershipException(new Error(error).Reason);
+                }
+            }
+        });
     }
 
     /// <inheritdoc/>
@@ -79,50 +105,56 @@ internal sealed partial class OffsetCommitter(
             if (!stoppingToken.IsCancellationRequested)
             {
                 // The client's call waits for the broker.
-                await Task.Run(() => Commit(_ => true), CancellationToken.None);
+                await Task.Run(() => CommitWritten(_ => true), CancellationToken.None);
             }
         }
     }
 
-    /// <summary>Commits what is written and not committed yet.</summary>
-    private ErrorCode Commit(Func<AssignedPartition, bool> which)
+    /// <summary>Commits what is written and not committed yet; what is committed too, when the last proof of membership grows old.</summary>
+    private ErrorCode CommitWritten(Func<AssignedPartition, bool> which)
     {
         lock (_committing)
         {
             Interlocked.Exchange(ref _rows, 0);
-            var due = assignment.Current
+            var again = membership.NeedsRenewal;
+            return Commit([.. assignment.Current
                 .Where(partition => partition.Owned && which(partition))
                 .Select(partition => (Partition: partition, Offset: partition.Written))
-                .Where(commit => commit.Offset >= 0 && commit.Offset != commit.Partition.Committed)
-                .ToList();
-            if (due.Count == 0)
+                .Where(commit => commit.Offset >= 0 && (again || commit.Offset != commit.Partition.Committed))]);
+        }
+    }
+
+    private ErrorCode Commit(List<(AssignedPartition Partition, long Offset)> offsets)
+    {
+        if (offsets.Count == 0)
+        {
+            return ErrorCode.NoError;
+        }
+
+        var asked = time.GetTimestamp();
+        try
+        {
+            kafka.Commit([.. offsets.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
+            foreach (var (partition, offset) in offsets)
             {
-                return ErrorCode.NoError;
+                partition.CommitTaken(offset, asked);
             }
 
-            try
+            membership.Proved(asked);
+            metrics.Committed();
+            return ErrorCode.NoError;
+        }
+        catch (KafkaException exception)
+        {
+            // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
+            // reads their rows once more.
+            metrics.CommitFailed();
+            if (exception.Error.Code != ErrorCode.RebalanceInProgress)
             {
-                kafka.Commit([.. due.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
-                foreach (var (partition, offset) in due)
-                {
-                    partition.Committed = offset;
-                }
-
-                metrics.Committed();
-                return ErrorCode.NoError;
+                LogCommitFailed(exception.Error.Reason);
             }
-            catch (KafkaException exception)
-            {
-                // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
-                // reads their rows once more.
-                metrics.CommitFailed();
-                if (exception.Error.Code != ErrorCode.RebalanceInProgress)
-                {
-                    LogCommitFailed(exception.Error.Reason);
-                }
 
-                return exception.Error.Code;
-            }
+            return exception.Error.Code;
         }
     }
 

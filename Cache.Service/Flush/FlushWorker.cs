@@ -24,6 +24,10 @@ internal sealed partial class FlushWorker : BackgroundService
     private readonly DeadLetters _deadLetters;
     private readonly RowReader _reader;
     private readonly OffsetCommitter _committer;
+    private readonly Membership _membership;
+
+    // Writes of which it is not known yet whether their partitions were still ours: when they were through, and whose they are.
+    private readonly List<(long EndedAt, AssignedPartition Partition)> _inDoubt = [];
     private readonly CacheOptions _options;
     private readonly CacheMetrics _metrics;
     private readonly TimeProvider _time;
@@ -35,10 +39,11 @@ internal sealed partial class FlushWorker : BackgroundService
 
     public FlushWorker(
         RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
-        CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
+        Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
     {
         _fatal = fatal;
         (_queue, _store, _epoch, _deadLetters, _reader, _committer) = (queue, store, epoch, deadLetters, reader, committer);
+        _membership = membership;
         (_options, _metrics, _time, _logger) = (options, metrics, time, logger);
         _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
         _untilItWorks = new ResiliencePipelineBuilder { TimeProvider = time }
@@ -108,6 +113,11 @@ internal sealed partial class FlushWorker : BackgroundService
                     await writing;
                     if (filling.IsEmpty)
                     {
+                        if (_inDoubt.Count > 0)
+                        {
+                            await CheckEpochAsync(stoppingToken);
+                        }
+
                         return;
                     }
                 }
@@ -152,15 +162,7 @@ internal sealed partial class FlushWorker : BackgroundService
         var started = _time.GetTimestamp();
         if (batch.Windows.Count > 0 || batch.Sessions.Count > 0)
         {
-            var result = await UntilItWorks("Redis", async () =>
-            {
-                if (!_epoch.IsKnown)
-                {
-                    await _epoch.CheckAsync();
-                }
-
-                return await _store.WriteAsync(batch);
-            }, batch);
+            var result = await UntilItWorks("Redis", () => TryWriteAsync(batch), batch);
             if (result is not null)
             {
                 _metrics.BatchWritten(_time.GetElapsedTime(started), batch.Rows, batch.Windows.Count - result.WrongType.Count);
@@ -189,6 +191,70 @@ internal sealed partial class FlushWorker : BackgroundService
         _committer.Flushed(batch.Rows);
         batch.Markers.ForEach(marker => marker.TrySetResult());
         batch.Clear();
+    }
+
+    /// <summary>
+    /// One attempt to write a batch. Others may have its partitions by now, if this process stood still for long: so it
+    /// first makes sure that they do not (docs/decisions/0008).
+    /// </summary>
+    private async Task<WriteResult?> TryWriteAsync(Batch batch)
+    {
+        if (_epoch.IsStale)
+        {
+            await _epoch.CheckAsync();
+        }
+
+        if (!_membership.IsFresh)
+        {
+            await _committer.ProveMembershipAsync(batch.Ranges);
+        }
+
+        batch.DropLetGo();
+        if (batch.Ranges.Count == 0)
+        {
+            return null;
+        }
+
+        var sent = true;
+        try
+        {
+            return await _store.WriteAsync(batch);
+        }
+        catch (Exception exception) when (RedisErrors.IsNotSent(exception))
+        {
+            sent = false;
+            throw;
+        }
+        finally
+        {
+            if (sent && (!_membership.IsFresh || batch.Ranges.Exists(range => range.Partition.MayBeElsewhere)))
+            {
+                var now = _time.GetTimestamp();
+                _inDoubt.AddRange(batch.Ranges.Select(range => (now, range.Partition)));
+            }
+
+            ResolveDoubts();
+        }
+    }
+
+    /// <summary>
+    /// Finds out whether writes came too late. One that did may stand over what the partition's new owner wrote before it:
+    /// then everything is read again.
+    /// </summary>
+    private void ResolveDoubts()
+    {
+        if (_inDoubt.Count == 0)
+        {
+            return;
+        }
+
+        // A partition that is rewound is read again anyway.
+        _inDoubt.RemoveAll(write => write.Partition.WasOwnedAt(write.EndedAt) || write.Partition is { Owned: false, MayBeElsewhere: false });
+        if (_inDoubt.RemoveAll(write => write.Partition.MayBeElsewhere) > 0)
+        {
+            LogWrittenLate();
+            _epoch.Renew();
+        }
     }
 
     /// <summary>What a write leaves to do: dead letters for what Redis will never take, updates, the epoch.</summary>
@@ -235,6 +301,7 @@ internal sealed partial class FlushWorker : BackgroundService
 
     private async Task CheckEpochAsync(CancellationToken stoppingToken)
     {
+        ResolveDoubts();
         try
         {
             await _epoch.CheckAsync(stoppingToken);
@@ -275,7 +342,7 @@ internal sealed partial class FlushWorker : BackgroundService
                 _metrics.BatchFailed();
                 if (failures++ == 0)
                 {
-                    LogRetrying(what, exception.Message);
+                    LogRetrying(exception is MembershipException ? "The consumer group" : what, exception.Message);
                     Activity.Current?.AddException(exception);
                 }
 
@@ -307,6 +374,10 @@ internal sealed partial class FlushWorker : BackgroundService
 
     [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis answers.")]
     private partial void LogRedisBack();
+
+    [LoggerMessage(EventIds.Flush + 8, LogLevel.Warning,
+        "Partitions went to another member while a batch of theirs was on its way to Redis, and may stand over what was written since: every partition is read again.")]
+    private partial void LogWrittenLate();
 
     [LoggerMessage(EventIds.Flush + 4, LogLevel.Warning, "The batch is written, but its updates could not be published: {Error}.")]
     private partial void LogFollowUpFailed(string error);

@@ -4,47 +4,63 @@ using StackExchange.Redis;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// Tells whether Redis still holds what was written. The key <c>cache:epoch</c> holds an id, made when there was none, and
-/// after it the partitions whose windows are in Redis under that id. It goes when Redis loses its data; then, or when a
-/// partition is not among the names, the partition has to be read again (docs/decisions/0005).
+/// Tells whether Redis still holds what was written. The key <c>cache:epoch</c> holds an id, made when there was none, with
+/// the run ids of Redis's primaries at that time, and after it the partitions whose windows are in Redis under that id. It
+/// goes when Redis loses its data, and is made anew when Redis may have lost some; then, or when a partition is not among
+/// the names, the partition has to be read again (docs/decisions/0005).
 /// </summary>
 internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assignment assignment, RebuildRequests rebuilds, ILogger<RedisEpoch> logger)
 {
+    private const char RunIdsFollow = ':';
+
     private RedisValue _seen = RedisValue.Null;
     private IReadOnlyList<AssignedPartition>? _covered;
+    private IReadOnlyList<AssignedPartition>? _lookedFor;
+    private IReadOnlyList<string> _runIds = [];
+    private int _changes = -1;
+    private bool _known;
+    private volatile bool _renewalDue;
 
     /// <summary>
-    /// Whether Redis has an epoch that this process knows. Before the first write it must: were the epoch made only after it,
-    /// data lost in between would not be missed.
+    /// Whether the epoch has to be looked at before the next write. Before the first write: were the epoch made only after it,
+    /// data lost in between would not be missed. After a change of connections: another server may be there, with older data.
+    /// After a change of partitions: the answer comes only when Redis has done what the partitions' last owner had sent it,
+    /// so that our writes are the later ones.
     /// </summary>
-    public bool IsKnown { get; private set; }
+    public bool IsStale => !_known || _renewalDue || _changes != redis.Changes || !ReferenceEquals(_lookedFor, assignment.Current);
+
+    /// <summary>Some of what is in Redis may be older than it was: every partition is to be read again.</summary>
+    public void Renew() => _renewalDue = true;
 
     /// <summary>Looks at the value that the last write, or <see cref="CheckAsync"/>, has read.</summary>
     public async Task ObserveAsync(RedisValue value)
     {
         // The usual case: nothing changed since every partition was found covered.
         var held = assignment.Current;
-        if (ReferenceEquals(held, _covered) && value == _seen && !value.IsNull)
+        if (ReferenceEquals(held, _covered) && value == _seen && !value.IsNull && !_renewalDue)
         {
             return;
         }
 
         _covered = null;
         var database = await redis.GetAsync();
-        if (!TryRead(value, out var id, out var names))
+        if (!TryRead(value, out var id, out var names) || _renewalDue || MayHaveLost(id))
         {
             // Another replica may make one at the same time: then its id is the one, and is read next.
-            id = Guid.NewGuid().ToString("N");
-            if (!await database.StringSetAsync(keys.Epoch, id, when: value.IsNull ? When.NotExists : When.Always))
+            var lost = id;
+            id = NewId();
+            if (!await ReplaceAsync(database, value, id))
             {
                 return;
             }
 
-            LogNewEpoch(id);
+            LogNewEpoch(id, lost.Length == 0 ? "it had none" : _renewalDue ? "this process may have written late" : "its primary has started anew or is another");
+            _renewalDue = false;
+            names = [];
             value = id;
         }
 
-        IsKnown = true;
+        _known = true;
         var missing = new List<AssignedPartition>();
         var all = true;
         foreach (var partition in held)
@@ -83,9 +99,16 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
         }
     }
 
-    /// <summary>Reads the epoch and looks at it.</summary>
+    /// <summary>Reads the epoch, and where connections have changed the primaries' run ids, and looks at them.</summary>
     public async Task CheckAsync(CancellationToken cancellationToken = default)
     {
+        var (changes, held) = (redis.Changes, assignment.Current);
+        if (changes != _changes)
+        {
+            _runIds = await redis.RunIdsAsync(cancellationToken);
+            _covered = null;
+        }
+
         var database = await redis.GetAsync(cancellationToken);
         RedisValue value;
         try
@@ -99,6 +122,29 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
         }
 
         await ObserveAsync(value);
+        (_changes, _lookedFor) = (changes, held);
+    }
+
+    private string NewId() => _runIds.Count == 0 ? $"{Guid.NewGuid():N}" : $"{Guid.NewGuid():N}{RunIdsFollow}{string.Join(',', _runIds)}";
+
+    /// <summary>Whether a primary has started, or taken over, since the epoch was made: it may have older data, or none.</summary>
+    private bool MayHaveLost(string id) =>
+        id.IndexOf(RunIdsFollow, StringComparison.Ordinal) is > 0 and var end && _runIds.Except(id[(end + 1)..].Split(',')).Any();
+
+    /// <summary>Puts a new epoch in the place of the one that was read; false when it is another by now.</summary>
+    private Task<bool> ReplaceAsync(IDatabase database, RedisValue read, string id)
+    {
+        if (read.IsNullOrEmpty)
+        {
+            return database.StringSetAsync(keys.Epoch, id, when: read.IsNull ? When.NotExists : When.Always);
+        }
+
+#pragma warning disable SER301 // Comparing in one command takes Redis 8.4.
+        var transaction = database.CreateTransaction();
+        transaction.AddCondition(Condition.StringEqual(keys.Epoch, read));
+        _ = transaction.StringSetAsync(keys.Epoch, id);
+#pragma warning restore SER301
+        return transaction.ExecuteAsync();
     }
 
     private static bool TryRead(RedisValue value, out string id, out HashSet<string> names)
@@ -111,8 +157,8 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
         return id.Length > 0;
     }
 
-    [LoggerMessage(Telemetry.EventIds.Persist + 1, LogLevel.Information, "Redis has no epoch yet; made {Epoch}.")]
-    private partial void LogNewEpoch(string epoch);
+    [LoggerMessage(Telemetry.EventIds.Persist + 1, LogLevel.Information, "Redis got a new epoch, {Epoch}: {Reason}.")]
+    private partial void LogNewEpoch(string epoch, string reason);
 }
 
 /// <summary>Partitions to read again under an epoch.</summary>

@@ -12,6 +12,17 @@ internal static class RedisErrors
     public static bool IsWrongType(Exception exception) =>
         exception is RedisServerException && exception.Message.StartsWith("WRONGTYPE", StringComparison.Ordinal);
 
+    /// <summary>The server does not let this user, or anybody, give the command.</summary>
+    public static bool IsNotPermitted(RedisServerException exception) =>
+        exception.Message.StartsWith("NOPERM", StringComparison.Ordinal)
+        || exception.Message.StartsWith("ERR unknown command", StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>There was no connection to send anything on; any other failure may have come after Redis did what it was told.</summary>
+    public static bool IsNotSent(Exception exception) => exception is RedisConnectionException
+    {
+        FailureType: ConnectionFailureType.UnableToConnect or ConnectionFailureType.UnableToResolvePhysicalConnection,
+    };
+
     /// <summary>Redis cannot be reached, or does not answer as it should, right now.</summary>
     public static bool IsAway(Exception exception) =>
         exception is RedisException or TimeoutException or OperationCanceledException or ObjectDisposedException;

@@ -6,10 +6,20 @@ namespace Cache.Service.Persist;
 /// The way to Redis. The first connection is made in the background, since making it blocks for seconds while Redis is
 /// away, and neither the start of the service nor an HTTP request may wait for that.
 /// </summary>
-internal sealed class RedisLink(IServiceProvider services, CacheOptions options)
+internal sealed class RedisLink
 {
-    private readonly Lazy<Task<IConnectionMultiplexer>> _connecting =
-        new(() => Task.Run(services.GetRequiredService<IConnectionMultiplexer>));
+    private readonly CacheOptions _options;
+    private readonly Lazy<Task<IConnectionMultiplexer>> _connecting;
+    private int _changes;
+
+    public RedisLink(IServiceProvider services, CacheOptions options)
+    {
+        _options = options;
+        _connecting = new(() => Task.Run(() => Listen(services.GetRequiredService<IConnectionMultiplexer>())));
+    }
+
+    /// <summary>Counts each time that a connection went or came: another server may be at its other end since.</summary>
+    public int Changes => Volatile.Read(ref _changes);
 
     /// <summary>The database, once there has been a first attempt to connect.</summary>
     /// <exception cref="OperationCanceledException">That took longer than the caller would wait.</exception>
@@ -17,7 +27,7 @@ internal sealed class RedisLink(IServiceProvider services, CacheOptions options)
     {
         var connecting = _connecting.Value;
         var multiplexer = connecting.IsCompletedSuccessfully ? connecting.Result : await connecting.WaitAsync(cancellationToken);
-        return multiplexer.GetDatabase(options.RedisDb);
+        return multiplexer.GetDatabase(_options.RedisDb);
     }
 
     /// <summary>Whether Redis answers a PING within a second.</summary>
@@ -35,5 +45,44 @@ internal sealed class RedisLink(IServiceProvider services, CacheOptions options)
         {
             return false;
         }
+    }
+
+    /// <summary>
+    /// The run ids of the primaries that are connected: a server gets a new one each time that it starts, and a replica
+    /// that takes over has its own.
+    /// </summary>
+    /// <returns>In order; none where the server does not tell.</returns>
+    /// <exception cref="RedisException">A server did not answer.</exception>
+    public async Task<IReadOnlyList<string>> RunIdsAsync(CancellationToken cancellationToken = default)
+    {
+        var database = await GetAsync(cancellationToken);
+        var ids = new SortedSet<string>(StringComparer.Ordinal);
+        foreach (var server in database.Multiplexer.GetServers())
+        {
+            if (server is not { IsConnected: true, IsReplica: false })
+            {
+                continue;
+            }
+
+            try
+            {
+                var fields = (await server.InfoAsync("server")).SelectMany(section => section);
+                ids.UnionWith(fields.Where(field => field.Key == "run_id").Select(field => field.Value));
+            }
+            catch (RedisServerException exception) when (RedisErrors.IsNotPermitted(exception))
+            {
+                // A server that is restarted from old data is not noticed then.
+            }
+        }
+
+        return [.. ids];
+    }
+
+    private IConnectionMultiplexer Listen(IConnectionMultiplexer multiplexer)
+    {
+        multiplexer.ConnectionFailed += (_, _) => Interlocked.Increment(ref _changes);
+        multiplexer.ConnectionRestored += (_, _) => Interlocked.Increment(ref _changes);
+        multiplexer.ConfigurationChanged += (_, _) => Interlocked.Increment(ref _changes);
+        return multiplexer;
     }
 }

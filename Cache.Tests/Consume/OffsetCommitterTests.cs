@@ -14,12 +14,14 @@ namespace Cache.Tests.Consume;
 public sealed class OffsetCommitterTests : IAsyncLifetime
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Session = TimeSpan.FromSeconds(40);
 
     private readonly FakeTimeProvider _time = new();
     private readonly FakeKafka _kafka = new();
     private readonly Assignment _assignment = new();
     private readonly AssignedPartition _first = TestRows.Partition(0);
     private readonly AssignedPartition _second = TestRows.Partition(1);
+    private readonly Membership _membership;
     private readonly ServiceProvider _services;
     private readonly OffsetCommitter _committer;
 
@@ -27,8 +29,9 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     {
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(new CacheOptions { CommitBatchSize = 10, CommitIntervalMs = 1000 })
             .AddSingleton(_assignment).AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().BuildServiceProvider();
+        _membership = new(Session, _time);
         _committer = new(
-            _kafka, _assignment, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<CacheMetrics>(), _time,
+            _kafka, _assignment, _membership, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<CacheMetrics>(), _time,
             NullLogger<OffsetCommitter>.Instance);
         _assignment.Take(_first);
         _assignment.Take(_second);
@@ -167,6 +170,70 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         Assert.Equal(["event_metrics [[0]] @10"], await commit);
     }
 
+    [Fact]
+    public async Task Membership_IsProvedByWhereARangeStands_ThoughThatIsCommitted()
+    {
+        _first.WrittenUpTo(8, 0);
+        CommitNow(_first);
+        _time.Advance(Session);
+        Assert.False(_membership.IsFresh);
+
+        // Where it is not known how far the second is written, all before its first row counts.
+        await _committer.ProveMembershipAsync([new(_first) { First = 8, Next = 10 }, new(_second) { First = 5, Next = 6 }]);
+
+        Assert.Equal(["event_metrics [[0]] @8", "event_metrics [[1]] @5"], _kafka.Commits.Last());
+        Assert.True(_membership.IsFresh);
+    }
+
+    [Fact]
+    public async Task Membership_WhenKafkaRefusesTheCommit_IsNotProved()
+    {
+        _first.WrittenUpTo(8, 0);
+        _kafka.Fails = true;
+
+        await Assert.ThrowsAsync<MembershipException>(() => _committer.ProveMembershipAsync([new(_first) { First = 8 }]));
+
+        Assert.False(_membership.IsFresh);
+    }
+
+    [Fact]
+    public async Task Membership_CountsFromWhenTheCommitWasSent_NotFromItsAnswer()
+    {
+        _first.WrittenUpTo(8, 0);
+        _kafka.Hangs();
+        var proof = _committer.ProveMembershipAsync([new(_first) { First = 8 }]);
+        await _kafka.AskedAsync();
+
+        // The process stands still here.
+        _time.Advance(Session);
+        _kafka.Answers();
+        await proof.WaitAsync(Patience);
+
+        Assert.False(_membership.IsFresh);
+    }
+
+    [Fact]
+    public async Task Membership_OfAnIdleProcess_IsProvedAgainBeforeItIsDue()
+    {
+        await _committer.StartAsync(CancellationToken.None);
+        _first.StartAt(5);
+        CommitNow(_first);
+        await _kafka.NextAsync();
+
+        for (var commits = 0; commits < 3; commits++)
+        {
+            var next = _kafka.NextAsync();
+            while (!next.IsCompleted)
+            {
+                Assert.True(_membership.IsFresh);
+                _time.Advance(TimeSpan.FromSeconds(1));
+                await Task.WhenAny(next, Task.Delay(20, TestContext.Current.CancellationToken));
+            }
+
+            Assert.Equal(["event_metrics [[0]] @5"], await next);
+        }
+    }
+
     private bool CommitNow(params AssignedPartition[] partitions) =>
         _committer.CommitNow([.. partitions.Select(partition => partition.TopicPartition)], Patience);
 
@@ -186,6 +253,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     {
         private readonly Channel<string[]> _acknowledged = Channel.CreateUnbounded<string[]>();
         private readonly TaskCompletionSource _failed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private readonly TaskCompletionSource _asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private TaskCompletionSource? _answers;
 
         /// <summary>What was acknowledged.</summary>
@@ -197,12 +265,15 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
         public void Answers() => _answers?.TrySetResult();
 
+        public Task AskedAsync() => _asked.Task.WaitAsync(Patience);
+
         public Task FailedAsync() => _failed.Task.WaitAsync(Patience);
 
         public async Task<string[]> NextAsync() => await _acknowledged.Reader.ReadAsync().AsTask().WaitAsync(Patience);
 
         public void Commit(IReadOnlyList<TopicPartitionOffset> offsets)
         {
+            _asked.TrySetResult();
             _answers?.Task.Wait();
             if (Fails)
             {

@@ -6,6 +6,9 @@ namespace Cache.Tests.Persist;
 /// <summary>Whether Redis still holds what was written: made, kept, lost, rebuilt.</summary>
 public sealed class RedisEpochTests(RedisServers servers)
 {
+    // An id of its own, and the server's run id.
+    private const string NewEpoch = "^[0-9a-f]{32}:[0-9a-f]{40}$";
+
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
@@ -17,7 +20,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         await redis.Epoch.CheckAsync();
 
         var id = Assert.Single(await NamesAsync(redis));
-        Assert.Equal(32, id.Length);
+        Assert.Matches(NewEpoch, id);
         Assert.Equal(id, partition.CoveredEpoch);
         Assert.Null(redis.Rebuilds.Take());
     }
@@ -132,7 +135,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         await redis.Epoch.CheckAsync();
 
         var id = Assert.Single(await NamesAsync(redis));
-        Assert.Equal(32, id.Length);
+        Assert.Matches(NewEpoch, id);
         Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
     }
 
@@ -165,6 +168,59 @@ public sealed class RedisEpochTests(RedisServers servers)
 
         Assert.Equal(["theirs"], await NamesAsync(redis));
         Assert.Null(redis.Rebuilds.Take());
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task EpochOfAServerThatIsNotThereAnyMore_IsReplaced_AndEveryPartitionRebuilt(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, $"id:{new string('a', 40)} event_metrics/0");
+        var partition = Resumed(redis, 0);
+
+        await redis.Epoch.CheckAsync();
+
+        Assert.Matches(NewEpoch, Assert.Single(await NamesAsync(redis)));
+        Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task RenewedEpoch_AsksForARebuildOfEveryPartition_Once(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var partition = Fresh(redis, 0);
+        partition.Committed = 1;
+        await redis.Epoch.CheckAsync();
+        await redis.Epoch.CheckAsync();
+        var before = await NamesAsync(redis);
+        Assert.False(redis.Epoch.IsStale);
+
+        redis.Epoch.Renew();
+        Assert.True(redis.Epoch.IsStale);
+        await redis.Epoch.CheckAsync();
+
+        Assert.NotEqual(before[0], Assert.Single(await NamesAsync(redis)));
+        Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
+        Assert.False(redis.Epoch.IsStale);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Epoch_IsStale_UntilItIsLookedAt_AndAfterEachChangeOfPartitions(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        Assert.True(redis.Epoch.IsStale);
+        await redis.Epoch.CheckAsync();
+        Assert.False(redis.Epoch.IsStale);
+
+        Fresh(redis, 0);
+        Assert.True(redis.Epoch.IsStale);
+        await redis.Epoch.CheckAsync();
+        Assert.False(redis.Epoch.IsStale);
     }
 
     /// <summary>A partition that started with nothing behind it.</summary>

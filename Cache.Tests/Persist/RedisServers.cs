@@ -54,7 +54,7 @@ public sealed class RedisServers : IAsyncDisposable
     private sealed record Connected(IAsyncDisposable Server, ConnectionMultiplexer Client) : IAsyncDisposable
     {
         public static async Task<Connected> ToAsync(IAsyncDisposable server, string connectionString) =>
-            new(server, await ConnectionMultiplexer.ConnectAsync(connectionString));
+            new(server, await ConnectionMultiplexer.ConnectAsync(connectionString, options => options.AllowAdmin = true));
 
         public async ValueTask DisposeAsync()
         {
