@@ -77,10 +77,10 @@ internal static class Registration
             {
                 // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
                 redis.BacklogPolicy = BacklogPolicy.FailFast;
+                redis.IncludeDetailInExceptions = false;
 
                 // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
                 redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
-                redis.IncludeDetailInExceptions = false;
 
                 // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
                 redis.AllowAdmin = true;
