@@ -110,9 +110,12 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
             await PauseAsync(random, 100, 1500);
             await AdminAsync(run, "REPLICAOF", "NO", "ONE");
         }),
-        new("Redis saved and loading", FaultOf.Redis, 3, (run, random) => run.LoseAsync(async () =>
+        new("Redis back from a snapshot, loading it", FaultOf.Redis, 3, (run, random) => run.LoseAsync(async () =>
         {
             await AdminAsync(run, "SAVE");
+
+            // What is written from here on, it will not have.
+            await PauseAsync(random, 0, 1000);
             await Only(run).RestartFromDiskAsync("--key-load-delay", $"{random.Next(1000, 100_000)}", "--loading-process-events-interval-bytes", "1024");
             await Loaded(run);
         })),

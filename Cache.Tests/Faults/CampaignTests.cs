@@ -9,7 +9,7 @@ namespace Cache.Tests.Faults;
 [Trait("Category", "Campaign")]
 public sealed class CampaignTests
 {
-    private const int ShortCampaign = 8;
+    private const int ShortCampaign = 6;
     private const int SideBySide = 2;
 
     [Fact]

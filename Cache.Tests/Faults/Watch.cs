@@ -103,8 +103,11 @@ internal sealed class HttpProbe : IDisposable
 {
     private static readonly string[] Routes = ["/metrics/event/latest", "/readyz", "/metrics/performance/latest", "/healthz", "/sessions/active"];
 
-    /// <summary>An answer has a second; a machine that is busy with other things has more.</summary>
-    private static readonly TimeSpan Slack = TimeSpan.FromSeconds(2);
+    // An answer has a second. This machine may be busy with other things: so it is only a finding when one answer after the
+    // other is slow, or when one takes about as long as a command to a Redis that hangs.
+    private static readonly TimeSpan Slow = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan Hung = TimeSpan.FromSeconds(4);
+    private const int MostSlowInARow = 5;
 
     private readonly HttpClient _http;
     private readonly Func<bool> _mayAnswer;
@@ -112,6 +115,7 @@ internal sealed class HttpProbe : IDisposable
     private readonly CancellationTokenSource _enough = new();
     private readonly List<(string Route, string Body)> _answers = [];
     private readonly Task _asking;
+    private int _slow;
 
     /// <param name="http">A client of the service.</param>
     /// <param name="mayAnswer">False while the process is frozen or ended.</param>
@@ -175,10 +179,15 @@ internal sealed class HttpProbe : IDisposable
                 }
 
                 // The first answers of a process also wait for its code to be compiled.
-                var took = Stopwatch.GetElapsedTime(started);
-                if (n >= 2 * Routes.Length && took > Slack + (3 * Stopwatch.GetElapsedTime(alive, started)) && _mayAnswer())
+                if (n >= 2 * Routes.Length && _mayAnswer())
                 {
-                    _findings.Add(Breach.Away, $"{route} took {took.TotalSeconds:F1} s");
+                    var busy = 3 * Stopwatch.GetElapsedTime(alive, started);
+                    var took = Stopwatch.GetElapsedTime(started);
+                    _slow = took > Slow + busy ? _slow + 1 : 0;
+                    if (took > Hung + busy || _slow == MostSlowInARow)
+                    {
+                        _findings.Add(Breach.Away, FormattableString.Invariant($"{route} took {took.TotalSeconds:F1} s, the {_slow}th slow answer in a row"));
+                    }
                 }
             }
             catch (Exception exception) when (exception is HttpRequestException or OperationCanceledException or IOException)
