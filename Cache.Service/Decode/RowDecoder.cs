@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
@@ -337,23 +338,40 @@ public sealed class RowDecoder
         }
 
         // An escape takes at most six bytes for one (\u0041): longer cannot fit, and is not worth unescaping.
-        if (reader.ValueSpan.Length > buffer.Length * 6)
+        if (reader.ValueSpan.Length > buffer.Length * 6 || HasLoneSurrogate(reader.ValueSpan))
         {
             return false;
         }
 
         Span<byte> unescaped = stackalloc byte[reader.ValueSpan.Length];
-        try
+        length = reader.CopyString(unescaped);
+        return unescaped[..length].TryCopyTo(buffer);
+    }
+
+    /// <summary>
+    /// Whether escaped text has half of a surrogate pair: unescaping it would throw, once for each such text of a row.
+    /// </summary>
+    private static bool HasLoneSurrogate(ReadOnlySpan<byte> escaped)
+    {
+        for (var at = escaped.IndexOf((byte)'\\'); at >= 0; at = escaped.IndexOf((byte)'\\'))
         {
-            length = reader.CopyString(unescaped);
-        }
-        catch (InvalidOperationException)
-        {
-            // Half of a surrogate pair.
-            return false;
+            var unit = Unit(escaped[at..]);
+            escaped = escaped[(at + 2)..];
+            if (char.IsHighSurrogate(unit) && escaped[4..] is [(byte)'\\', ..] and var next && char.IsLowSurrogate(Unit(next)))
+            {
+                escaped = next[2..];
+            }
+            else if (char.IsSurrogate(unit))
+            {
+                return true;
+            }
         }
 
-        return unescaped[..length].TryCopyTo(buffer);
+        return false;
+
+        // The reader has seen to it that an escape is whole.
+        static char Unit(ReadOnlySpan<byte> escape) =>
+            escape[1] == 'u' && Utf8Parser.TryParse(escape[2..6], out ushort unit, out _, 'x') ? (char)unit : '\0';
     }
 
     /// <summary>Whether there is a character of Unicode's category Cc: U+0000–U+001F or U+007F–U+009F.</summary>
@@ -418,23 +436,59 @@ public sealed class RowDecoder
     }
 
     /// <summary>A whole number, also when written as <c>2.0</c> or <c>1e3</c>, within int64.</summary>
-    private static bool TryWhole(ref Utf8JsonReader reader, out long number)
+    private static bool TryWhole(ref Utf8JsonReader reader, out long number) =>
+        reader.TryGetInt64(out number) || TryWhole(reader.ValueSpan, out number);
+
+    /// <summary>Digit by digit, since decimals and doubles round what is no whole number to one.</summary>
+    private static bool TryWhole(ReadOnlySpan<byte> text, out long number)
     {
-        if (reader.TryGetInt64(out number))
+        var negative = text[0] == '-';
+        var e = text.IndexOfAny((byte)'e', (byte)'E');
+        var mantissa = text[(negative ? 1 : 0)..(e < 0 ? text.Length : e)];
+        var point = mantissa.IndexOf((byte)'.') is var at and >= 0 ? at : mantissa.Length;
+        var exponent = 0;
+        if (e >= 0 && !Utf8Parser.TryParse(text[(e + 1)..], out exponent, out _))
         {
-            return true;
+            // Further than a number of any length has digits.
+            exponent = text[e + 1] == '-' ? int.MinValue : int.MaxValue;
         }
 
-        // A decimal rounds what is tiny to 0; a double does not.
-        if (reader.TryGetDecimal(out var fraction) && decimal.Truncate(fraction) == fraction
-            && reader.TryGetDouble(out var rough) && Math.Truncate(rough) == rough
-            && fraction is >= long.MinValue and <= long.MaxValue)
+        number = 0;
+        var digitsLeft = (long)point + exponent;
+        foreach (var digit in mantissa)
         {
-            number = (long)fraction;
-            return true;
+            if (digit == '.')
+            {
+                continue;
+            }
+
+            if (digitsLeft-- > 0 ? !TryAppend(ref number, digit - '0') : digit != '0')
+            {
+                return false;
+            }
         }
 
-        return false;
+        for (; digitsLeft > 0 && number > 0; digitsLeft--)
+        {
+            if (!TryAppend(ref number, 0))
+            {
+                return false;
+            }
+        }
+
+        number = negative ? -number : number;
+        return true;
+    }
+
+    private static bool TryAppend(ref long number, int digit)
+    {
+        if (number > (long.MaxValue - digit) / 10)
+        {
+            return false;
+        }
+
+        number = (number * 10) + digit;
+        return true;
     }
 
     private readonly ref struct FieldNames(ReadOnlySpan<byte> dimension, ReadOnlySpan<byte> first, ReadOnlySpan<byte> second)

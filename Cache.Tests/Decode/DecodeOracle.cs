@@ -1,0 +1,241 @@
+using System.Globalization;
+using System.Numerics;
+using System.Text;
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using System.Text.Unicode;
+using Cache.Service.Decode;
+
+namespace Cache.Tests.Decode;
+
+/// <summary>
+/// Decodes a value the slow way: a whole document, read by the rules of the README one after the other. It shares nothing
+/// with <see cref="RowDecoder"/> but the types, and says what that has to say.
+/// </summary>
+internal static partial class DecodeOracle
+{
+    private static readonly JsonDocumentOptions Json = new() { MaxDepth = RowDecoder.MaxValueBytes };
+
+    /// <summary>What a value is.</summary>
+    /// <param name="kind">The topic's kind.</param>
+    /// <param name="value">The value.</param>
+    /// <param name="latest">The latest time that is not too far ahead, milliseconds.</param>
+    public static Decoded Decode(RowKind kind, byte[] value, long latest)
+    {
+        if (value.Length > 1024 * 1024)
+        {
+            return new(RejectReason.TooLarge);
+        }
+
+        if (!Utf8.IsValid(value))
+        {
+            return new(RejectReason.NotJson);
+        }
+
+        JsonDocument document;
+        try
+        {
+            document = JsonDocument.Parse(value, Json);
+        }
+        catch (JsonException)
+        {
+            return new(RejectReason.NotJson);
+        }
+
+        using (document)
+        {
+            if (document.RootElement.ValueKind != JsonValueKind.Object)
+            {
+                return new(RejectReason.NotAnObject);
+            }
+
+            var fields = new Dictionary<string, JsonElement>();
+            foreach (var property in document.RootElement.EnumerateObject())
+            {
+                if (Text(() => property.Name) is { } name)
+                {
+                    fields[name] = property.Value;
+                }
+            }
+
+            return kind == RowKind.Session ? Session(new(fields), latest) : Window(kind, new(fields), latest);
+        }
+    }
+
+    private static Decoded Window(RowKind kind, Reading reading, long latest)
+    {
+        var (dimensionName, firstName, secondName) = kind == RowKind.Event
+            ? ("event_type", "event_count", "user_count")
+            : ("device_category", "avg_load_time", "p95_load_time");
+        var start = reading.Time("window_start", RejectReason.NoWindowStart, RejectReason.BadWindowStart);
+        reading.Require(!(start > latest), RejectReason.FutureWindow);
+        var dimension = reading.Name(dimensionName, RejectReason.NoDimension, RejectReason.BadDimension);
+        var first = reading.Number(firstName, kind == RowKind.Event);
+        var second = reading.Number(secondName, kind == RowKind.Event);
+        reading.Require(first is not null || second is not null, RejectReason.NoMeasure);
+        return reading.Reason != RejectReason.None
+            ? new(reading.Reason)
+            : new(RejectReason.None, start!.Value, dimension, new(first ?? 0, second ?? 0, first is not null, second is not null));
+    }
+
+    private static Decoded Session(Reading reading, long latest)
+    {
+        var id = reading.Name("session_id", RejectReason.NoSessionId, RejectReason.BadSessionId);
+        var end = reading.Time("end_time", RejectReason.NoEndTime, RejectReason.BadEndTime);
+        reading.Require(!(end > latest), RejectReason.FutureSession);
+        var start = reading.Time("start_time", RejectReason.None, RejectReason.BadStartTime);
+        reading.Require(!(start > end), RejectReason.BadStartTime);
+        var user = reading.Name("user_id", RejectReason.None, RejectReason.BadUserId);
+        var device = reading.Name("device_category", RejectReason.None, RejectReason.BadDimension);
+        var duration = reading.Number("duration", whole: true);
+        var pages = reading.Number("page_count", whole: true);
+        return reading.Reason != RejectReason.None
+            ? new(reading.Reason)
+            : new(RejectReason.None, Session: new(id!, end!.Value, user, start, duration, pages, device));
+    }
+
+    /// <summary>A text; null when it has half of a surrogate pair, and so is none.</summary>
+    private static string? Text(Func<string?> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    [GeneratedRegex("^([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\\.([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?\\z")]
+    private static partial Regex TimeShape { get; }
+
+    private static long? Time(string text)
+    {
+        if (TimeShape.Match(text) is not { Success: true } match)
+        {
+            return null;
+        }
+
+        var parts = Enumerable.Range(1, 6).Select(part => match.Groups[part].Success ? int.Parse(match.Groups[part].Value, CultureInfo.InvariantCulture) : 0).ToArray();
+        var fraction = int.Parse(match.Groups[7].Value.PadRight(3, '0')[..3], CultureInfo.InvariantCulture);
+        var zone = match.Groups[8].Value is "" or "Z" ? "+0000" : match.Groups[8].Value.Replace(":", "", StringComparison.Ordinal).PadRight(5, '0');
+        var (hours, minutes) = (int.Parse(zone.AsSpan(1, 2), CultureInfo.InvariantCulture), int.Parse(zone.AsSpan(3, 2), CultureInfo.InvariantCulture));
+        if (hours > 18 || minutes > 59)
+        {
+            return null;
+        }
+
+        try
+        {
+            var local = new DateTime(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], fraction, DateTimeKind.Utc);
+            var offset = ((hours * 60) + minutes) * (zone[0] == '-' ? -1 : 1);
+            return ((local.Ticks - DateTime.UnixEpoch.Ticks) / TimeSpan.TicksPerMillisecond) - (offset * 60_000L);
+        }
+        catch (ArgumentOutOfRangeException)
+        {
+            return null;
+        }
+    }
+
+    [GeneratedRegex("^(-?)([0-9]+)(?:\\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\\z")]
+    private static partial Regex NumberShape { get; }
+
+    /// <summary>The whole number that a JSON number is, exactly; null when it is none of int64.</summary>
+    private static long? Whole(string raw)
+    {
+        var parts = NumberShape.Match(raw).Groups;
+        var digits = BigInteger.Parse(parts[2].Value + parts[3].Value, CultureInfo.InvariantCulture);
+        var exponent = (parts[4].Success ? BigInteger.Parse(parts[4].Value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture) : 0) - parts[3].Length;
+        if (digits.IsZero)
+        {
+            return 0;
+        }
+
+        // A number of this many digits more than it has is beyond int64, or a fraction.
+        if (BigInteger.Abs(exponent) > 20 + raw.Length)
+        {
+            return null;
+        }
+
+        var scale = BigInteger.Pow(10, (int)BigInteger.Abs(exponent));
+        var whole = exponent >= 0 ? digits * scale : BigInteger.DivRem(digits, scale, out var rest) is var quotient && rest.IsZero ? quotient : -1;
+        if (whole < 0)
+        {
+            return null;
+        }
+
+        whole = parts[1].Value == "-" ? -whole : whole;
+        return whole >= long.MinValue && whole <= long.MaxValue ? (long)whole : null;
+    }
+
+    /// <summary>Reads fields one after the other; the first that breaks a rule is the reason.</summary>
+    private sealed class Reading(Dictionary<string, JsonElement> fields)
+    {
+        public RejectReason Reason { get; private set; }
+
+        public void Require(bool rule, RejectReason reason) => Reason = Reason == RejectReason.None && !rule ? reason : Reason;
+
+        public long? Time(string name, RejectReason none, RejectReason bad)
+        {
+            if (!Present(name, none, out var field))
+            {
+                return null;
+            }
+
+            var time = field.ValueKind switch
+            {
+                JsonValueKind.Number => Whole(field.GetRawText()),
+                JsonValueKind.String => Text(field.GetString) is { } text ? DecodeOracle.Time(text) : null,
+                _ => null,
+            };
+            Require(time >= 0, bad);
+            return time;
+        }
+
+        public string? Name(string name, RejectReason none, RejectReason bad)
+        {
+            if (!Present(name, none, out var field))
+            {
+                return null;
+            }
+
+            var text = field.ValueKind == JsonValueKind.String ? Text(field.GetString) : null;
+            Require(text is { Length: > 0 } && Encoding.UTF8.GetByteCount(text) <= 128 && !text.Any(char.IsControl), bad);
+            return text;
+        }
+
+        /// <summary>A count, or the bits of a load time.</summary>
+        public long? Number(string name, bool whole)
+        {
+            if (!Present(name, RejectReason.None, out var field))
+            {
+                return null;
+            }
+
+            long? number = field.ValueKind != JsonValueKind.Number ? null
+                : whole ? Whole(field.GetRawText())
+                : double.Parse(field.GetRawText(), CultureInfo.InvariantCulture) is var time && double.IsFinite(time) && time >= 0
+                    ? BitConverter.DoubleToInt64Bits(Math.Abs(time))
+                    : null;
+            Require(number >= 0, RejectReason.BadMeasure);
+            return number;
+        }
+
+        private bool Present(string name, RejectReason none, out JsonElement field)
+        {
+            var present = fields.TryGetValue(name, out field) && field.ValueKind != JsonValueKind.Null;
+            Require(present || none == RejectReason.None, none);
+            return present;
+        }
+    }
+}
+
+/// <summary>What came of a value, in a form that can be compared and shown.</summary>
+internal sealed record Decoded(
+    RejectReason Reason, long WindowStart = 0, string? Dimension = null, Measures Measures = default, Session? Session = null)
+{
+    public static Decoded Of(in Row row) => row.Kind == RowKind.Rejected
+        ? new(row.Reason)
+        : new(row.Reason, row.WindowStart, row.Dimension?.Name, row.Measures, row.Session);
+}

@@ -1,0 +1,151 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using Cache.Service.Decode;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Cache.Tests.Decode;
+
+/// <summary>
+/// Mutated rows of all topics: no exception, no more memory than the row allows, and the same answer as
+/// <see cref="DecodeOracle"/>. <c>CACHE_FUZZ_ROWS</c> says how many, <c>CACHE_FUZZ_SEED</c> which; <c>CACHE_FUZZ_ROW</c> runs
+/// one of them.
+/// </summary>
+[Trait("Category", "Fuzz")]
+public sealed class DecoderFuzzTests
+{
+    private const long Now = 1735689600000;
+
+    // A row may cost some bytes for each of its own (the text of a JSON error quotes the row, and is put together in steps;
+    // buffers to unescape into and the reader's stack of levels take less) and a fixed amount: an error with its stack trace,
+    // or the objects of a dimension or session seen for the first time.
+    private const int BytesForEach = 12;
+    private const int FixedBytes = 4096;
+
+    private static readonly FakeTimeProvider Clock = new(DateTimeOffset.FromUnixTimeMilliseconds(Now));
+
+    [Fact]
+    public void MutatedRows_NeverThrow_AllocateWithinTheirBound_AndAreWhatTheOracleSays()
+    {
+        var seed = Setting("CACHE_FUZZ_SEED", 1);
+        var only = Setting("CACHE_FUZZ_ROW", -1);
+        var rows = only >= 0 ? 1 : Setting("CACHE_FUZZ_ROWS", 100_000);
+        var totals = new Totals();
+        Warm();
+        var started = Stopwatch.GetTimestamp();
+
+        // In shares, each with a decoder that lives as long as one in the service does, two tables of dimensions and all.
+        const long Share = 50_000;
+        Parallel.For(0, (rows + Share - 1) / Share, new ParallelOptions { MaxDegreeOfParallelism = 2 }, share =>
+        {
+            var mutator = new RowMutator((ulong)seed);
+            var longLived = NewDecoder();
+            var first = only >= 0 ? only : share * Share;
+            for (var number = first; number < Math.Min(first + Share, only >= 0 ? only + 1 : rows); number++)
+            {
+                Check(mutator, number, longLived, totals, seed);
+            }
+
+            if (totals.Rows / 1_000_000 != (totals.Rows - Share) / 1_000_000)
+            {
+                TestContext.Current.SendDiagnosticMessage("{0}", $"fuzz: {totals} after {Stopwatch.GetElapsedTime(started).TotalSeconds:F0} s");
+            }
+        });
+
+        TestContext.Current.TestOutputHelper!.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"fuzz: seed {seed}, {totals}, {Stopwatch.GetElapsedTime(started).TotalSeconds:F0} s"));
+        Assert.Equal(rows, totals.Rows);
+    }
+
+    [Fact]
+    public void Dimensions_AreKeptUpToABound_HoweverManyThereAre()
+    {
+        var decoder = NewDecoder();
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        for (var number = 0; number < 350_000; number++)
+        {
+            Assert.Equal(RejectReason.None, decoder.Decode(RowKind.Performance, Encoding.UTF8.GetBytes($$"""{"window_start":1,"device_category":"{{number:D128}}","avg_load_time":1}""")).Reason);
+            Assert.Equal(RejectReason.None, decoder.Decode(RowKind.Session, Encoding.UTF8.GetBytes($$"""{"session_id":"{{number:D128}}","end_time":1,"device_category":"x{{number}}"}""")).Reason);
+        }
+
+        // 100,000 of the longest names, as UTF-8, as text and with both field names: some 800 bytes each.
+        var kept = GC.GetTotalMemory(forceFullCollection: true) - before;
+        Assert.InRange(kept, 0, 100_000_000);
+        GC.KeepAlive(decoder);
+    }
+
+    private static void Check(RowMutator mutator, long number, RowDecoder longLived, Totals totals, long seed)
+    {
+        var (kind, value) = mutator.Row(number);
+        try
+        {
+            var (row, allocated) = Measured(kind, value);
+            for (var again = 0; allocated > (BytesForEach * (long)value.Length) + FixedBytes && again < 3; again++)
+            {
+                // A collection meanwhile counts what is left of the thread's share of memory, some kilobytes, as allocated.
+                (row, allocated) = Measured(kind, value);
+            }
+
+            var decoded = Decoded.Of(row);
+            Assert.Equal(DecodeOracle.Decode(kind, value, Now + 86_400_000), decoded);
+            Assert.Equal(decoded, Decoded.Of(longLived.Decode(kind, value)));
+            Assert.InRange(allocated, 0, (BytesForEach * (long)value.Length) + FixedBytes);
+            totals.Add(row.Kind != RowKind.Rejected, allocated - (BytesForEach * (long)value.Length));
+        }
+        catch (Exception exception)
+        {
+            throw new InvalidOperationException(
+                $"Row {number} of seed {seed}, {kind}: {Shown(value)}\nAgain: CACHE_FUZZ_SEED={seed} CACHE_FUZZ_ROW={number} dotnet test --filter Category=Fuzz", exception);
+        }
+    }
+
+    private static (Row Row, long Allocated) Measured(RowKind kind, byte[] value)
+    {
+        var decoder = NewDecoder();
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var row = decoder.Decode(kind, value);
+        return (row, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    /// <summary>What is allocated once for a thread or the process is no row's.</summary>
+    private static void Warm()
+    {
+        var (mutator, decoder) = (new RowMutator(0), NewDecoder());
+        for (var number = 0; number < 2000; number++)
+        {
+            var (kind, value) = mutator.Row(number);
+            decoder.Decode(kind, value);
+        }
+    }
+
+    private static RowDecoder NewDecoder() => new(TimeSpan.FromDays(1), Clock);
+
+    private static string Shown(byte[] value) => value.Length > 2000
+        ? $"{value.Length} bytes, beginning {Shown(value[..200])}"
+        : $"{Encoding.Latin1.GetString(value)} ({Convert.ToHexString(value)})";
+
+    private static long Setting(string name, long fallback) =>
+        long.TryParse(Environment.GetEnvironmentVariable(name), NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number) ? number : fallback;
+
+    private sealed class Totals
+    {
+        private long _rows;
+        private long _accepted;
+        private long _mostFixed = long.MinValue;
+
+        public long Rows => Interlocked.Read(ref _rows);
+
+        public void Add(bool accepted, long fixedBytes)
+        {
+            Interlocked.Increment(ref _rows);
+            Interlocked.Add(ref _accepted, accepted ? 1 : 0);
+            for (var seen = Interlocked.Read(ref _mostFixed); fixedBytes > seen; seen = Interlocked.Read(ref _mostFixed))
+            {
+                Interlocked.CompareExchange(ref _mostFixed, fixedBytes, seen);
+            }
+        }
+
+        public override string ToString() => string.Create(CultureInfo.InvariantCulture,
+            $"{_rows} rows, {_accepted} accepted, at most {_mostFixed} bytes allocated beyond {BytesForEach} for each of a row's own");
+    }
+}
