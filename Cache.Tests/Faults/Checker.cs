@@ -88,7 +88,7 @@ internal static class Checker
     /// </summary>
     /// <remarks>
     /// A partition counts once the epoch in Redis names it and all of it that was ever committed is there. It counts no more from
-    /// a loss of Redis' data until that is so again: meanwhile it is being written anew, from older rows on.
+    /// a loss of Redis' data, or a new epoch, until that is so again: meanwhile it is being written anew, from older rows on.
     /// </remarks>
     public static void CheckHistory(
         KafkaLog log, IReadOnlyList<Sample> samples, IReadOnlyList<Loss> losses, IReadOnlyList<ConsumeResult<byte[]?, byte[]?>> letters, Findings findings)
@@ -123,11 +123,18 @@ internal static class Checker
         var name = $"{partition.Topic}/{partition.Partition.Value}";
         var floor = new Dictionary<FieldKey, long>();
         var seen = new Dictionary<FieldKey, long>();
-        var (next, most, covered, lossesSeen) = (0, 0L, false, 0);
+        var (next, most, covered, lossesSeen, epoch) = (0, 0L, false, 0, "");
         for (var n = 0; n < samples.Count; n++)
         {
             var sample = samples[n];
             var committed = sample.Committed.GetValueOrDefault(partition);
+            if (sample.Redis.EpochId != epoch)
+            {
+                epoch = sample.Redis.EpochId;
+                covered = false;
+                seen.Clear();
+            }
+
             while (lossesSeen < losses.Count && losses[lossesSeen].Started <= sample.Ended)
             {
                 covered = false;
@@ -178,6 +185,8 @@ internal static class Checker
             var entry = log.Entries[key.Hash];
             if (entry.Score < retained.GetValueOrDefault(entry.Index, double.NegativeInfinity))
             {
+                // It may be trimmed, now and for ever.
+                floor.Remove(key);
                 continue;
             }
 

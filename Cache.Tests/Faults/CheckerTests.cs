@@ -115,6 +115,23 @@ public sealed class CheckerTests
     }
 
     [Fact]
+    public void History_InANewEpoch_MayShowOlderValues_UntilAllIsBack()
+    {
+        Sample Look(long committed, int value, string epoch)
+        {
+            var redis = Redis((1, value));
+            redis.Epoch = $"{epoch} event_metrics/0";
+            return CheckerTests.Look(committed, redis);
+        }
+
+        History([Row(1, window: 1), Row(2, window: 1)], [], [], Look(2, 2, "first"), Look(1, 1, "second"), Look(2, 2, "second"));
+        Assert.Empty(_findings.All);
+
+        History([Row(1, window: 1), Row(2, window: 1)], [], [], Look(2, 2, "first"), Look(1, 1, "second"), Look(2, 2, "second"), Look(2, 1, "second"));
+        Assert.Equal([Breach.Regressed], _findings.All.Select(finding => finding.Breach));
+    }
+
+    [Fact]
     public void History_WithoutAWindowThatMayBeTrimmed_IsWell()
     {
         History([Row(1, window: 1), Row(2, window: 2), Row(3, window: 3)], [], [], Look(1, Redis((1, 1))), Look(3, Redis((2, 2), (3, 3))));

@@ -19,6 +19,9 @@ internal sealed class RedisState
 
     public string Epoch { get; set; } = "";
 
+    /// <summary>The epoch's id; another one says that everything is being written again.</summary>
+    public string EpochId => Epoch.Split(' ')[0];
+
     /// <summary>Whether the epoch names a partition, <c>topic/number</c>.</summary>
     public bool Covers(string partition) => Epoch.Split(' ').Contains(partition);
 
