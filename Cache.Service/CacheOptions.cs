@@ -42,6 +42,9 @@ public sealed class CacheOptions
     /// <summary><c>window_max_future_seconds</c>: how far ahead of the clock a window may start.</summary>
     public int WindowMaxFutureSeconds { get; init; } = 86400;
 
+    /// <summary><c>window_max_dimensions</c>: how many dimensions a window takes; rows of further ones are rejected.</summary>
+    public int WindowMaxDimensions { get; init; } = 10_000;
+
     /// <summary><c>kafka_commit_batch_size</c>: rows after which a commit is due at the next flush boundary.</summary>
     public int CommitBatchSize { get; init; } = 100;
 

@@ -65,6 +65,7 @@ public sealed class CacheOptionsReader
             WindowHashTtlSeconds = (int)Number("window_hash_ttl_seconds", defaults.WindowHashTtlSeconds, 1, int.MaxValue),
             ActiveSessionTtlSeconds = (int)Number("active_session_ttl_seconds", defaults.ActiveSessionTtlSeconds, 1, int.MaxValue),
             WindowMaxFutureSeconds = (int)Number("window_max_future_seconds", defaults.WindowMaxFutureSeconds, 0, int.MaxValue),
+            WindowMaxDimensions = (int)Number("window_max_dimensions", defaults.WindowMaxDimensions, 1, 1_000_000),
             CommitBatchSize = (int)Number("kafka_commit_batch_size", defaults.CommitBatchSize, 1, int.MaxValue),
             CommitIntervalMs = (int)Number("kafka_commit_interval_ms", defaults.CommitIntervalMs, 10, 3_600_000),
             WriteBatchSize = (int)Number("redis_write_batch_size", defaults.WriteBatchSize, 1, 100_000),

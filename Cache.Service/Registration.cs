@@ -104,6 +104,7 @@ internal static class Registration
         builder.Services.AddSingleton<RedisKeys>();
         builder.Services.AddSingleton<RedisEpoch>();
         builder.Services.AddSingleton<SessionStore>();
+        builder.Services.AddSingleton<DimensionLimit>();
         builder.Services.AddSingleton<WindowStore>();
         builder.Services.AddSingleton<DeadLetters>();
     }

@@ -175,6 +175,9 @@ public enum RejectReason : byte
 
     /// <summary>The key in Redis holds another type.</summary>
     WrongKeyType,
+
+    /// <summary>The window has <c>window_max_dimensions</c> dimensions already.</summary>
+    TooManyDimensions,
 }
 
 /// <summary>Names of <see cref="RejectReason"/> as they stand in headers and metrics.</summary>
@@ -201,6 +204,7 @@ public static class RejectReasons
         RejectReason.BadStartTime => "bad_start_time",
         RejectReason.BadUserId => "bad_user_id",
         RejectReason.WrongKeyType => "wrong_key_type",
+        RejectReason.TooManyDimensions => "too_many_dimensions",
         _ => "none",
     };
 }

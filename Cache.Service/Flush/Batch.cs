@@ -105,6 +105,7 @@ internal sealed class Batch
     private readonly Dictionary<WindowKey, Dictionary<Dimension, FieldWrite>> _windows = [];
     private readonly Stack<Dictionary<Dimension, FieldWrite>> _spare = [];
     private readonly Dictionary<string, SessionWrite> _sessions = [];
+    private readonly HashSet<(WindowKey Window, Dimension Dimension)> _refused = [];
     private int _sessionParts;
     private WindowKey _lastKey;
     private Dictionary<Dimension, FieldWrite>? _lastFields;
@@ -115,6 +116,9 @@ internal sealed class Batch
 
     /// <summary>The sessions to write, by their ids.</summary>
     public IReadOnlyDictionary<string, SessionWrite> Sessions => _sessions;
+
+    /// <summary>What was taken out, since its window has no room for it.</summary>
+    public IReadOnlySet<(WindowKey Window, Dimension Dimension)> Refused => _refused;
 
     /// <summary>What was read from which partition.</summary>
     public List<PartitionRange> Ranges { get; } = [];
@@ -196,6 +200,18 @@ internal sealed class Batch
         }
     }
 
+    /// <summary>Takes out a dimension that its window has no room for.</summary>
+    public void Refuse(WindowKey window, Dimension dimension)
+    {
+        var fields = _windows[window];
+        fields.Remove(dimension);
+        _refused.Add((window, dimension));
+        if (fields.Count == 0)
+        {
+            _windows.Remove(window);
+        }
+    }
+
     /// <summary>Takes out what belongs to partitions that were let go since.</summary>
     public void DropLetGo()
     {
@@ -248,6 +264,7 @@ internal sealed class Batch
 
         _windows.Clear();
         _sessions.Clear();
+        _refused.Clear();
         _sessionParts = 0;
         Ranges.Clear();
         DeadLetters.Clear();

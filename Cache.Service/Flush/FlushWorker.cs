@@ -264,6 +264,10 @@ internal sealed partial class FlushWorker : BackgroundService
         {
             LogWrongType(string.Join(", ", result.WrongType.Select(window => $"{RedisKeys.TypeName(window.Kind)} {window.Start}")
                 .Concat(result.Sessions.WrongType.Select(id => $"{RedisKeys.TypeName(RowKind.Session)} {id}"))));
+        }
+
+        if (!result.IsComplete)
+        {
             batch.DeadLetters.AddRange(await UntilItWorks("Kafka", () => Task.Run(() => RowsOf(batch, result)), batch) ?? []);
         }
 
@@ -288,9 +292,10 @@ internal sealed partial class FlushWorker : BackgroundService
         {
             foreach (var read in _reader.Read(range.Partition.TopicPartition, range.First, range.Next))
             {
-                if (read.Message.Value is { } value && result.Refused(decoder.Decode(RowDecoder.KindOf(read.Topic), value)))
+                if (read.Message.Value is { } value
+                    && result.Refused(decoder.Decode(RowDecoder.KindOf(read.Topic), value)) is not RejectReason.None and var reason)
                 {
-                    letters.Add(new(range.Partition, read.Offset.Value, read.Message.Timestamp.UnixTimestampMs, RejectReason.WrongKeyType,
+                    letters.Add(new(range.Partition, read.Offset.Value, read.Message.Timestamp.UnixTimestampMs, reason,
                         new(read.Message.Key, value, read.Message.Headers)));
                 }
             }

@@ -9,7 +9,7 @@ using static Cache.Service.Persist.RedisReplies;
 namespace Cache.Service.Persist;
 
 /// <summary>Writes a batch to Redis in one pipeline, looks at every reply, and keeps retention.</summary>
-internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions options, SessionStore sessions, CacheMetrics metrics)
+internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions options, SessionStore sessions, DimensionLimit limit, CacheMetrics metrics)
 {
     private readonly TimeSpan _ttl = TimeSpan.FromSeconds(options.WindowHashTtlSeconds);
 
@@ -19,15 +19,18 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
     public async Task<WriteResult> WriteAsync(Batch batch)
     {
         var database = await redis.GetAsync();
+        await limit.ApplyAsync(database, batch);
         var pipeline = database.CreateBatch();
         var epoch = pipeline.StringGetAsync(keys.Epoch);
         var hashes = new List<(WindowKey Window, Task Set)>(batch.Windows.Count);
         var expirations = new List<Task>(batch.Windows.Count);
+        var lengths = new List<(WindowKey Window, Task<long> Fields)>();
         foreach (var (window, fields) in batch.Windows)
         {
             var key = keys.Window(window);
             hashes.Add((window, pipeline.HashSetAsync(key, Entries(window.Kind, fields))));
             expirations.Add(pipeline.KeyExpireAsync(key, _ttl));
+            limit.Learn(pipeline, lengths, window);
         }
 
         var sessionReplies = batch.Sessions.Count > 0 ? sessions.SetHashes(pipeline, batch) : null;
@@ -49,7 +52,8 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         var indices = batch.Windows.Keys.GroupBy(window => window.Kind).Select(windows => AddToIndex(pipeline, windows.Key, windows)).ToList();
         pipeline.Execute();
 
-        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies), .. sessionReplies?.All ?? []]);
+        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies), .. lengths.Select(length => length.Fields), .. sessionReplies?.All ?? []]);
+        limit.Written(batch, lengths);
         var wrongType = WrongType(hashes, indices);
         ThrowIfAnyFailed([.. expirations]);
 
@@ -77,6 +81,7 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         return new(
             epochIsForeign ? RedisValue.EmptyString : epoch.Result,
             wrongType,
+            batch.Refused,
             sessionReplies is null ? SessionResult.None : await sessions.FinishAsync(database, sessionReplies));
     }
 
@@ -231,14 +236,33 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 /// <summary>What came of a write.</summary>
 /// <param name="Epoch">The value of <c>cache:epoch</c> when the batch was written.</param>
 /// <param name="WrongType">Windows that were not written, since a key of theirs holds another type.</param>
+/// <param name="NoRoom">Dimensions that were not written, since their windows have as many as they may have.</param>
 /// <param name="Sessions">What came of the sessions.</param>
-internal sealed record WriteResult(RedisValue Epoch, IReadOnlyCollection<WindowKey> WrongType, SessionResult Sessions)
+internal sealed record WriteResult(
+    RedisValue Epoch,
+    IReadOnlyCollection<WindowKey> WrongType,
+    IReadOnlySet<(WindowKey Window, Dimension Dimension)> NoRoom,
+    SessionResult Sessions)
 {
-    /// <summary>Whether a row belongs to what was not written.</summary>
-    public bool Refused(in Row row) => row.Kind switch
+    /// <summary>Whether Redis took everything.</summary>
+    public bool IsComplete => WrongType.Count == 0 && NoRoom.Count == 0 && Sessions.WrongType.Count == 0;
+
+    /// <summary>Why a row was not written; <see cref="RejectReason.None"/> when it was.</summary>
+    public RejectReason Refused(in Row row)
     {
-        RowKind.Event or RowKind.Performance => WrongType.Contains(new(row.Kind, row.WindowStart)),
-        RowKind.Session => Sessions.WrongType.Contains(row.Session!.Id),
-        _ => false,
-    };
+        if (row.Kind == RowKind.Session)
+        {
+            return Sessions.WrongType.Contains(row.Session!.Id) ? RejectReason.WrongKeyType : RejectReason.None;
+        }
+
+        if (row.Kind is not (RowKind.Event or RowKind.Performance))
+        {
+            return RejectReason.None;
+        }
+
+        var window = new WindowKey(row.Kind, row.WindowStart);
+        return WrongType.Contains(window) ? RejectReason.WrongKeyType
+            : NoRoom.Contains((window, row.Dimension!)) ? RejectReason.TooManyDimensions
+            : RejectReason.None;
+    }
 }

@@ -6,7 +6,8 @@ namespace Cache.Service.Protect;
 
 /// <summary>
 /// A browser's EventSource cannot set headers: on <c>/stream</c>, and nowhere else, the key may come as <c>?api_key=…</c>.
-/// It is moved into its header before anything of ASP.NET sees the request, so that no log and no trace can repeat it.
+/// It is moved into its header before anything of ASP.NET sees the request, so that no log and no trace can repeat it; on
+/// any other route it is only taken out.
 /// </summary>
 internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
 {
@@ -19,8 +20,7 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
     public HttpContext Create(IFeatureCollection featureCollection)
     {
         if (featureCollection.Get<IHttpRequestFeature>() is { } request
-            && request.QueryString.Contains(Parameter, StringComparison.OrdinalIgnoreCase)
-            && request.Path.Equals(StreamApi.Path, StringComparison.OrdinalIgnoreCase))
+            && request.QueryString.Contains(Parameter, StringComparison.OrdinalIgnoreCase))
         {
             Move(request);
         }
@@ -37,8 +37,8 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
         if (query.Remove(Parameter, out var key))
         {
             request.QueryString = QueryString.Create(query).ToUriComponent();
-            request.RawTarget = request.Path + request.QueryString;
-            if (!request.Headers.ContainsKey(ApiKeys.Header))
+            request.RawTarget = new PathString(request.Path).ToUriComponent() + request.QueryString;
+            if (request.Path.TrimEnd('/').Equals(StreamApi.Path, StringComparison.OrdinalIgnoreCase) && !request.Headers.ContainsKey(ApiKeys.Header))
             {
                 request.Headers[ApiKeys.Header] = key;
             }

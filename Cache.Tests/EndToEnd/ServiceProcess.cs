@@ -19,7 +19,7 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     private readonly TaskCompletionSource<Uri> _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HttpClient? _http;
 
-    private ServiceProcess(IEnumerable<KeyValuePair<string, string>> settings)
+    private ServiceProcess(IEnumerable<KeyValuePair<string, string>> settings, (string Name, string Value)[] environment)
     {
         var program = Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll");
         var start = new ProcessStartInfo("dotnet", [program, .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })])
@@ -28,6 +28,7 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
             RedirectStandardError = true,
             WorkingDirectory = Path.GetTempPath(),
         };
+        Array.ForEach(environment, variable => start.Environment[variable.Name] = variable.Value);
         _process = Process.Start(start)!;
         _process.OutputDataReceived += (_, line) => Keep(_output, line.Data);
         _process.ErrorDataReceived += (_, line) => Keep(_errors, line.Data);
@@ -44,12 +45,14 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     public string Errors => Text(_errors);
 
     /// <summary>Starts it and does not wait for anything.</summary>
-    public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings) => new(settings);
+    public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) =>
+        new(settings, environment);
 
     /// <summary>Starts it on a free port and waits until it listens.</summary>
-    public static async Task<ServiceProcess> StartAsync(IEnumerable<KeyValuePair<string, string>> settings)
+    public static async Task<ServiceProcess> StartAsync(
+        IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
     {
-        var service = Launch([new("urls", "http://127.0.0.1:0"), .. settings]);
+        var service = Launch([new("urls", "http://127.0.0.1:0"), .. settings], environment);
         var exit = service._process.WaitForExitAsync();
         if (await Task.WhenAny(service._listening.Task, exit).WaitAsync(Eventually.Patience) == exit)
         {

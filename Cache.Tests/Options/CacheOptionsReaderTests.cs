@@ -22,6 +22,7 @@ public sealed class CacheOptionsReaderTests
         ["window_retention_count"] = options => options.WindowRetentionCount,
         ["window_hash_ttl_seconds"] = options => options.WindowHashTtlSeconds,
         ["active_session_ttl_seconds"] = options => options.ActiveSessionTtlSeconds,
+        ["window_max_dimensions"] = options => options.WindowMaxDimensions,
         ["kafka_commit_batch_size"] = options => options.CommitBatchSize,
         ["kafka_commit_interval_ms"] = options => options.CommitIntervalMs,
         ["redis_write_batch_size"] = options => options.WriteBatchSize,
@@ -53,6 +54,7 @@ public sealed class CacheOptionsReaderTests
         { "window_retention_count", "120", "240", "240" },
         { "window_hash_ttl_seconds", "21600", "60", "60" },
         { "active_session_ttl_seconds", "1900", "60", "60" },
+        { "window_max_dimensions", "10000", "5", "5" },
         { "kafka_commit_batch_size", "100", "1", "1" },
         { "kafka_commit_interval_ms", "1000", "10", "10" },
         { "redis_write_batch_size", "50", " 1 ", "1" },
@@ -163,6 +165,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("window_retention_count", "")]
     [InlineData("window_hash_ttl_seconds", "0")]
     [InlineData("active_session_ttl_seconds", "0")]
+    [InlineData("window_max_dimensions", "0")]
     [InlineData("kafka_commit_batch_size", "0")]
     [InlineData("kafka_commit_interval_ms", "9")]
     [InlineData("redis_write_batch_size", "0")]

@@ -17,7 +17,7 @@ internal sealed class RedisStages
 {
     private readonly IConnectionMultiplexer _redis;
 
-    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null)
+    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000)
     {
         _redis = redis;
         Options = new CacheOptions
@@ -25,10 +25,11 @@ internal sealed class RedisStages
             RedisKeyPrefix = prefix ?? $"{Guid.NewGuid():N}:",
             WindowRetentionCount = retention,
             WindowHashTtlSeconds = ttlSeconds,
+            WindowMaxDimensions = dimensions,
         };
         var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
             .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
-            .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
+            .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<DimensionLimit>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
             .AddSingleton<SessionReader>()
             .BuildServiceProvider();
         Keys = services.GetRequiredService<RedisKeys>();

@@ -1,3 +1,4 @@
+using Cache.Service.Decode;
 using Microsoft.Extensions.Time.Testing;
 using StackExchange.Redis;
 
@@ -136,8 +137,8 @@ public sealed class SessionStoreTests(RedisServers servers)
         Assert.Equal(["a", "c"], result.Sessions.Written.Select(session => session.Id));
         Assert.Equal(["c", "a"], await IndexAsync(redis));
         Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Session("b")));
-        Assert.True(result.Refused(TestRows.Session("b", 5)));
-        Assert.False(result.Refused(TestRows.Session("a", 5)));
+        Assert.Equal(RejectReason.WrongKeyType, result.Refused(TestRows.Session("b", 5)));
+        Assert.Equal(RejectReason.None, result.Refused(TestRows.Session("a", 5)));
     }
 
     [Theory]

@@ -220,7 +220,7 @@ public sealed class WindowStoreTests(RedisServers servers)
             TestRows.Batch(
                 TestRows.Event(1710000000000, "page \"view\" é", count: 1), TestRows.Event(1710000000000, "page \"view\" é", count: 2, users: 1),
                 TestRows.Event(5, "not written", count: 1), TestRows.Performance(0, "mobile", average: 0.25)),
-            new("", [new(RowKind.Event, 5)], SessionResult.None));
+            new("", [new(RowKind.Event, 5)], TestRows.Batch().Refused, SessionResult.None));
 
         Assert.Equal(
             """{"type":"event","window_start":1710000000000,"fields":{"page \"view\" é.count":2,"page \"view\" é.users":1}}""", await NextAsync());

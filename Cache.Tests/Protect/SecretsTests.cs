@@ -68,7 +68,7 @@ public sealed class SecretsTests
     {
         foreach (var key in new[] { null, ApiKey, WrongKey })
         {
-            foreach (var route in Routes.Append($"/stream?api_key={key}").Append("/stream"))
+            foreach (var route in Routes.Concat([$"/stream?api_key={key}", $"/stream/?API_KEY={key}", $"/metrics/overview?api_key={key}", "/stream"]))
             {
                 using var request = new HttpRequestMessage(HttpMethod.Get, route);
                 if (key is not null && !route.Contains('='))

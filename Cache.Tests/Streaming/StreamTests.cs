@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Net;
 using System.Net.ServerSentEvents;
+using System.Net.Sockets;
 using Cache.Service.Streaming;
 using Cache.Tests.EndToEnd;
 using static Cache.Tests.EndToEnd.Rows;
@@ -154,6 +155,30 @@ public sealed class StreamTests
 
         Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
         Assert.NotNull(refused.Headers.RetryAfter);
+    }
+
+    [Fact]
+    public async Task Stream_ThatNobodyReads_DoesNotHoldUpTheShutdown()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        using var client = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 4096 };
+        await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port);
+        await client.SendAsync("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
+        var hub = stack.Service.Get<UpdateHub>();
+        await Eventually.HoldsAsync(() => Assert.Equal(1, hub.Clients));
+
+        // More than all buffers on the way take.
+        var large = $$$"""{"type":"event","window_start":1,"fields":{"{{{new string('x', 1024 * 1024)}}}.count":1}}""";
+        for (var update = 0; update < 20; update++)
+        {
+            hub.Receive(System.Text.Encoding.UTF8.GetBytes(large));
+        }
+
+        var stopping = Stopwatch.GetTimestamp();
+        await stack.StopServiceAsync();
+
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(10), $"{Stopwatch.GetElapsedTime(stopping)}");
     }
 
     private static async Task<OpenStream> OpenAsync(RunningStack stack, string query = "", string? lastEventId = null)

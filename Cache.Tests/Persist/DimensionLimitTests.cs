@@ -1,0 +1,135 @@
+using System.Globalization;
+using System.Text;
+using Cache.Embedded;
+using Cache.Service.Decode;
+using Cache.Service.Persist;
+using Cache.Tests.EndToEnd;
+using StackExchange.Redis;
+using StackExchange.Redis.Profiling;
+
+namespace Cache.Tests.Persist;
+
+public sealed class DimensionLimitTests(RedisServers servers)
+{
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task WindowAtItsLimit_TakesNoNewDimension_ButUpdatesThoseItHas(RedisKind kind)
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(kind), dimensions: 3);
+        Assert.True((await redis.WriteAsync(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1, 1), TestRows.Event(2, "x", 1))).IsComplete);
+
+        var result = await redis.WriteAsync(
+            TestRows.Event(1, "a", 2, 2), TestRows.Event(1, "c", 2), TestRows.Event(1, "d", 2), TestRows.Event(2, "d", 2));
+
+        Assert.Equal(new() { ["a.count"] = "2", ["a.users"] = "2", ["b.count"] = "1", ["b.users"] = "1", ["c.count"] = "2" }, await redis.HashAsync(1));
+        Assert.Equal(new() { ["x.count"] = "1", ["d.count"] = "2" }, await redis.HashAsync(2));
+        Assert.Equal(RejectReason.TooManyDimensions, result.Refused(TestRows.Event(1, "d", 2)));
+        Assert.Equal(RejectReason.None, result.Refused(TestRows.Event(1, "c", 2)));
+        Assert.Equal(RejectReason.None, result.Refused(TestRows.Event(2, "d", 2)));
+        Assert.Equal(RejectReason.None, result.Refused(TestRows.Performance(1, "d", 2)));
+
+        // A batch of nothing but what there is no room for.
+        Assert.False((await redis.WriteAsync(TestRows.Event(1, "e", 3))).IsComplete);
+        Assert.True((await redis.WriteAsync(TestRows.Event(1, "c", 3), TestRows.Event(1, "b", 3))).IsComplete);
+        Assert.Equal("3", (await redis.HashAsync(1))["c.count"]);
+    }
+
+    [Fact]
+    public async Task Batch_ThatAloneIsBeyondTheLimit_FillsTheWindow_AndNoMore()
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 100);
+
+        var result = await redis.WriteAsync(Enumerable.Range(0, 250).Select(number => TestRows.Performance(1, $"device {number}", 1.5, 2.5)));
+
+        Assert.Equal(150, result.NoRoom.Count);
+        Assert.Equal(200, (await redis.HashAsync(1, RowKind.Performance)).Count);
+        Assert.False((await redis.WriteAsync(TestRows.Performance(1, "one more", 1.5))).IsComplete);
+    }
+
+    [Fact]
+    public async Task Window_ThatAnotherProcessFilled_IsFoundFull_AfterTheFirstWrite()
+    {
+        var client = await servers.ConnectAsync(RedisKind.Embedded);
+        var first = new RedisStages(client, dimensions: 3);
+        await first.WriteAsync("abc".Select(type => TestRows.Event(1, $"{type}", 1, 1)));
+        var second = new RedisStages(client, dimensions: 3, prefix: first.Options.RedisKeyPrefix);
+
+        // What it does not know yet it may overstep by what it has at hand, once.
+        await second.WriteAsync(TestRows.Event(1, "d", 1, 1));
+        Assert.False((await second.WriteAsync(TestRows.Event(1, "e", 1))).IsComplete);
+        Assert.True((await second.WriteAsync("abcd".Select(type => TestRows.Event(1, $"{type}", 2)))).IsComplete);
+    }
+
+    [Fact]
+    public async Task Window_ThatIsGoneFromRedis_HasRoomAgain()
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
+        await redis.WriteAsync(TestRows.Event(1, "a", 1, 1), TestRows.Event(1, "b", 1, 1), TestRows.Event(1, "c", 1, 1));
+
+        await redis.Database.KeyDeleteAsync(redis.Keys.Window(RowKind.Event, 1));
+
+        Assert.True((await redis.WriteAsync(TestRows.Event(1, "x", 1), TestRows.Event(1, "y", 1))).IsComplete);
+        Assert.Equal(new() { ["x.count"] = "1", ["y.count"] = "1" }, await redis.HashAsync(1));
+    }
+
+    [Fact]
+    public async Task WriteThatFailed_MayBeTriedAgain_WithWhatIsLeft()
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
+        var batch = TestRows.Batch(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1), TestRows.Event(1, "c", 1));
+
+        await redis.Store.WriteAsync(batch);
+        var again = await redis.Store.WriteAsync(batch);
+
+        Assert.Equal(2, (await redis.HashAsync(1)).Count);
+        Assert.Single(again.NoRoom);
+    }
+
+    [Fact]
+    public async Task OrdinaryWindows_CostOneMoreCommand_TheFirstTime_AndNeverARoundTrip()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var redis = new RedisStages(client);
+        await redis.WriteAsync(TestRows.Event(1, "warm", 1));
+
+        var first = await CommandsAsync("a");
+        Assert.Equal(1, first.Count(command => command == "HLEN"));
+        var second = await CommandsAsync("b");
+        Assert.DoesNotContain("HLEN", second);
+        Assert.DoesNotContain("HMGET", first.Concat(second));
+
+        async Task<List<string>> CommandsAsync(string type)
+        {
+            var session = new ProfilingSession();
+            client.RegisterProfiler(() => session);
+            await redis.WriteAsync(TestRows.Event(60_000, type, 1));
+            return [.. session.FinishProfiling().Select(command => command.Command)];
+        }
+    }
+
+    [Fact]
+    public async Task RowsBeyondTheLimit_AreInTheDeadLetters_AndHoldUpNoOther()
+    {
+        await using var stack = await InProcessStack.StartAsync(null, ("window_max_dimensions", "2"));
+        string[] first = [Rows.Event(Rows.Window(1), "a", 1, 1), Rows.Event(Rows.Window(1), "b", 1, 1)];
+        await stack.Kafka.SendAsync(Rows.Events, 0, first.Select((row, number) => Rows.Message(row, $"key {number}")));
+        await stack.EverythingIsCommittedAsync(Rows.Events);
+
+        string[] second = [Rows.Event(Rows.Window(1), "c", 1, 1), Rows.Event(Rows.Window(1), "a", 2, 2), Rows.Event(Rows.Window(1), "c", 2, 2), Rows.Event(Rows.Window(2), "c", 3, 3)];
+        await stack.Kafka.SendAsync(Rows.Events, 0, second.Select((row, number) => Rows.Message(row, $"key {number + 2}")));
+        await stack.EverythingIsCommittedAsync(Rows.Events);
+
+        await stack.AnswersAsync(
+            "/metrics/event/windows",
+            $$"""{"windows":[{"window_start":{{Rows.Window(2)}},"c.count":3,"c.users":3},{"window_start":{{Rows.Window(1)}},"a.count":2,"a.users":2,"b.count":1,"b.users":1}]}""");
+        var letters = stack.Kafka.ReadAll(stack.DeadLetterTopic).Select(letter => (
+            Offset: int.Parse(KafkaSide.Header(letter, DeadLetters.OffsetHeader)!, CultureInfo.InvariantCulture),
+            Reason: KafkaSide.Header(letter, DeadLetters.ReasonHeader),
+            Key: Encoding.UTF8.GetString(letter.Message.Key!),
+            Value: Encoding.UTF8.GetString(letter.Message.Value!))).Order();
+        Assert.Equal([(2, "too_many_dimensions", "key 2", second[0]), (4, "too_many_dimensions", "key 4", second[2])], letters);
+        Assert.Contains("cache_dead_letters_total{otel_scope_name=\"Cache.Service\",reason=\"too_many_dimensions\"} 2", (await stack.AskAsync("/metrics")).Body);
+    }
+}
