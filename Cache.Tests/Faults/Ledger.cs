@@ -81,7 +81,6 @@ internal sealed class KafkaLog
             Partitions[partition.Key] = [.. partition.OrderBy(row => row.Offset).Select(row => (row.Offset, row.Row))];
             foreach (var (offset, row) in Partitions[partition.Key])
             {
-                Rows++;
                 if (row.Entry is { } entry)
                 {
                     _entries[entry.Hash] = entry;
@@ -102,9 +101,6 @@ internal sealed class KafkaLog
     }
 
     public Ledger Ledger { get; }
-
-    /// <summary>How many rows there are.</summary>
-    public int Rows { get; }
 
     public Dictionary<TopicPartition, List<(long Offset, LedgerRow Row)>> Partitions { get; } = [];
 
