@@ -363,7 +363,7 @@ internal sealed partial class ConsumeLoop(
 
         _startsAskedAt = time.GetTimestamp();
         var unknown = assignment.Current.Where(partition => partition.Next < 0).Select(partition => partition.TopicPartition).ToList();
-        var found = unknown.Count > 0 ? positions.Find(consumer, unknown) : [];
+        var found = unknown.Count > 0 ? positions.Find(consumer, unknown, TimeSpan.Zero) : [];
         if (found.Exists(start => start.Start.Offset == Offset.Stored))
         {
             return;

@@ -11,6 +11,8 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+
     private readonly Dictionary<string, int> _partitionsAtStart = [];
 
     /// <summary>Whether there may be partitions of which Kafka has not told yet where they start.</summary>
@@ -20,28 +22,41 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
     public void NoteTopic(string topic, int partitions) => _partitionsAtStart.TryAdd(topic, partitions);
 
     /// <summary>Finds where each partition starts.</summary>
+    /// <param name="consumer">The consumer.</param>
+    /// <param name="partitions">The partitions.</param>
+    /// <param name="patience">How long Kafka is asked again when it does not tell; the consume thread waits meanwhile.</param>
     /// <returns>
     /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> when Kafka did not tell: then the
     /// client looks it up itself, once, and has to be helped when that fails too.
     /// </returns>
-    public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions)
+    public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(
+        IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions, TimeSpan patience)
     {
-        try
+        var started = time.GetTimestamp();
+        while (true)
         {
-            var committed = consumer.Committed(partitions, Patience);
-            return committed.ConvertAll(offset => offset.Offset.Value >= 0
-                ? (offset, true)
-                : (new TopicPartitionOffset(offset.TopicPartition, First(consumer, offset.TopicPartition)), false));
-        }
-        catch (KafkaException exception)
-        {
-            if (!AnyUnknown)
+            try
             {
-                LogNotTold(exception.Error.Reason);
+                var committed = consumer.Committed(partitions, Patience);
+                return committed.ConvertAll(offset => offset.Offset.Value >= 0
+                    ? (offset, true)
+                    : (new TopicPartitionOffset(offset.TopicPartition, First(consumer, offset.TopicPartition)), false));
             }
+            catch (KafkaException) when (time.GetElapsedTime(started) < patience)
+            {
+                // The coordinator may be on its way to another broker.
+                Task.Delay(Pause, time, CancellationToken.None).GetAwaiter().GetResult();
+            }
+            catch (KafkaException exception)
+            {
+                if (!AnyUnknown)
+                {
+                    LogNotTold(exception.Error.Reason);
+                }
 
-            AnyUnknown = true;
-            return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
+                AnyUnknown = true;
+                return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
+            }
         }
     }
 

@@ -108,10 +108,11 @@ public sealed class StartPositionTests
         await stack.StopServiceAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 2));
 
-        // Neither we nor the client, which asks only once, are told.
-        stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch,
-            ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup, ErrorCode.NotCoordinatorForGroup);
+        // Neither we nor the client, which asks only once, are told for a while.
+        stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);
         await stack.StartServiceAsync();
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka did not tell the committed offsets", StringComparison.Ordinal)));
+        stack.Broker.ClearRequestErrors(KafkaRequest.OffsetFetch);
 
         await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(2)}},"a.count":2}""");
         Assert.Contains(stack.Service.Log, line => line.Contains("Kafka has told where", StringComparison.Ordinal));
