@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Cache.Service.Page;
 using Cache.Service.Protect;
 
 namespace Cache.Service;
@@ -51,10 +52,12 @@ public static class Program
         builder.AddProtect(options);
         builder.AddQuery(options);
         builder.AddStreaming();
+        builder.AddPage();
         builder.AddTelemetry();
         var app = builder.Build();
         app.UseProtect(options);
         app.MapQuery(options);
+        app.MapPage();
         return app;
     }
 }

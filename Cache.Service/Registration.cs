@@ -133,6 +133,8 @@ internal static class Registration
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
+        builder.Services.AddSingleton<ReadinessMonitor>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ReadinessMonitor>());
         builder.Services.AddHealthChecks()
             .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
             .AddCheck<Readiness>("ready");
@@ -159,6 +161,7 @@ internal static class Registration
         data.MapMetrics();
         data.MapSessions();
         data.MapStream();
+        data.MapPipeline();
         app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
@@ -172,6 +175,5 @@ internal static class Registration
             page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
             page.WithNonce();
         });
-        app.MapGet("/", () => Results.Redirect("/scalar")).ExcludeFromDescription();
     }
 }

@@ -95,6 +95,7 @@ internal static class ApiDescription
         var texts = new OpenApiSchema { Type = JsonSchemaType.Array, Items = text };
         var time = new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds since 1970 UTC." };
         var number = new OpenApiSchema { Type = JsonSchemaType.Number };
+        var numberOrNull = new OpenApiSchema { Type = JsonSchemaType.Number | JsonSchemaType.Null };
         return new()
         {
             ["Window"] = new OpenApiSchema
@@ -119,6 +120,24 @@ internal static class ApiDescription
                 ("status", OneOf("ok", "unavailable")), ("redis", new OpenApiSchema { Type = JsonSchemaType.Boolean })),
             ["Readiness"] = Object("Whether this replica is up to date; the reasons when it is not.", ["status"],
                 ("status", OneOf("ready", "not ready")), ("reasons", texts)),
+            ["Pipeline"] = Object("What this replica has done since its start, and how far it is.",
+                ["instance", "time", "ready", "reasons", "kafka", "rows", "queue", "pending", "last_flush", "dead_letters", "lag", "stream_clients"],
+                ("instance", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The host and the process that answer; counters are theirs." }), ("time", time),
+                ("ready", new OpenApiSchema { Type = JsonSchemaType.Boolean, Description = "What /readyz says, a second old at most." }),
+                ("reasons", texts), ("kafka", text),
+                ("rows", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows consumed, by topic.", AdditionalProperties = number }),
+                ("queue", Object("Rows that wait, and that fit.", ["rows", "most"], ("rows", number), ("most", number))),
+                ("pending", new OpenApiSchema { Type = JsonSchemaType.Number, Description = "Rows consumed and not yet committed." }),
+                ("last_flush", Object("The last batch that Redis took; null before the first.", ["time", "rows", "windows", "seconds"],
+                    ("time", time), ("rows", number), ("windows", number), ("seconds", number))),
+                ("dead_letters", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows rejected, by reason.", AdditionalProperties = number }),
+                ("lag", new OpenApiSchema
+                {
+                    Type = JsonSchemaType.Array,
+                    Items = Object("A partition of this replica; rows and seconds are null while its end is not known.", ["topic", "partition", "rows", "seconds"],
+                        ("topic", text), ("partition", number), ("rows", numberOrNull), ("seconds", numberOrNull)),
+                }),
+                ("stream_clients", number)),
             ["Problem"] = Object("What is wrong (RFC 9457).", ["title", "status"],
                 ("type", text), ("title", text), ("status", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32" }), ("detail", text),
                 ("traceId", text),

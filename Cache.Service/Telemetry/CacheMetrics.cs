@@ -16,24 +16,29 @@ internal sealed class CacheMetrics
     public const string MeterName = "Cache.Service";
 
     private readonly ConcurrentDictionary<string, RecordCount> _records = new();
-    private readonly Counter<long> _commits;
-    private readonly Counter<long> _commitErrors;
-    private readonly Counter<long> _batchErrors;
-    private readonly Counter<long> _deadLetters;
-    private readonly Counter<long> _rebuilds;
+    private readonly ConcurrentDictionary<RejectReason, long> _deadLetters = new();
+    private readonly TimeProvider _time;
+    private LastFlush? _lastFlush;
+    private volatile bool _isReady;
+    private readonly Total _commits = new();
+    private readonly Total _commitErrors = new();
+    private readonly Total _batchErrors = new();
+    private readonly Total _rebuilds = new();
     private readonly Counter<long> _rebalances;
     private readonly Counter<long> _trimmed;
-    private readonly Counter<long> _sessionsInactive;
-    private readonly Counter<long> _streamDrops;
-    private readonly UpDownCounter<long> _streamClients;
+    private readonly Total _sessionsInactive = new();
+    private readonly Total _streamDrops = new();
+    private readonly Total _streamClients = new();
     private readonly Histogram<double> _batchLatency;
     private readonly Histogram<long> _batchRows;
     private readonly Histogram<long> _batchWindows;
 
     public CacheMetrics(IMeterFactory meters, RowQueue queue, Assignment assignment, TimeProvider time)
     {
+        _time = time;
         var meter = meters.Create(MeterName);
 
+        meter.CreateObservableGauge("cache.ready", () => _isReady ? 1 : 0, description: "1 when /readyz says so, else 0; a second old at most.");
         meter.CreateObservableCounter("cache.kafka.records",
             () => _records.Select(topic => new Measurement<long>(topic.Value.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
             description: "Rows consumed.");
@@ -50,23 +55,37 @@ internal sealed class CacheMetrics
             unit: "s", description: "How far behind Redis is.");
         meter.CreateObservableGauge("cache.kafka.assigned.partitions", () => assignment.Current.Count, description: "Partitions assigned.");
 
-        _commits = meter.CreateCounter<long>("cache.kafka.commit.batches", description: "Commits.");
-        _commitErrors = meter.CreateCounter<long>("cache.kafka.commit.errors", description: "Commits that failed and are tried again.");
-        _batchErrors = meter.CreateCounter<long>("cache.redis.batch.errors", description: "Batches that Redis did not take at once.");
+        meter.CreateObservableCounter("cache.kafka.commit.batches", () => _commits.Value, description: "Commits.");
+        meter.CreateObservableCounter("cache.kafka.commit.errors", () => _commitErrors.Value, description: "Commits that failed and are tried again.");
+        meter.CreateObservableCounter("cache.redis.batch.errors", () => _batchErrors.Value, description: "Batches that Redis did not take at once.");
         _batchLatency = meter.CreateHistogram<double>("cache.redis.batch.latency", unit: "s", description: "Time to write a batch.",
             advice: new() { HistogramBucketBoundaries = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] });
         _batchRows = meter.CreateHistogram<long>("cache.batch.rows", description: "Rows a batch.",
             advice: new() { HistogramBucketBoundaries = [1, 10, 100, 1000, 10_000, 100_000] });
         _batchWindows = meter.CreateHistogram<long>("cache.batch.windows", description: "Distinct windows a batch.",
             advice: new() { HistogramBucketBoundaries = [0, 1, 2, 5, 10, 20, 50, 100] });
-        _deadLetters = meter.CreateCounter<long>("cache.dead.letters", description: "Rows rejected, by reason.");
-        _rebuilds = meter.CreateCounter<long>("cache.rebuilds", description: "Partitions rewound since Redis had lost its data.");
+        meter.CreateObservableCounter("cache.dead.letters",
+            () => _deadLetters.Select(letters => new Measurement<long>(letters.Value, new KeyValuePair<string, object?>("reason", letters.Key.Name()))),
+            description: "Rows rejected, by reason.");
+        meter.CreateObservableCounter("cache.rebuilds", () => _rebuilds.Value, description: "Partitions rewound since Redis had lost its data.");
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
-        _streamClients = meter.CreateUpDownCounter<long>("cache.stream.clients", description: "Streams that are open.");
-        _streamDrops = meter.CreateCounter<long>("cache.stream.drops", description: "Times that a slow stream was told to read everything again.");
+        meter.CreateObservableUpDownCounter("cache.stream.clients", () => _streamClients.Value, description: "Streams that are open.");
+        meter.CreateObservableCounter("cache.stream.drops", () => _streamDrops.Value, description: "Times that a slow stream was told to read everything again.");
         _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention, and sessions for having ended too long ago.");
-        _sessionsInactive = meter.CreateCounter<long>("cache.sessions.inactive", description: "Sessions not written, since they had ended too long ago.");
+        meter.CreateObservableCounter("cache.sessions.inactive", () => _sessionsInactive.Value, description: "Sessions not written, since they had ended too long ago.");
     }
+
+    /// <summary>What <c>/readyz</c> says, a second old at most.</summary>
+    public bool IsReady
+    {
+        set => _isReady = value;
+    }
+
+    /// <summary>The last batch that Redis took; null before the first.</summary>
+    public LastFlush? LastFlush => Volatile.Read(ref _lastFlush);
+
+    /// <summary>Rows rejected since the start, by reason.</summary>
+    public IReadOnlyDictionary<RejectReason, long> DeadLetterCounts => _deadLetters;
 
     /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
     public RecordCount Records(string topic) => _records.GetOrAdd(topic, _ => new RecordCount());
@@ -82,9 +101,10 @@ internal sealed class CacheMetrics
         _batchLatency.Record(elapsed.TotalSeconds);
         _batchRows.Record(rows);
         _batchWindows.Record(windows);
+        Volatile.Write(ref _lastFlush, new(_time.GetUtcNow().ToUnixTimeMilliseconds(), rows, windows, elapsed.TotalSeconds));
     }
 
-    public void DeadLetter(RejectReason reason) => _deadLetters.Add(1, new KeyValuePair<string, object?>("reason", reason.Name()));
+    public void DeadLetter(RejectReason reason) => _deadLetters.AddOrUpdate(reason, 1, (_, letters) => letters + 1);
 
     public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
 
@@ -111,6 +131,23 @@ internal sealed class CacheMetrics
             _sessionsInactive.Add(count);
         }
     }
+}
+
+/// <summary>A batch that Redis took.</summary>
+/// <param name="Time">When, milliseconds since 1970 UTC.</param>
+/// <param name="Rows">Rows in it.</param>
+/// <param name="Windows">Distinct windows in it.</param>
+/// <param name="Seconds">How long Redis took, retries included.</param>
+internal sealed record LastFlush(long Time, long Rows, int Windows, double Seconds);
+
+/// <summary>A sum that is told from the start, also while it is 0.</summary>
+internal sealed class Total
+{
+    private long _value;
+
+    public long Value => Volatile.Read(ref _value);
+
+    public void Add(long number) => Interlocked.Add(ref _value, number);
 }
 
 /// <summary>Rows of one topic; written by the consume loop alone.</summary>

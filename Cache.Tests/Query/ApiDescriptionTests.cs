@@ -16,7 +16,7 @@ public sealed class ApiDescriptionTests
         string[] routes =
         [
             "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows",
-            "/metrics/performance/windows", "/sessions/active", "/stream", "/healthz", "/readyz", "/health", "/alive", "/metrics",
+            "/metrics/performance/windows", "/sessions/active", "/stream", "/healthz", "/readyz", "/pipeline", "/health", "/alive", "/metrics",
         ];
         Assert.Equal(routes.Order(), paths.EnumerateObject().Select(path => path.Name).Order());
         var windows = paths.GetProperty("/metrics/event/windows").GetProperty("get");
@@ -96,14 +96,12 @@ public sealed class ApiDescriptionTests
         Assert.True(api.GetProperty("security").EnumerateArray().Single().TryGetProperty("ApiKey", out _));
     }
 
-    [Theory]
-    [InlineData("/scalar")]
-    [InlineData("/")]
-    public async Task Page_ToTryTheApi_IsThere(string route)
+    [Fact]
+    public async Task Page_ToTryTheApi_IsThere()
     {
         await using var stack = await InProcessStack.StartAsync();
 
-        var (status, body, type) = await stack.AskAsync(route);
+        var (status, body, type) = await stack.AskAsync("/scalar");
 
         Assert.Equal((HttpStatusCode.OK, "text/html"), (status, type));
         Assert.Contains("scalar", body);

@@ -1,0 +1,25 @@
+using Microsoft.Extensions.FileProviders;
+
+namespace Cache.Service.Page;
+
+/// <summary>The live page at <c>/</c>: static files beside the program, which read the API like any other client.</summary>
+internal static class PageApi
+{
+    public static void AddPage(this WebApplicationBuilder builder) =>
+        builder.Services.AddResponseCompression(compression =>
+        {
+            // The page's own files alone: answers of the API are small or live.
+            compression.MimeTypes = ["text/html", "text/css", "text/javascript", "image/svg+xml"];
+            compression.EnableForHttps = true;
+        });
+
+    public static void MapPage(this WebApplication app)
+    {
+        var files = new FileServerOptions { FileProvider = new PhysicalFileProvider(Path.Combine(AppContext.BaseDirectory, "Page")) };
+
+        // Asked for again each time, and answered with 304 unless a new version was installed.
+        files.StaticFileOptions.OnPrepareResponse = answer => answer.Context.Response.Headers.CacheControl = "no-cache";
+        app.UseResponseCompression();
+        app.UseFileServer(files);
+    }
+}

@@ -1,0 +1,165 @@
+// The two charts. They draw on a canvas and show no text that comes from Kafka: names and numbers stand beside them, as text.
+
+/* global echarts */
+
+import * as format from "./format.js";
+
+class Chart {
+  /** @param element The chart's frame: a slider over the windows. @param pick Called with the index of a place, or undefined for the newest. */
+  constructor(element, pick) {
+    this.element = element;
+    this.pick = pick;
+    this.places = { starts: [], first: 0 };
+    const canvas = element.querySelector(".canvas");
+    this.chart = echarts.init(canvas, null, { renderer: "canvas" });
+    new ResizeObserver(() => this.chart.resize()).observe(canvas);
+
+    this.chart.on("updateAxisPointer", ({ axesInfo }) => this.#hover(axesInfo?.[0]?.value));
+    this.chart.on("globalout", () => this.#hover(undefined));
+    element.addEventListener("keydown", (event) => this.#key(event));
+    element.addEventListener("blur", () => this.#show(undefined));
+  }
+
+  /** Draws again, from nothing when colours have changed. */
+  draw(option, fromNothing) {
+    this.chart.setOption({ animation: false, ...option }, fromNothing ? { notMerge: true } : { replaceMerge: ["series"] });
+  }
+
+  /** What a screen reader is told of the place that is picked. */
+  describe(index, text) {
+    set(this.element, "aria-valuemin", "0");
+    set(this.element, "aria-valuemax", String(Math.max(0, this.places.starts.length - 1)));
+    set(this.element, "aria-valuenow", String(index));
+    set(this.element, "aria-valuetext", text);
+  }
+
+  #hover(index) {
+    this.pick(index);
+  }
+
+  #show(index) {
+    this.chart.dispatchAction(index === undefined ? { type: "hideTip" } : { type: "showTip", seriesIndex: 0, dataIndex: index });
+    this.pick(index);
+  }
+
+  #key(event) {
+    const last = this.places.starts.length - 1;
+    const now = Number(this.element.getAttribute("aria-valuenow"));
+    const to = {
+      ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, PageDown: now - 10, PageUp: now + 10, Home: 0, End: last,
+    }[event.key];
+    if (last >= 0 && (to !== undefined || event.key === "Escape")) {
+      event.preventDefault();
+      const index = Math.max(this.places.first, Math.min(last, to ?? last));
+      this.#show(index === last ? undefined : index);
+    }
+  }
+}
+
+/** Stacked columns: events by type. */
+export class EventsChart extends Chart {
+  /** @param series { name, color, values } each, from the bottom up. @param openFrom Windows from this place on are still filling. */
+  render(places, series, openFrom, look, fromNothing) {
+    this.places = places;
+    this.draw({
+      grid: { left: 44, right: 6, top: 10, bottom: 24 },
+      xAxis: timeAxis(places, look),
+      yAxis: { ...valueAxis(look, format.axis), minInterval: 1 },
+      tooltip: pointer("shadow", look),
+      series: series.map(({ name, color, values }) => ({
+        id: name,
+        type: "bar",
+        stack: "events",
+        barCategoryGap: "28%",
+        itemStyle: { color },
+        emphasis: { disabled: true },
+        data: values.map((value, index) => value && index >= openFrom ? { value, itemStyle: { opacity: 0.5 } } : value),
+      })),
+    }, fromNothing);
+  }
+}
+
+/** Lines, average above and 95th percentile below: load times by device. */
+export class LoadChart extends Chart {
+  /** @param series { name, color, values: [averages, p95s] } each. */
+  render(places, series, look, fromNothing) {
+    this.places = places;
+    const titles = ["Average", "95th percentile"];
+    this.draw({
+      title: titles.map((text, panel) => ({
+        text, left: 6, top: panel === 0 ? 4 : "52%", padding: 0, textStyle: { color: look.muted, fontSize: 12, fontWeight: 400, fontFamily: look.font },
+      })),
+      axisPointer: { link: [{ xAxisIndex: "all" }] },
+      grid: [{ left: 52, right: 6, top: 28, height: "28%" }, { left: 52, right: 6, bottom: 24, height: "28%" }],
+      xAxis: titles.map((_, panel) => ({ ...timeAxis(places, look, panel === 1), gridIndex: panel })),
+      yAxis: titles.map((_, panel) => ({ ...valueAxis(look, format.duration), gridIndex: panel, splitNumber: 2 })),
+      tooltip: pointer("line", look),
+      series: titles.flatMap((title, panel) => series.map(({ name, color, values }) => ({
+        id: `${title} ${name}`,
+        type: "line",
+        xAxisIndex: panel,
+        yAxisIndex: panel,
+        lineStyle: { width: 1.75, color },
+        itemStyle: { color },
+        emphasis: { disabled: true },
+        symbol: "circle",
+        // A window between two that are missing would not be seen otherwise.
+        symbolSize: (_, { dataIndex }) => values[panel][dataIndex - 1] === undefined && values[panel][dataIndex + 1] === undefined ? 5 : 0,
+        data: values[panel].map((value) => value ?? null),
+      }))),
+    }, fromNothing);
+  }
+}
+
+/** The colours and the font of the page, for a canvas cannot have a style sheet. */
+export function look() {
+  const style = getComputedStyle(document.documentElement);
+  const color = (name) => style.getPropertyValue(`--${name}`).trim();
+  return {
+    muted: color("muted"), line: color("line"), grid: color("grid"), pointer: color("pointer"), others: color("series-others"),
+    series: (index) => color(`series-${index}`),
+    font: getComputedStyle(document.body).fontFamily,
+  };
+}
+
+function timeAxis({ starts, step }, look, labelled = true) {
+  // As many labels as fit; each stays with its window while that moves to the left.
+  const every = Math.ceil(starts.length / 5);
+  const isLabelled = (index) => starts[index] !== undefined
+    && (step ? Math.round(starts[index] / step) % every === 0 : (starts.length - 1 - index) % every === 0);
+  return {
+    type: "category",
+    data: starts.map((_, index) => index),
+    axisTick: { show: false },
+    axisLine: { lineStyle: { color: look.line } },
+    axisLabel: {
+      show: labelled, color: look.muted, fontFamily: look.font, fontSize: 11, interval: isLabelled, hideOverlap: true,
+      formatter: (index) => isLabelled(Number(index)) ? format.tick(starts[index], step) : "",
+    },
+    axisPointer: { label: { show: false } },
+  };
+}
+
+function valueAxis(look, formatter) {
+  return {
+    type: "value",
+    min: 0,
+    splitNumber: 3,
+    axisLabel: { color: look.muted, fontFamily: look.font, fontSize: 11, formatter },
+    splitLine: { lineStyle: { color: look.grid } },
+  };
+}
+
+function pointer(type, look) {
+  // The pointer alone: its numbers stand in the table below, and do not cover what they are about.
+  return {
+    trigger: "axis", showContent: false, renderMode: "richText",
+    axisPointer: { type, animation: false, shadowStyle: { color: look.pointer }, lineStyle: { color: look.muted, type: "solid", width: 1 } },
+  };
+}
+
+function set(element, name, value) {
+  if (element.getAttribute(name) !== value) {
+    element.setAttribute(name, value);
+  }
+}

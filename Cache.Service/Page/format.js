@@ -1,0 +1,54 @@
+// Numbers, times and durations as people read them, in the reader's own language and time zone.
+
+const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+const fine = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const shortClock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+export const absent = "–";
+
+/** A count; from a million on in short, so that columns keep their width. */
+export const count = (value) => value === undefined ? absent : Math.abs(value) < 1e6 ? whole.format(value) : compact.format(value);
+
+/** A number for an axis. */
+export const axis = (value) => compact.format(value);
+
+/** A rate, with as many digits as tell something. */
+export const rate = (value) => value < 100 ? fine.format(value) : count(value);
+
+/** Milliseconds in the unit that suits them. */
+export function duration(ms) {
+  if (ms === undefined) {
+    return absent;
+  }
+
+  if (ms < 1000) {
+    return `${ms < 10 ? fine.format(ms) : whole.format(ms)} ms`;
+  }
+
+  if (ms < 120_000) {
+    return `${fine.format(ms / 1000)} s`;
+  }
+
+  return ms < 7_200_000 ? `${whole.format(ms / 60_000)} min` : `${whole.format(ms / 3_600_000)} h`;
+}
+
+/** A load time: in milliseconds as long as that is readable, so that a column is of one unit. */
+export const load = (ms) => ms === undefined || ms >= 100_000 ? duration(ms) : `${ms < 10 ? fine.format(ms) : whole.format(ms)} ms`;
+
+/** How long ago something was, in whole seconds while that tells something. */
+export function ago(ms) {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  return seconds < 2 ? "just now" : seconds < 120 ? `${seconds} s ago` : `${duration(ms)} ago`;
+}
+
+/** The time of day; with the date when that is not today's. */
+export function time(ms) {
+  const date = new Date(ms);
+  return date.toDateString() === new Date().toDateString() ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+}
+
+/** The time of day for an axis: seconds only where windows are shorter than a minute. */
+export const tick = (ms, step) => (step % 60_000 === 0 ? shortClock : clock).format(new Date(ms));

@@ -1,0 +1,333 @@
+// What the page shows: brings what the feed tells into the elements of index.html.
+
+import { EventsChart, LoadChart, look } from "./charts.js";
+import { rows, text } from "./dom.js";
+import { Feed } from "./feed.js";
+import * as format from "./format.js";
+import { MOST, SHOWN, Windows, places } from "./windows.js";
+
+const DRAW_MS = 250;
+const LATEST = 8;
+const LISTED = 200;
+
+const byId = (id) => document.getElementById(id);
+const narrow = matchMedia("(max-width: 40rem)");
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** One type of windows: what is known, and the cards that show it. */
+class Panel {
+  constructor(windows, chart, show) {
+    this.windows = windows;
+    this.show = show;
+    this.card = document.querySelector(`[data-type=${windows.type}]`);
+    this.table = document.querySelector(`[data-windows=${windows.type}] table`);
+    this.chart = new chart(this.card.querySelector(".chart"), (index) => {
+      this.picked = index;
+      draw();
+    });
+    this.find = this.card.querySelector("input");
+    this.find.addEventListener("input", draw);
+    this.card.querySelector("details").addEventListener("toggle", draw);
+  }
+
+  draw(look, fromNothing) {
+    const { windows } = this;
+    const starts = windows.starts;
+    const shown = windows.shown;
+    const axis = places(starts, narrow.matches ? [15, 30] : [15, 30, MOST]);
+    const openFrom = axis.step ? axis.starts.findIndex((start) => start + axis.step > serverTime()) : -1;
+    const index = axis.starts[this.picked] === undefined ? axis.starts.length - 1 : this.picked;
+    const start = axis.starts[index];
+    const series = shown.map((name, place) => ({ name, color: look.series(place) }));
+    const others = windows.dimensionCount - shown.length;
+
+    this.show({ panel: this, axis, series, others, openFrom: openFrom < 0 ? Infinity : openFrom, look, fromNothing, start });
+
+    const notes = [index === axis.starts.length - 1 ? "newest" : "", openFrom >= 0 && index >= openFrom ? "still filling" : ""].filter(Boolean);
+    this.part("at", start === undefined ? "" : format.time(start)).dateTime = start === undefined ? "" : new Date(start).toISOString();
+    this.part("note", start === undefined ? "No window yet" : notes.join(", "));
+    this.chart.describe(index, start === undefined ? "No window yet" : [format.time(start), ...notes, this.card.querySelector(".big").textContent].join(", "));
+    this.#drawAll(start, others);
+    this.#drawTable(starts, series);
+  }
+
+  /** A line of a table: the dimension, and its two values in a window. */
+  line(start, name, color) {
+    return [{ tag: "th", scope: "row", text: name, title: name, color }, ...this.#cells(this.windows.values(start, name))];
+  }
+
+  #cells(values) {
+    return values.map(this.windows.type === "event" ? format.count : format.load);
+  }
+
+  /** Every dimension, when there are more than have a colour: those that the reader looks for, as many as one can read. */
+  #drawAll(start, others) {
+    const all = this.card.querySelector("details");
+    all.hidden = others === 0;
+    if (all.hidden) {
+      return;
+    }
+
+    text(all.querySelector("summary"), `All ${format.count(others + SHOWN)} ${this.windows.type === "event" ? "types" : "devices"}`);
+    if (all.open) {
+      const wanted = this.find.value.trim().toLowerCase();
+      const found = this.windows.dimensions(start).filter((name) => name.toLowerCase().includes(wanted));
+      rows(all.querySelector("tbody"), found.slice(0, LISTED).map((name) => this.line(start, name, "transparent")));
+      this.part("more", found.length > LISTED ? `${format.count(found.length - LISTED)} more: type to find them.` : found.length === 0 ? "None of that name in this window." : "");
+    }
+  }
+
+  /** The chart's numbers as a table, newest window first. */
+  #drawTable(starts, series) {
+    const [first, second] = this.windows.type === "event" ? ["Events", "Users"] : ["Avg ms", "p95 ms"];
+    rows(this.table.tHead, [
+      [{ tag: "th", scope: "col", text: "Window" },
+        ...series.map(({ name, color }) => ({ tag: "th", scope: "colgroup", text: name, title: name, color, span: 2, className: "group apart" }))],
+      [{ tag: "td", text: "" },
+        ...series.flatMap(() => [{ tag: "th", scope: "col", text: first, className: "apart" }, { tag: "th", scope: "col", text: second }])],
+    ]);
+    rows(this.table.tBodies[0], starts.slice(-LATEST).reverse().map((start) => [
+      { tag: "th", scope: "row", text: format.time(start) },
+      ...series.flatMap(({ name }) => this.windows.values(start, name).map((value, column) => ({ text: format.count(value), className: column === 0 ? "apart" : "" }))),
+    ]));
+  }
+
+  part(name, value) {
+    const element = this.card.querySelector(`[data-${name}]`);
+    text(element, value);
+    return element;
+  }
+}
+
+function showEvents({ panel, axis, series, others, openFrom, look, fromNothing, start }) {
+  const { windows } = panel;
+  const charted = new Set(series.map(({ name }) => name));
+  const isOther = (name) => !charted.has(name);
+  const layers = series.map(({ name, color }) => ({ name, color, values: axis.starts.map((at) => windows.values(at, name)[0]) }));
+  if (others > 0) {
+    layers.push({ name: "\0others", color: look.others, values: axis.starts.map((at) => windows.total(at, isOther)) });
+  }
+
+  panel.chart.render(axis, layers, openFrom, look, fromNothing);
+  panel.part("total", start === undefined ? format.absent : format.count(windows.total(start)));
+  rows(panel.card.querySelector(".legend tbody"), [
+    ...series.map(({ name, color }) => panel.line(start, name, color)),
+    ...others > 0
+      ? [[{ tag: "th", scope: "row", text: `${format.count(others)} others`, color: look.others }, format.count(windows.total(start, isOther)), ""]]
+      : [],
+  ]);
+}
+
+function showPerformance({ panel, axis, series, look, fromNothing, start }) {
+  const { windows } = panel;
+  const lines = series.map(({ name, color }) => ({
+    name, color, values: [0, 1].map((measure) => axis.starts.map((at) => windows.values(at, name)[measure])),
+  }));
+  panel.chart.render(axis, lines, look, fromNothing);
+  const slowest = Math.max(...windows.dimensions(start).map((name) => windows.values(start, name)[1] ?? -1));
+  panel.part("total", slowest < 0 ? format.absent : format.load(slowest));
+  rows(panel.card.querySelector(".legend tbody"), series.map(({ name, color }) => panel.line(start, name, color)));
+}
+
+/** The service's clock, as far as it is known: it is what decides whether a window is over. */
+let clockAhead = 0;
+const serverTime = () => Date.now() + clockAhead;
+
+let rowsBefore;
+
+function showPipeline() {
+  const { pipeline } = feed;
+  if (!pipeline) {
+    return;
+  }
+
+  clockAhead = pipeline.time - Date.now();
+  const sum = (values) => Object.values(values).reduce((total, value) => total + value, 0);
+  const consumed = sum(pipeline.rows);
+  if (rowsBefore?.instance === pipeline.instance && pipeline.time > rowsBefore.time) {
+    tile("rate", `${format.rate((consumed - rowsBefore.rows) * 1000 / (pipeline.time - rowsBefore.time))} /s`);
+  }
+
+  // Over some seconds, so that a flush more or less does not make it jump.
+  if (rowsBefore?.instance !== pipeline.instance || pipeline.time - rowsBefore.time > 5000) {
+    rowsBefore = { instance: pipeline.instance, time: pipeline.time, rows: consumed };
+  }
+
+  tile("rate-note", `${format.count(consumed)} since its start`);
+
+  const known = pipeline.lag.filter((partition) => partition.rows !== null);
+  const lag = known.reduce((total, partition) => total + partition.rows, 0);
+  const behind = Math.max(0, ...known.map((partition) => partition.seconds));
+  tile("lag", known.length === 0 ? format.absent : `${format.count(lag)} ${lag === 1 ? "row" : "rows"}`);
+  tile("lag-note", known.length === 0 ? "no partitions" : behind === 0 ? "up to date" : `${format.duration(behind * 1000)} behind`);
+
+  tile("queue", `${format.count(pipeline.queue.rows)} of ${format.count(pipeline.queue.most)}`, pipeline.queue.rows >= pipeline.queue.most ? "warn" : "");
+  tile("queue-note", `${format.count(pipeline.pending)} not committed`);
+
+  const flush = pipeline.last_flush;
+  tile("flush", flush ? format.ago(pipeline.time - flush.time) : format.absent);
+  tile("flush-note", flush ? `${format.count(flush.rows)} ${flush.rows === 1 ? "row" : "rows"} in ${format.duration(flush.seconds * 1000)}` : "none yet");
+
+  const letters = sum(pipeline.dead_letters);
+  const worst = Object.entries(pipeline.dead_letters).sort((a, b) => b[1] - a[1]).map(([reason, number]) => `${format.count(number)} ${reason}`).join(", ");
+  tile("letters", format.count(letters), letters > 0 ? "warn" : "");
+  tile("letters-note", letters === 0 ? "since its start" : worst, "", worst);
+
+  showPartitions(pipeline.lag);
+  text(byId("replica"), `Pipeline and lag are those of ${pipeline.instance}`);
+  showSessions(pipeline);
+  showEmpty(pipeline);
+}
+
+function showSessions({ time }) {
+  byId("sessions").hidden = !feed.sessions;
+  rows(byId("sessions").querySelector("tbody"), (feed.sessions ?? []).map((session) => [
+    { tag: "th", scope: "row", text: session.session_id, title: session.session_id },
+    { text: session.user_id ?? format.absent, title: session.user_id },
+    { text: session.device_category ?? format.absent, title: session.device_category },
+    format.count(session.page_count),
+    format.duration(session.duration),
+    format.ago(time - session.end_time),
+  ]));
+}
+
+/** A row a topic, a column a partition. */
+function showPartitions(lag) {
+  const table = byId("partitions").querySelector("table");
+  const topics = [...new Set(lag.map((partition) => partition.topic))];
+  const numbers = [...new Set(lag.map((partition) => partition.partition))].sort((a, b) => a - b);
+  rows(table.tHead, [[
+    { tag: "th", scope: "col", text: numbers.length === 0 ? "This replica has none." : "Topic" },
+    ...numbers.map((number) => ({ tag: "th", scope: "col", text: String(number) })),
+  ]]);
+  rows(table.tBodies[0], topics.map((topic) => [
+    { tag: "th", scope: "row", text: topic },
+    ...numbers.map((number) => {
+      const partition = lag.find((candidate) => candidate.topic === topic && candidate.partition === number);
+      return !partition || partition.rows === null
+        ? { text: format.absent, className: "spare" }
+        : partition.rows === 0 ? "0" : { text: `${format.count(partition.rows)} · ${format.duration(partition.seconds * 1000)}`, className: "behind" };
+    }),
+  ]));
+}
+
+function tile(id, value, tone = "", title = "") {
+  const element = byId(id);
+  text(element, value);
+  element.dataset.tone = tone;
+  element.title = title;
+}
+
+/** Before the first window: how to send one. */
+function showEmpty({ kafka }) {
+  const isEmpty = loaded && panels.every(({ windows }) => windows.isEmpty);
+  byId("empty").hidden = !isEmpty;
+  byId("charts").hidden = byId("tables").hidden = isEmpty;
+  if (isEmpty && !byId("empty-kcat").textContent) {
+    const row = { window_start: Math.floor(serverTime() / 60_000) * 60_000, event_type: "page_view", event_count: 12, user_count: 5 };
+    text(byId("empty-simulator"), `dotnet run --project Cache.Producer.Simulator -- --ConnectionStrings:kafka ${kafka}`);
+    text(byId("empty-kcat"), `echo '${JSON.stringify(row)}' | kcat -P -b ${kafka} -t event_metrics`);
+  }
+}
+
+/** How far what one sees can be trusted: a tone, what is wrong, and whether the numbers are old. */
+function judge(now) {
+  const { pipeline } = feed;
+  if (feed.isRefused) {
+    return ["warn", "The service asks for an API key.", false, "key needed"];
+  }
+
+  const until = feed.answeredAt ? ` These are the numbers of ${format.time(feed.answeredAt)}.` : "";
+  if (now - (feed.answeredAt ?? startedAt) > 4000) {
+    return ["bad", `The service does not answer.${until}`, true, "no answer"];
+  }
+
+  if (!pipeline) {
+    return ["quiet", "Connecting …", false, "connecting"];
+  }
+
+  if (!pipeline.ready) {
+    const isRedis = pipeline.reasons.some((reason) => reason.startsWith("Redis"));
+    return isRedis
+      ? ["bad", `${sentence(pipeline.reasons)} What is shown is old until it does.`, true, "Redis away"]
+      : ["warn", `Not ready: ${sentence(pipeline.reasons)}`, false, "not ready"];
+  }
+
+  if (now - (feed.openAt ?? startedAt) > 4000) {
+    return ["warn", "The stream is interrupted; connecting again.", true, "interrupted"];
+  }
+
+  return ["good", feed.updatedAt && now - feed.updatedAt > 60_000 ? "Ready, and idle." : loaded && panels.every(({ windows }) => windows.isEmpty) ? "Ready, and waiting for the first row." : "Live.", false, ""];
+}
+
+const sentence = (reasons) => `${reasons.join("; ").replace(/\.$/, "")}.`;
+
+function showState() {
+  const now = Date.now();
+  const [tone, words, isStale, short] = judge(now);
+  byId("state").dataset.tone = tone;
+  text(byId("state-text"), words);
+  text(byId("state-age"), feed.updatedAt ? `Last update ${format.ago(now - feed.updatedAt)}.` : "");
+  byId("main").classList.toggle("stale", isStale);
+  byId("main").classList.toggle("locked", feed.isRefused);
+  byId("key").hidden = !feed.isRefused;
+  document.title = short ? `Cache: ${short}` : "Cache";
+}
+
+let due;
+let drawnAt = 0;
+let colors;
+
+/** Draws soon, and not more often than one can look. */
+function draw() {
+  due ??= setTimeout(() => requestAnimationFrame(() => {
+    due = undefined;
+    drawnAt = Date.now();
+    const fromNothing = !colors;
+    colors ??= look();
+    showState();
+    showPipeline();
+    if (!byId("charts").hidden) {
+      panels.forEach((panel) => panel.draw(colors, fromNothing));
+    }
+  }), Math.max(0, drawnAt + DRAW_MS - Date.now()));
+}
+
+const startedAt = Date.now();
+let loaded = false;
+const panels = [
+  new Panel(new Windows("event", ["count", "users"]), EventsChart, showEvents),
+  new Panel(new Windows("performance", ["avg_load_time", "p95_load_time"]), LoadChart, showPerformance),
+];
+const panelOf = (type) => panels.find(({ windows }) => windows.type === type);
+
+const feed = new Feed({
+  reset(type, windows) {
+    loaded = true;
+    panelOf(type).windows.replace(windows);
+    draw();
+  },
+  update({ type, window_start: start, fields }) {
+    panelOf(type)?.windows.merge(start, fields);
+    draw();
+  },
+  changed: draw,
+});
+
+for (const query of [dark, narrow]) {
+  query.addEventListener("change", () => {
+    colors = undefined;
+    draw();
+  });
+}
+
+byId("key").querySelector("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  feed.use(byId("key").querySelector("input").value);
+  event.target.reset();
+  draw();
+});
+
+text(byId("zone"), `Times are local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`);
+draw();
+feed.start();

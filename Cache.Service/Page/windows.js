@@ -1,0 +1,142 @@
+// The newest windows of one type, as answers and updates tell them. Knows nothing of the page.
+
+/** Windows that the page keeps and charts. */
+export const MOST = 60;
+
+/** Dimensions that get a colour of their own. */
+export const SHOWN = 7;
+
+export class Windows {
+  #byStart = new Map();
+  #shown = [];
+
+  /** @param measures The two measures of the type, the one that ranks dimensions first. */
+  constructor(type, measures) {
+    this.type = type;
+    this.measures = measures;
+  }
+
+  /** Starts of the windows, oldest first. */
+  get starts() {
+    return [...this.#byStart.keys()].sort((a, b) => a - b);
+  }
+
+  get isEmpty() {
+    return this.#byStart.size === 0;
+  }
+
+  /** Takes an answer of /metrics/…/windows for all that there is. */
+  replace(windows) {
+    this.#byStart.clear();
+    for (const { window_start: start, ...fields } of windows) {
+      this.merge(start, fields);
+    }
+  }
+
+  /** Takes the fields of one window, whichever an update has. */
+  merge(start, fields) {
+    let window = this.#byStart.get(start);
+    if (!window) {
+      this.#byStart.set(start, window = new Map());
+    }
+
+    for (const [field, value] of Object.entries(fields)) {
+      // A dimension may have dots of its own.
+      const dot = field.lastIndexOf(".");
+      const measure = this.measures.indexOf(field.slice(dot + 1));
+      if (dot > 0 && measure >= 0 && typeof value === "number") {
+        const dimension = field.slice(0, dot);
+        const values = window.get(dimension) ?? [undefined, undefined];
+        values[measure] = value;
+        window.set(dimension, values);
+      }
+    }
+
+    if (this.#byStart.size > MOST) {
+      this.#byStart.delete(Math.min(...this.#byStart.keys()));
+    }
+  }
+
+  /** The two values of a dimension in a window; undefined where there is none. */
+  values(start, dimension) {
+    return this.#byStart.get(start)?.get(dimension) ?? [undefined, undefined];
+  }
+
+  /** The sum of the first measure in a window, of those dimensions that a filter lets through. */
+  total(start, wanted = () => true) {
+    let sum = 0;
+    for (const [dimension, [value]] of this.#byStart.get(start) ?? []) {
+      sum += wanted(dimension) ? value ?? 0 : 0;
+    }
+
+    return sum;
+  }
+
+  /** Dimensions of a window, in the order of the alphabet. */
+  dimensions(start) {
+    return [...this.#byStart.get(start)?.keys() ?? []].sort((a, b) => a < b ? -1 : 1);
+  }
+
+  /** How many dimensions the windows have together. */
+  get dimensionCount() {
+    return new Set([...this.#byStart.values()].flatMap((window) => [...window.keys()])).size;
+  }
+
+  /**
+   * The dimensions that are charted, each at its place for good: one gives up its place (and its colour) only when it has
+   * fallen far behind, so that nothing flickers.
+   */
+  get shown() {
+    const sums = new Map();
+    for (const window of this.#byStart.values()) {
+      for (const [dimension, values] of window) {
+        sums.set(dimension, (sums.get(dimension) ?? 0) + (values[0] ?? 0));
+      }
+    }
+
+    const ranked = [...sums.keys()].sort((a, b) => sums.get(b) - sums.get(a) || (a < b ? -1 : 1));
+    const staying = new Set(ranked.slice(0, 2 * SHOWN));
+    const places = this.#shown.map((dimension) => staying.has(dimension) ? dimension : undefined);
+    for (const dimension of ranked.slice(0, SHOWN)) {
+      if (!places.includes(dimension)) {
+        const free = places.indexOf(undefined);
+        if (free >= 0) {
+          places[free] = dimension;
+        } else if (places.length < SHOWN) {
+          places.push(dimension);
+        }
+      }
+    }
+
+    return this.#shown = places.filter((dimension) => dimension !== undefined);
+  }
+}
+
+/**
+ * The places on a chart's time axis: a few fixed numbers of them, so that nothing is squeezed with each window; the places of
+ * windows that are missing stay empty.
+ * @param lengths The numbers of places to choose from, ascending.
+ * @returns {{ starts: (number|undefined)[], first: number, step: number|undefined }} oldest first; the place of the oldest
+ * window; and the usual distance of two windows.
+ */
+export function places(starts, lengths) {
+  const newest = starts.at(-1);
+  const step = usual(starts.slice(1).map((start, index) => start - starts[index]));
+  const recent = starts.slice(-lengths.at(-1));
+  const isRegular = step && recent.every((start) => (newest - start) % step === 0);
+  const needed = isRegular ? (newest - recent[0]) / step + 1 : recent.length;
+  const length = lengths.find((few) => needed <= few) ?? lengths.at(-1);
+  const places = isRegular
+    ? Array.from({ length }, (_, index) => newest - (length - 1 - index) * step)
+    : [...Array(length - recent.length).fill(undefined), ...recent];
+  return { starts: places, first: places.findIndex((start) => start >= recent[0]), step };
+}
+
+function usual(distances) {
+  const counts = new Map();
+  for (const distance of distances) {
+    counts.set(distance, (counts.get(distance) ?? 0) + 1);
+  }
+
+  return [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0])[0]?.[0];
+}

@@ -1,0 +1,49 @@
+using System.Net;
+using Cache.Tests.EndToEnd;
+
+namespace Cache.Tests.Page;
+
+/// <summary>The files of the live page, as the service serves them.</summary>
+public sealed class PageFileTests
+{
+    [Theory]
+    [InlineData("/", "text/html")]
+    [InlineData("/page.css", "text/css")]
+    [InlineData("/page.js", "text/javascript")]
+    [InlineData("/echarts.js", "text/javascript")]
+    [InlineData("/icon.svg", "image/svg+xml")]
+    public async Task Files_AreThere_SmallOnTheWire_AndAskedForAgainWithoutBeingSentAgain(string route, string mediaType)
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        using var plain = await stack.Http.GetAsync(route);
+        Assert.Equal((HttpStatusCode.OK, mediaType), (plain.StatusCode, plain.Content.Headers.ContentType?.MediaType));
+        Assert.True(plain.Headers.CacheControl?.NoCache);
+
+        using var small = await SendAsync(stack, route, request => request.Headers.AcceptEncoding.Add(new("br")));
+        Assert.Equal(["br"], small.Content.Headers.ContentEncoding);
+        Assert.True(
+            (await small.Content.ReadAsByteArrayAsync()).Length < (await plain.Content.ReadAsByteArrayAsync()).Length);
+
+        using var again = await SendAsync(stack, route, request => request.Headers.IfNoneMatch.Add(plain.Headers.ETag!));
+        Assert.Equal(HttpStatusCode.NotModified, again.StatusCode);
+    }
+
+    [Theory]
+    [InlineData("/appsettings.json")]
+    [InlineData("/../appsettings.json")]
+    [InlineData("/Cache.Service.dll")]
+    public async Task OtherFiles_AreNotServed(string route)
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        Assert.Equal(HttpStatusCode.NotFound, (await stack.AskAsync(route)).Status);
+    }
+
+    private static async Task<HttpResponseMessage> SendAsync(RunningStack stack, string route, Action<HttpRequestMessage> change)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, route);
+        change(request);
+        return await stack.Http.SendAsync(request);
+    }
+}

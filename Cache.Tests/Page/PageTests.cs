@@ -1,0 +1,416 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.RegularExpressions;
+using Cache.Embedded;
+using Cache.Producer.Simulator;
+using Cache.Tests.EndToEnd;
+using Confluent.Kafka;
+using Deque.AxeCore.Playwright;
+using Microsoft.Playwright;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.Page;
+
+/// <summary>The live page, as people see it: in a browser, on a running stack.</summary>
+public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
+{
+    [Fact]
+    public async Task Page_OnTheEmbeddedStack_ShowsNumbersThatMove_WithoutAComplaint()
+    {
+        await using var stack = await EmbeddedStack.StartAsync(StackOptions.Parse("--urls", "http://127.0.0.1:0"));
+        await using var browser = await chromium.OpenAsync(stack.ServiceUri);
+        var page = (await browser.LoadAsync()).Page;
+
+        await browser.StatesAsync("Live.");
+        await browser.ContainsAsync("#rate", "/s");
+        await MovesAsync(() => page.InnerTextAsync("#rate-note"));
+        await MovesAsync(() => page.InnerTextAsync("[data-type=event] [data-total]"));
+        await MovesAsync(() => page.InnerTextAsync("[data-type=performance] .legend tbody"));
+        await MovesAsync(() => page.InnerTextAsync("[data-windows=event] tbody"));
+        await MovesAsync(() => browser.PixelsAsync("event"));
+        await MovesAsync(() => browser.PixelsAsync("performance"));
+        Assert.Empty(browser.Complaints);
+    }
+
+    [Fact]
+    public async Task Page_ShowsEachMeasure_AsTheStreamTellsIt()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await SendAsync(stack, Event(Window(1), "page_view", 12, 5), Event(Window(1), "click", 1234), Load(Window(1), "Mobile", 812.5, 1530.25));
+        await stack.EverythingIsCommittedAsync();
+        await using var browser = await OpenAsync(stack);
+
+        await browser.ShowsAsync("event", "page_view", "12", "5");
+        await browser.ShowsAsync("event", "click", "1,234", "–");
+        await browser.ShowsAsync("performance", "Mobile", "813 ms", "1,530 ms");
+        await browser.ContainsAsync("[data-type=event] [data-total]", "1,246");
+
+        // One measure alone, and a new window.
+        await SendAsync(stack, Event(Window(1), "page_view", users: 6));
+        await browser.ShowsAsync("event", "page_view", "12", "6");
+        await SendAsync(stack, Event(Window(2), "page_view", 7, 3));
+        await browser.ShowsAsync("event", "page_view", "7", "3");
+        await browser.ContainsAsync("[data-windows=event] tbody", "16:02:00");
+        await browser.ContainsAsync("[data-type=event] [data-at]", "16:02:00");
+    }
+
+    [Fact]
+    public async Task Page_WhenEmpty_TellsHowToSendARow_AndShowsIt()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await using var browser = await OpenAsync(stack);
+
+        await browser.StatesAsync("waiting for the first row");
+        await browser.ContainsAsync("#empty-simulator", $"Cache.Producer.Simulator -- --ConnectionStrings:kafka {stack.KafkaAddress}");
+        await browser.ContainsAsync("#empty-kcat", $"kcat -P -b {stack.KafkaAddress} -t event_metrics");
+        await Assertions.Expect(browser.Page.Locator("#charts")).ToBeHiddenAsync();
+
+        // The very row of the kcat line.
+        var line = await browser.Page.InnerTextAsync("#empty-kcat");
+        await SendAsync(stack, line.Split('\'')[1]);
+
+        await browser.ShowsAsync("event", "page_view", "12", "5");
+        await Assertions.Expect(browser.Page.Locator("#empty")).ToBeHiddenAsync();
+    }
+
+    [Fact]
+    public async Task Page_WhenTheServiceRestarts_SaysSo_AndGoesOnByItself()
+    {
+        await using var stack = await InProcessStack.PrepareAsync(null, ("urls", $"http://127.0.0.1:{FreePort()}"));
+        await stack.StartServiceAsync();
+        await SendAsync(stack, Event(Window(1), "a", 1));
+        await using var browser = await OpenAsync(stack);
+        await browser.ShowsAsync("event", "a", "1", "–");
+
+        await stack.StopServiceAsync();
+        await browser.StatesAsync("The service does not answer. These are the numbers of");
+        await Assertions.Expect(browser.Page.Locator("main.stale")).ToBeVisibleAsync();
+        Assert.Equal("Cache: no answer", await browser.Page.TitleAsync());
+        await browser.ShowsAsync("event", "a", "1", "–");
+
+        await stack.StartServiceAsync();
+        await SendAsync(stack, Event(Window(1), "a", 2));
+        await browser.ShowsAsync("event", "a", "2", "–");
+        await browser.StatesAsync("Live.");
+        await Assertions.Expect(browser.Page.Locator("main.stale")).ToBeHiddenAsync();
+    }
+
+    [Fact]
+    public async Task Page_WhenRedisIsAway_SaysSo_AndGoesOnByItself()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await SendAsync(stack, Event(Window(1), "a", 1));
+        await using var browser = await OpenAsync(stack);
+        await browser.ShowsAsync("event", "a", "1", "–");
+
+        stack.OwnRedis.Break();
+        await browser.StatesAsync("Redis does not answer");
+        await Assertions.Expect(browser.Page.Locator("main.stale")).ToBeVisibleAsync();
+        await browser.ShowsAsync("event", "a", "1", "–");
+
+        stack.OwnRedis.Mend();
+        await SendAsync(stack, Event(Window(1), "a", 2));
+        await browser.ShowsAsync("event", "a", "2", "–");
+        await browser.StatesAsync("Live.");
+    }
+
+    [Fact]
+    public async Task Page_WhenNotReady_SaysWhy()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await using var browser = await OpenAsync(stack);
+        await browser.StatesAsync("Ready");
+
+        stack.Broker.BreakAllBrokers();
+        await browser.StatesAsync("Not ready: Kafka does not tell the ends of the partitions");
+
+        stack.Broker.MendAllBrokers();
+        await browser.StatesAsync("Ready");
+    }
+
+    [Fact]
+    public async Task Page_WithoutTheStream_SaysThatItIsInterrupted()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        await using var browser = await chromium.OpenAsync(stack.Http.BaseAddress!);
+        await browser.LoadAsync();
+        await browser.Page.RouteAsync("**/stream*", route => route.FulfillAsync(new() { Status = 502 }));
+        await browser.Page.ReloadAsync();
+        await browser.StatesAsync("The stream is interrupted");
+
+        await browser.Page.UnrouteAllAsync();
+        await browser.StatesAsync("Ready");
+    }
+
+    [Fact]
+    public async Task Page_WithKeysConfigured_AsksForOne_AndGoesOnWithIt()
+    {
+        const string Key = "0123456789abcdef+&";
+        await using var stack = await InProcessStack.StartAsync(null, ("api_keys", Key));
+        await stack.ReadyAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
+        var page = browser.Page;
+
+        await browser.StatesAsync("The service asks for an API key");
+        await Assertions.Expect(page.Locator("#charts")).ToBeHiddenAsync();
+        await AssertAccessibleAsync(browser);
+        await page.GetByLabel("Key", new() { Exact = true }).FillAsync("a wrong one");
+        await page.GetByRole(AriaRole.Button, new() { Name = "Go on" }).ClickAsync();
+        await browser.StatesAsync("The service asks for an API key");
+
+        await page.GetByLabel("Key", new() { Exact = true }).FillAsync(Key);
+        await page.GetByRole(AriaRole.Button, new() { Name = "Go on" }).ClickAsync();
+        await browser.StatesAsync("Ready, and waiting");
+        await SendAsync(stack, Event(Window(1), "a", 1));
+        await browser.ShowsAsync("event", "a", "1", "–");
+
+        // Kept for this tab.
+        await page.ReloadAsync();
+        await browser.ShowsAsync("event", "a", "1", "–");
+        Assert.DoesNotContain(Key, stack.Log);
+    }
+
+    [Fact]
+    public async Task Page_ShowsSessions_WhereTheyAreOn()
+    {
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_kafka_topics", $"{Events},{Performance},{Sessions}"));
+        stack.Broker.CreateTopic(Sessions, partitions: 1);
+        await stack.StartServiceAsync();
+        await using var browser = await OpenAsync(stack);
+        await browser.StatesAsync("Ready");
+
+        var now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        await stack.Kafka.SendAsync(Sessions, 0, Session("<b>s-1</b>", now, "user-7", "Mobile"));
+        await browser.ContainsAsync("#sessions tbody tr", "<b>s-1</b>user-7Mobile––");
+        await stack.Kafka.SendAsync(Sessions, 0, Session("s-2", now + 1, "user-8"));
+        await browser.ContainsAsync("#sessions tbody", "s-2user-8–");
+    }
+
+    [Fact]
+    public async Task HostileDimensions_AreShownAsTheTextThatTheyAre()
+    {
+        string[] hostile =
+        [
+            "<script>alert(1)</script>", "<img src=x onerror=alert(2)>", "\"'><svg onload=alert(3)>", "{{constructor.constructor('alert(4)')()}}",
+            "__proto__", "a.b.count", "javascript:alert(5)",
+        ];
+        await using var stack = await InProcessStack.StartAsync();
+        await SendAsync(stack, [.. hostile.Select((name, i) => Event(Window(1), name.Replace("\"", "\\\"", StringComparison.Ordinal), i + 1, i))]);
+        await SendAsync(stack, [.. hostile.Select((name, i) => Load(Window(1), name.Replace("\"", "\\\"", StringComparison.Ordinal), i, i + 1))]);
+        await using var browser = await OpenAsync(stack);
+
+        for (var i = 0; i < hostile.Length; i++)
+        {
+            await browser.ShowsAsync("event", hostile[i], Text(i + 1), Text(i));
+            await browser.ShowsAsync("performance", hostile[i], $"{i} ms", $"{i + 1} ms");
+            await browser.ContainsAsync("[data-windows=event] thead", hostile[i]);
+        }
+
+        Assert.Equal(0, await browser.Page.Locator("main img, main svg, main script").CountAsync());
+        Assert.Empty(browser.Complaints);
+    }
+
+    [Fact]
+    public async Task Thousand_Dimensions_StayReadable_AndCanBeFound()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        for (var minute = 0; minute < 10; minute++)
+        {
+            await SendAsync(stack, [.. Enumerable.Range(0, 1000).Select(i => Event(Window(minute), $"type {i:D4}", i == 500 ? 100_000 : i, i))]);
+        }
+
+        await stack.EverythingIsCommittedAsync();
+        await using var browser = await OpenAsync(stack);
+        var page = browser.Page;
+        await browser.ShowsAsync("event", "type 0500", "100,000", "500");
+        await browser.ContainsAsync("[data-type=event] .legend", "993 others");
+        Assert.Equal(8, await page.Locator("[data-type=event] .legend tbody tr").CountAsync());
+
+        await page.GetByText("All 1,000 types").ClickAsync();
+        await browser.ContainsAsync("[data-type=event] [data-more]", "800 more");
+        await page.Locator("[data-type=event] input").FillAsync("TYPE 0777");
+        await Assertions.Expect(page.Locator("[data-type=event] .all tbody tr")).ToHaveTextAsync(["type 0777777777"]);
+
+        await SendAsync(stack, Event(Window(9), "type 0777", 5, 6));
+        await Assertions.Expect(page.Locator("[data-type=event] .all tbody tr")).ToHaveTextAsync(["type 077756"]);
+        Assert.Empty(browser.Complaints);
+    }
+
+    [Fact]
+    public async Task Charts_AreOperatedByKeyboard()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await SendAsync(stack, [.. Enumerable.Range(0, 5).Select(minute => Event(Window(minute), "a", minute + 1))]);
+        await stack.EverythingIsCommittedAsync();
+        await using var browser = await OpenAsync(stack);
+        await browser.ShowsAsync("event", "a", "5", "–");
+        var chart = browser.Page.GetByRole(AriaRole.Slider, new() { Name = "Window of the events chart" });
+
+        await chart.FocusAsync();
+        await chart.PressAsync("ArrowLeft");
+        await browser.ShowsAsync("event", "a", "4", "–");
+        await chart.PressAsync("ArrowLeft");
+        await browser.ShowsAsync("event", "a", "3", "–");
+        await Assertions.Expect(chart).ToHaveAttributeAsync("aria-valuetext", "Mar 9, 16:02:00, 3 events");
+
+        await chart.PressAsync("Home");
+        await browser.ShowsAsync("event", "a", "1", "–");
+        await chart.PressAsync("End");
+        await browser.ShowsAsync("event", "a", "5", "–");
+    }
+
+    [Theory]
+    [InlineData(ColorScheme.Light)]
+    [InlineData(ColorScheme.Dark)]
+    public async Task Page_HasNoAccessibilityViolation(ColorScheme scheme)
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, page => page.ColorScheme = scheme)).LoadAsync();
+
+        await browser.StatesAsync("waiting for the first row");
+        await AssertAccessibleAsync(browser);
+
+        await SendAsync(stack, [.. Enumerable.Range(0, 20).Select(i => Event(Window(1), $"type {i}", i, i)), "no row"]);
+        await SendAsync(stack, Load(Window(1), "tv", 1, 2));
+        await browser.ContainsAsync("#letters", "1");
+        await browser.Page.GetByText("All 20 types").ClickAsync();
+        await browser.ContainsAsync("[data-type=event] .all tbody", "type 19");
+        await AssertAccessibleAsync(browser);
+
+        stack.OwnRedis.Break();
+        await browser.StatesAsync("Redis does not answer");
+        await AssertAccessibleAsync(browser);
+
+        stack.OwnRedis.Mend();
+        stack.Broker.BreakAllBrokers();
+        await browser.StatesAsync("Not ready");
+        await AssertAccessibleAsync(browser);
+    }
+
+    [Fact]
+    public async Task Page_OnAPhone_NeedsNoSidewaysScrolling()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
+        await browser.StatesAsync("waiting for the first row");
+        await AssertFitsAsync(browser);
+
+        await SendAsync(stack, [.. Enumerable.Range(0, 7).Select(i => Event(Window(i), $"{new string('x', 100)}{i}", 999_999, 999_999))]);
+        await SendAsync(stack, [.. Enumerable.Range(0, 7).Select(i => Load(Window(i), $"{new string('W', 100)}{i}", 12_345, 23_456))]);
+        await browser.ShowsAsync("event", $"{new string('x', 100)}6", "999,999", "999,999");
+        await browser.ShowsAsync("performance", $"{new string('W', 100)}6", "12,345 ms", "23,456 ms");
+        await AssertFitsAsync(browser);
+    }
+
+    /// <summary>
+    /// The pictures of the README, of a stack that has run for five minutes. They are kept where <c>CACHE_SCREENSHOTS</c> says,
+    /// so that the committed ones change only when asked.
+    /// </summary>
+    [Fact]
+    public async Task Pictures_AreTakenAndSmall()
+    {
+        var folder = Directory.CreateDirectory(
+            Environment.GetEnvironmentVariable("CACHE_SCREENSHOTS") ?? Directory.CreateTempSubdirectory("cache-screenshots-").FullName);
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        var start = DateTimeOffset.UtcNow.AddMinutes(-5);
+        using var rows = new RowGenerator(new SimulatorOptions { Start = start }, 7, start).Rows().GetEnumerator();
+        await stack.Kafka.SendAsync(Enumerable.Range(0, 20 * 5 * 60).Select(_ => Next(rows)));
+        await stack.EverythingIsCommittedAsync();
+        using var taken = new CancellationTokenSource();
+        var live = Task.Run(async () =>
+        {
+            while (!taken.IsCancellationRequested)
+            {
+                await stack.Kafka.SendAsync([Next(rows)]);
+                await Task.Delay(50);
+            }
+        });
+        (string Name, Action<BrowserNewContextOptions> Change)[] pictures =
+        [
+            ("page-light.png", page => (page.ColorScheme, page.ViewportSize) = (ColorScheme.Light, new() { Width = 1120, Height = 860 })),
+            ("page-dark.png", page => (page.ColorScheme, page.ViewportSize) = (ColorScheme.Dark, new() { Width = 1120, Height = 860 })),
+            ("page-phone.png", Phone),
+        ];
+        foreach (var (name, change) in pictures)
+        {
+            await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, change)).LoadAsync();
+            await browser.StatesAsync("Live.");
+            await Assertions.Expect(browser.Page.Locator("#rate")).Not.ToHaveTextAsync(new Regex("^(–|0 /s)$"));
+            var file = new FileInfo(Path.Combine(folder.FullName, name));
+            await browser.Page.ScreenshotAsync(new() { Path = file.FullName });
+            Assert.InRange(file.Length, 10_000, 200_000);
+        }
+
+        await taken.CancelAsync();
+        await live;
+
+        static (TopicPartition To, Message<byte[]?, byte[]?> Message) Next(IEnumerator<Row> rows)
+        {
+            rows.MoveNext();
+            return (new(rows.Current.Topic, 0), new() { Value = rows.Current.Value });
+        }
+    }
+
+    private static void Phone(BrowserNewContextOptions page)
+    {
+        page.ViewportSize = new() { Width = 360, Height = 780 };
+        page.IsMobile = true;
+        page.HasTouch = true;
+    }
+
+    private async Task<OpenPage> OpenAsync(RunningStack stack)
+    {
+        await stack.ReadyAsync();
+        return await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
+    }
+
+    /// <summary>Sends rows to the topic that each belongs to.</summary>
+    private static async Task SendAsync(RunningStack stack, params string[] values)
+    {
+        foreach (var topic in values.GroupBy(value => value.Contains("load_time", StringComparison.Ordinal) ? Performance : Events))
+        {
+            await stack.Kafka.SendAsync(topic.Key, 0, topic);
+        }
+    }
+
+    private static async Task MovesAsync(Func<Task<string>> look)
+    {
+        var before = await look();
+        await Eventually.HoldsAsync(async () => Assert.NotEqual(before, await look()));
+    }
+
+    private static async Task AssertAccessibleAsync(OpenPage browser)
+    {
+        var result = await browser.Page.RunAxe();
+        Assert.True(result.Violations.Length == 0, string.Join('\n', result.Violations.Select(
+            violation => $"{violation.Id}: {violation.Help}\n  {string.Join("\n  ", violation.Nodes.Select(node => node.Html))}")));
+        Assert.NotEmpty(result.Passes);
+    }
+
+    private static async Task AssertFitsAsync(OpenPage browser) =>
+        Assert.Equal(360, await browser.Page.EvaluateAsync<int>("Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"));
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+
+    /// <summary>A port that no outgoing connection takes while the service is stopped (Linux takes those from 32768 up).</summary>
+    private static int FreePort()
+    {
+        while (true)
+        {
+            var port = Random.Shared.Next(20_000, 32_768);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Taken.
+            }
+        }
+    }
+}

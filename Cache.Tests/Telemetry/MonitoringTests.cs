@@ -1,0 +1,50 @@
+using System.Text.Json;
+using System.Text.RegularExpressions;
+using Cache.Tests.EndToEnd;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.Telemetry;
+
+/// <summary>What the dashboard, the alerts and the documentation name has to be there.</summary>
+public sealed partial class MonitoringTests
+{
+    [Fact]
+    public async Task EveryMetricOfTheDashboard_TheAlertsAndTheDocs_IsThere()
+    {
+        // In a process of its own: instruments are seen by every service of a process.
+        await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "2"));
+        await stack.StartProcessAsync();
+        await stack.ReadyAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), Event(Window(2), "a", 1), Event(Window(3), "a", 1), "no row");
+        await stack.EverythingIsCommittedAsync();
+
+        var docs = await File.ReadAllTextAsync(Repository.File("docs", "operations.md"));
+        docs = docs[docs.IndexOf("## Metrics", StringComparison.Ordinal)..docs.IndexOf("## Dead letters", StringComparison.Ordinal)];
+        var dashboard = await File.ReadAllTextAsync(Repository.File("docs", "grafana", "cache.json"));
+        var alerts = await File.ReadAllTextAsync(Repository.File("docs", "grafana", "alerts.yaml"));
+        string[] named = [.. Names(docs, "`"), .. Names(dashboard, ""), .. Names(alerts, "")];
+        Assert.True(named.Length > 40, string.Join(", ", named));
+
+        await Eventually.HoldsAsync(async () =>
+        {
+            var there = (await stack.AskAsync("/metrics")).Body.Split('\n').Select(line => line.Split('{', ' ')[0]).ToHashSet();
+            Assert.Equal([], named.Distinct().Where(name => !there.Contains(name) && !there.Contains($"{name}_count")));
+        });
+    }
+
+    [Fact]
+    public void Dashboard_AsksSomethingInEveryPanel_AndHasNoTwoOfOneId()
+    {
+        var panels = JsonElement.Parse(File.ReadAllText(Repository.File("docs", "grafana", "cache.json"))).GetProperty("panels").EnumerateArray().ToList();
+
+        Assert.All(panels, panel => Assert.All(
+            panel.GetProperty("targets").EnumerateArray(), target => Assert.Contains("cache_", target.GetProperty("expr").GetString())));
+        Assert.Equal(panels.Count, panels.Select(panel => panel.GetProperty("id").GetInt32()).Distinct().Count());
+    }
+
+    private static IEnumerable<string> Names(string text, string before) =>
+        Metric().Matches(text).Where(match => text[..match.Index].EndsWith(before, StringComparison.Ordinal)).Select(match => match.Value);
+
+    [GeneratedRegex(@"\bcache_[a-z_]+[a-z]\b")]
+    private static partial Regex Metric();
+}
