@@ -46,7 +46,7 @@ internal sealed class SimulatedProcess : IServiceProvider
         var link = RedisLink.Over(Connection.Multiplexer, options);
         var keys = new RedisKeys(options);
         var epoch = new RedisEpoch(link, keys, _assignment, membership, rebuilds, NullLogger<RedisEpoch>.Instance);
-        var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), Metrics);
+        var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), new DimensionLimit(keys, options), Metrics);
         var flush = new FlushWorker(
             _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), committer, membership, options, Metrics, time,
             schedule.Random, null!,
