@@ -53,6 +53,7 @@ internal class SimulatedConnection
             nameof(IDatabase.StringAppendAsync) => Make("APPEND", arguments, redis => redis.AppendToEpoch(arguments[1]!.ToString()!)),
             nameof(IDatabase.StringSetAsync) => Make("SET", arguments, redis => redis.SetEpoch(arguments[1]!.ToString()!, OnlyIfNone(arguments), null)),
             nameof(IDatabase.HashSetAsync) => Make("HSET", arguments, redis => redis.HashSet(key, (HashEntry[])arguments[1]!)),
+            nameof(IDatabase.HashLengthAsync) => Make("HLEN", arguments, redis => redis.HashLength(key)),
             nameof(IDatabase.KeyExpireAsync) => Make("EXPIRE", arguments, redis => redis.Expire(key)),
             nameof(IDatabase.KeyDeleteAsync) => Make("DEL", arguments, redis => redis.Delete(key)),
             nameof(IDatabase.SortedSetAddAsync) => Make("ZADD", arguments, redis => redis.IndexAdd(key, (SortedSetEntry[])arguments[1]!)),

@@ -103,6 +103,8 @@ internal sealed class SimulatedRedis(Promises promises)
         return true;
     }
 
+    public long HashLength(string key) => _data.Hashes.TryGetValue(key, out var hash) ? hash.Fields.Count : 0;
+
     public bool Expire(string key)
     {
         if (_data.Hashes.TryGetValue(key, out var hash))

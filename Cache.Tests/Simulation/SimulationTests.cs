@@ -13,7 +13,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     private static readonly int FirstSeed = Setting("CACHE_SIMULATION_FIRST_SEED") ?? 1;
 
     [Fact]
-    public void EverySchedule_KeepsThePromises()
+    public async Task EverySchedule_KeepsThePromises()
     {
         if (Setting("CACHE_SIMULATION_SEED") is { } only)
         {
@@ -24,15 +24,21 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         var failed = int.MaxValue;
         var run = 0;
         var started = TimeProvider.System.GetTimestamp();
-        Parallel.For(FirstSeed, FirstSeed + Schedules, (seed, loop) =>
-        {
-            Interlocked.Increment(ref run);
-            if (Schedule.Run(seed) is not null)
+
+        // On threads of their own, and not on all processors: other tests wait for the thread pool.
+        await Task.WhenAll(Enumerable.Range(0, Math.Max(1, Environment.ProcessorCount / 2)).Select(_ => Task.Factory.StartNew(
+            () =>
             {
-                InterlockedMin(ref failed, seed);
-                loop.Break();
-            }
-        });
+                for (var next = Interlocked.Increment(ref run); next <= Schedules && failed == int.MaxValue; next = Interlocked.Increment(ref run))
+                {
+                    if (Schedule.Run(FirstSeed + next - 1) is not null)
+                    {
+                        InterlockedMin(ref failed, FirstSeed + next - 1);
+                    }
+                }
+            },
+            CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+        run = Math.Min(run, Schedules);
         var elapsed = TimeProvider.System.GetElapsedTime(started);
         output.WriteLine($"simulation: {run} schedules, {run / elapsed.TotalSeconds:0} a second");
         if (failed < int.MaxValue)
@@ -52,15 +58,17 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     }
 
     /// <summary>A bug that nobody notices would say that the model is blind.</summary>
+    /// <param name="name">Which one.</param>
+    /// <param name="seed">The first to catch it when this was written; a change of the pipeline may make it another.</param>
     [Theory]
     [MemberData(nameof(Bugs))]
     public void PlantedBug_IsCaught(string name, int seed)
     {
         var bug = PlantedBug.All.Single(bug => bug.ToString() == name);
-        Assert.Null(Schedule.Run(seed));
-        var broken = Schedule.Run(seed, bug);
-        Assert.True(broken is not null, $"Seed {seed} no longer catches {name}; {FirstToCatch(bug)} does.");
-        output.WriteLine(broken);
+        var caught = Enumerable.Range(1, 1000).Prepend(seed).FirstOrDefault(seed => Schedule.Run(seed, bug) is not null);
+        Assert.True(caught > 0, $"None of 1000 schedules catches {name}.");
+        Assert.Null(Schedule.Run(caught));
+        output.WriteLine($"{name}: caught by seed {caught}. {Schedule.Run(caught, bug)}");
     }
 
     [Fact]
@@ -72,17 +80,15 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     {
         { "CommitBeforeWrite", 1 },
         { "CommitThePosition", 1 },
-        { "DropOnRetry", 57 },
-        { "ReorderOnRetry", 30 },
-        { "WriteAfterLost", 13 },
-        { "ForgetRevokeFlush", 23 },
-        { "LoseTheLastBatchOnShutdown", 25 },
-        { "SkipOneOnResume", 1 },
-        { "WrongRewind", 6 },
+        { "DropOnRetry", 187 },
+        { "ReorderOnRetry", 8 },
+        { "WriteAfterLost", 1 },
+        { "ForgetRevokeFlush", 2 },
+        { "LoseTheLastBatchOnShutdown", 7 },
+        { "SkipOneOnResume", 3 },
+        { "WrongRewind", 3 },
         { "TrimTheWrongWindow", 1 },
     };
-
-    private static int FirstToCatch(PlantedBug bug) => Enumerable.Range(1, 2000).FirstOrDefault(seed => Schedule.Run(seed, bug) is not null);
 
     private static void AssertKept(int seed)
     {
