@@ -156,7 +156,7 @@ public sealed class SessionTests : IAsyncDisposable
 
         async Task<string> NextAsync(string type)
         {
-            Assert.True(await items.MoveNextAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(20)));
+            Assert.True(await items.MoveNextAsync().AsTask().WaitAsync(Eventually.Patience));
             Assert.Equal(type, items.Current.EventType);
             return items.Current.Data;
         }
