@@ -118,7 +118,7 @@ export class Feed {
     this.#reloading = turn;
     this.#missed = [];
     this.#sessionsAt = 0;
-    while (turn === this.#reloading) {
+    while (turn === this.#reloading && !this.isRefused) {
       try {
         const [events, performance] = await Promise.all([this.#windows("event"), this.#windows("performance")]);
         if (turn === this.#reloading) {

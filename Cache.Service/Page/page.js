@@ -329,5 +329,8 @@ byId("key").querySelector("form").addEventListener("submit", (event) => {
 });
 
 text(byId("zone"), `Times are local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`);
-draw();
 feed.start();
+
+// Time passes also while nothing comes.
+setInterval(draw, 1000);
+draw();

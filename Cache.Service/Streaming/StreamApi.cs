@@ -89,6 +89,7 @@ internal static class StreamApi
             client.Beat();
             while (true)
             {
+                client.Awake();
                 if (!Write(events, hub, client, filter))
                 {
                     if (!await client.WaitAsync())

@@ -166,7 +166,7 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             }
             catch (RedisException)
             {
-                // What did not work is remembered, and would work once Redis is back: each update would come twice.
+                // What did not work is remembered: once Redis is back, its messages would pile up with nobody to read them.
                 subscriber.Unsubscribe(keys.Updates, flags: CommandFlags.FireAndForget);
                 await Task.Delay(RetryInterval, time, stoppingToken);
             }
@@ -235,14 +235,11 @@ internal sealed class StreamClient(UpdateHub hub, string reason)
     /// <summary>Ends the waiting for good.</summary>
     public void End() => _woken.Writer.TryComplete();
 
-    /// <summary>Waits until it is woken; false at the end.</summary>
-    public async ValueTask<bool> WaitAsync()
-    {
-        // By no token: the registration of one would cost more than the wait.
-        var more = await _woken.Reader.WaitToReadAsync(CancellationToken.None);
-        _woken.Reader.TryRead(out _);
-        return more;
-    }
+    /// <summary>Waits until it is woken; false at the end. By no token: to register with one would cost more than the wait.</summary>
+    public ValueTask<bool> WaitAsync() => _woken.Reader.WaitToReadAsync(CancellationToken.None);
+
+    /// <summary>It is awake, and looks at what there is after this: what comes later wakes it again.</summary>
+    public void Awake() => _woken.Reader.TryRead(out _);
 
     /// <summary>Whether it is time to say something.</summary>
     public bool TakeBeat() => Interlocked.Exchange(ref _beat, false);

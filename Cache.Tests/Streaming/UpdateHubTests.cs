@@ -137,6 +137,7 @@ public sealed class UpdateHubTests
         Send(1, 1);
         Assert.True(await woken.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
 
+        client.Awake();
         _hub.Close(client);
         Send(2, 2);
         Assert.Equal(0, _hub.Clients);
