@@ -319,7 +319,7 @@ internal sealed class CampaignRun : IAsyncDisposable
             {
                 using var ready = await member.Process.Http.GetAsync("/readyz");
                 Assert.True(
-                    ready.StatusCode == HttpStatusCode.OK || (await ready.Content.ReadAsStringAsync()).Contains("gave this process none", StringComparison.Ordinal),
+                    ready.StatusCode == HttpStatusCode.OK || (await ready.Content.ReadAsStringAsync()).Contains("no partitions assigned", StringComparison.Ordinal),
                     $"{member.Name} is not ready");
             }
         }, TimeSpan.FromSeconds(90));
