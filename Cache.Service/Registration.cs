@@ -26,6 +26,7 @@ internal static class Registration
         builder.Configuration["ConnectionStrings:redis"] ??= $"{options.RedisHost}:{options.RedisPort}";
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton(TimeProvider.System);
+        builder.Services.AddSingleton(Random.Shared);
         builder.Services.AddSingleton<FatalError>();
         return options;
     }
@@ -59,6 +60,7 @@ internal static class Registration
         builder.Services.AddSingleton<KafkaErrors>();
         builder.Services.AddSingleton<RowReader>();
         builder.Services.AddSingleton<StartPositions>();
+        builder.Services.AddSingleton<BlockUntil>(Rebalance.Block);
         builder.Services.AddSingleton<Rebalance>();
         builder.Services.AddSingleton<RebuildRequests>();
         builder.Services.AddSingleton<ConsumeLoop>();

@@ -28,7 +28,7 @@ internal sealed partial class ConsumeLoop(
     private readonly Queue<QueuedRow> _held = [];
     private IReadOnlyList<AssignedPartition> _paused = [];
     private IReadOnlyList<AssignedPartition> _running = [];
-    private long _fullSince;
+    private long? _fullSince;
     private long _lastBeat = time.GetTimestamp();
     private Thread? _thread;
     private IConsumer<RowKey, Row>? _consumer;
@@ -94,7 +94,9 @@ internal sealed partial class ConsumeLoop(
     public void Dispose() => _stopping.Dispose();
 
     /// <inheritdoc/>
-    public void Commit(IReadOnlyList<TopicPartitionOffset> offsets) => Consumer!.Commit(offsets);
+    public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) =>
+        // The client's call blocks until the broker answers.
+        Task.Run(() => Consumer!.Commit(offsets));
 
     private void Run()
     {
@@ -108,10 +110,10 @@ internal sealed partial class ConsumeLoop(
                 WaitsFor = "partitions are being assigned";
                 while (!_stopping.IsCancellationRequested)
                 {
-                    Beat();
-                    KeepQueueBounded(consumer);
-                    Rebuild(consumer);
-                    Poll(consumer);
+                    if (!Turn(consumer))
+                    {
+                        _stopping.Token.WaitHandle.WaitOne(1);
+                    }
                 }
             }
 
@@ -129,6 +131,21 @@ internal sealed partial class ConsumeLoop(
         {
             _ended.TrySetResult();
         }
+    }
+
+    /// <summary>Comes round once: hands on, rewinds, polls.</summary>
+    /// <returns>False when it was too early to do anything: the queue is full, and perhaps only for a moment.</returns>
+    internal bool Turn(IConsumer<RowKey, Row> consumer)
+    {
+        Beat();
+        if (!KeepQueueBounded(consumer))
+        {
+            return false;
+        }
+
+        Rebuild(consumer);
+        Poll(consumer);
+        return true;
     }
 
     private void Beat() => Volatile.Write(ref _lastBeat, time.GetTimestamp());
@@ -238,23 +255,24 @@ internal sealed partial class ConsumeLoop(
     }
 
     /// <summary>Hands on what the queue did not take; pauses when it stays full, resumes when it is half empty.</summary>
-    private void KeepQueueBounded(IConsumer<RowKey, Row> consumer)
+    /// <returns>False while the queue has not been full for long enough to pause.</returns>
+    private bool KeepQueueBounded(IConsumer<RowKey, Row> consumer)
     {
         if (_held.Count > 0 && _paused.Count == 0)
         {
-            _fullSince = time.GetTimestamp();
-            while (!TryHandOn() && !_stopping.IsCancellationRequested)
+            _fullSince ??= time.GetTimestamp();
+            if (!TryHandOn())
             {
-                if (time.GetElapsedTime(_fullSince) > FullPatience)
+                if (time.GetElapsedTime(_fullSince.Value) <= FullPatience)
                 {
-                    Pause(consumer);
-                    return;
+                    return false;
                 }
 
-                _stopping.Token.WaitHandle.WaitOne(1);
+                Pause(consumer);
             }
 
-            return;
+            _fullSince = null;
+            return true;
         }
 
         if (_paused.Count == 0)
@@ -266,11 +284,8 @@ internal sealed partial class ConsumeLoop(
                 _running = assignment.Current;
                 OnHeld(consumer.Resume);
             }
-
-            return;
         }
-
-        if (TryHandOn() && queue.IsAtLowWater)
+        else if (TryHandOn() && queue.IsAtLowWater)
         {
             Resume(consumer);
         }
@@ -279,6 +294,8 @@ internal sealed partial class ConsumeLoop(
             // Partitions that came with a rebalance start out running.
             Pause(consumer);
         }
+
+        return true;
     }
 
     private bool TryHandOn()

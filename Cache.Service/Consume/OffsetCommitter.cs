@@ -1,3 +1,4 @@
+using System.Threading.Channels;
 using Cache.Service.Flush;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
@@ -17,8 +18,8 @@ internal sealed partial class OffsetCommitter(
     private static readonly TimeSpan RebalancePause = TimeSpan.FromMilliseconds(50);
 
     private readonly TimeSpan _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
-    private readonly SemaphoreSlim _due = new(0, 1);
-    private readonly Lock _committing = new();
+    private readonly Channel<bool> _due = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
+    private readonly SemaphoreSlim _committing = new(1, 1);
     private long _rows;
 
     /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
@@ -31,36 +32,22 @@ internal sealed partial class OffsetCommitter(
     }
 
     /// <summary>A commit is due, whatever the interval: a partition's first position has to be Kafka's before its rows are.</summary>
-    public void CommitSoon()
-    {
-        try
-        {
-            _due.Release();
-        }
-        catch (SemaphoreFullException)
-        {
-            // It is due already.
-        }
-    }
+    public void CommitSoon() => _due.Writer.TryWrite(true);
 
     /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
-    /// <returns>False when Kafka did not acknowledge it, or not in time.</returns>
-    public bool CommitNow(IReadOnlyCollection<TopicPartition> partitions, TimeSpan deadline)
+    /// <returns>False when Kafka did not acknowledge it.</returns>
+    public async Task<bool> CommitNowAsync(IReadOnlyCollection<TopicPartition> partitions, TimeSpan patience)
     {
         var started = time.GetTimestamp();
-        var commit = Task.Run(async () =>
-        {
-            // While the group is between two generations Kafka refuses every commit; that passes.
-            ErrorCode error;
-            while ((error = CommitWritten(partition => partitions.Contains(partition.TopicPartition))) == ErrorCode.RebalanceInProgress
-                && time.GetElapsedTime(started) < deadline)
-            {
-                await Task.Delay(RebalancePause, time, CancellationToken.None);
-            }
 
-            return error == ErrorCode.NoError;
-        });
-        return commit.Wait(deadline) && commit.Result;
+        // While the group is between two generations Kafka refuses every commit; that passes.
+        ErrorCode error;
+        while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && time.GetElapsedTime(started) < patience)
+        {
+            await Task.Delay(RebalancePause, time, CancellationToken.None);
+        }
+
+        return error == ErrorCode.NoError;
     }
 
     /// <summary>
@@ -68,73 +55,68 @@ internal sealed partial class OffsetCommitter(
     /// of a process that it has given up on.
     /// </summary>
     /// <exception cref="MembershipException">Kafka refused it, or did not answer.</exception>
-    public Task ProveMembershipAsync(IReadOnlyCollection<PartitionRange> ranges)
+    public async Task ProveMembershipAsync(IReadOnlyCollection<PartitionRange> ranges)
     {
-        // What is before a range is written, or nobody's: where that is not known better, its start is committed again.
-        var offsets = ranges.Where(range => range.Partition.Owned)
-            .Select(range => (range.Partition, Offset: range.Partition.Written is >= 0 and var written ? written : range.First))
-            .ToList();
-        return Task.Run(() =>
+        // What is before a range is written, or nobody's: where that is not known better, its start is committed again; the end
+        // of an empty partition stands for the row before it.
+        var error = await CommitAsync(() => [.. ranges.Where(range => range.Partition.Owned)
+            .Select(range => (range.Partition, range.Partition.Written is >= 0 and var written ? written : Math.Max(0, range.First)))]);
+        if (error != ErrorCode.NoError)
         {
-            lock (_committing)
-            {
-                if (Commit(offsets) is not ErrorCode.NoError and var error)
-                {
-                    throw new MembershipException(new Error(error).Reason);
-                }
-            }
-        });
+            throw new MembershipException(new Error(error).Reason);
+        }
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => RunAsync(stoppingToken);
+
+    /// <summary>Commits whenever that is due.</summary>
+    internal async Task RunAsync(CancellationToken stoppingToken)
     {
+        var due = DueAsync();
         while (!stoppingToken.IsCancellationRequested)
         {
-            using var interval = new CancellationTokenSource(_interval, time);
-            using var either = CancellationTokenSource.CreateLinkedTokenSource(stoppingToken, interval.Token);
-            try
+            await Task.WhenAny(due, Task.Delay(_interval, time, stoppingToken));
+            if (due.IsCompleted)
             {
-                await _due.WaitAsync(either.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                // The interval is over, or the service stops; the last commit belongs to the revocation then.
+                due = DueAsync();
             }
 
+            // At the stop the last commit belongs to the revocation.
             if (!stoppingToken.IsCancellationRequested)
             {
-                // The client's call waits for the broker.
-                await Task.Run(() => CommitWritten(_ => true), CancellationToken.None);
+                await CommitAsync(() => Written(_ => true));
             }
         }
     }
 
-    /// <summary>Commits what is written and not committed yet; what is committed too, when the last proof of membership grows old.</summary>
-    private ErrorCode CommitWritten(Func<AssignedPartition, bool> which)
+    private async Task DueAsync() => await _due.Reader.ReadAsync(CancellationToken.None);
+
+    /// <summary>What is written and not committed yet; what is committed too, when the last proof of membership grows old.</summary>
+    private List<(AssignedPartition Partition, long Offset)> Written(Func<TopicPartition, bool> which)
     {
-        lock (_committing)
-        {
-            Interlocked.Exchange(ref _rows, 0);
-            var again = membership.NeedsRenewal;
-            return Commit([.. assignment.Current
-                .Where(partition => partition.Owned && which(partition))
-                .Select(partition => (Partition: partition, Offset: partition.Written))
-                .Where(commit => commit.Offset >= 0 && (again || commit.Offset != commit.Partition.Committed))]);
-        }
+        Interlocked.Exchange(ref _rows, 0);
+        var again = membership.NeedsRenewal;
+        return [.. assignment.Current
+            .Where(partition => partition.Owned && which(partition.TopicPartition))
+            .Select(partition => (Partition: partition, Offset: partition.Written))
+            .Where(commit => commit.Offset >= 0 && (again || commit.Offset != commit.Partition.Committed))];
     }
 
-    private ErrorCode Commit(List<(AssignedPartition Partition, long Offset)> offsets)
+    /// <summary>Commits, when the commit before is done.</summary>
+    private async Task<ErrorCode> CommitAsync(Func<List<(AssignedPartition Partition, long Offset)>> what)
     {
-        if (offsets.Count == 0)
-        {
-            return ErrorCode.NoError;
-        }
-
-        var asked = time.GetTimestamp();
+        await _committing.WaitAsync();
         try
         {
-            kafka.Commit([.. offsets.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
+            var offsets = what();
+            if (offsets.Count == 0)
+            {
+                return ErrorCode.NoError;
+            }
+
+            var asked = time.GetTimestamp();
+            await kafka.CommitAsync([.. offsets.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
             foreach (var (partition, offset) in offsets)
             {
                 partition.CommitTaken(offset, asked);
@@ -156,6 +138,10 @@ internal sealed partial class OffsetCommitter(
 
             return exception.Error.Code;
         }
+        finally
+        {
+            _committing.Release();
+        }
     }
 
     [LoggerMessage(EventIds.Consume + 20, LogLevel.Warning, "A commit failed and is tried again: {Error}.")]
@@ -165,7 +151,7 @@ internal sealed partial class OffsetCommitter(
 /// <summary>The one thing that the committer needs of a consumer.</summary>
 internal interface IOffsetCommit
 {
-    /// <summary>Commits offsets and waits for the acknowledgement.</summary>
+    /// <summary>Commits offsets; ends with the acknowledgement.</summary>
     /// <exception cref="KafkaException">It failed, for all or some of them.</exception>
-    void Commit(IReadOnlyList<TopicPartitionOffset> offsets);
+    Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets);
 }

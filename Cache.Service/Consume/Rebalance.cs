@@ -5,13 +5,18 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
+/// <summary>How the consume thread waits inside a callback of the client, while others work (<see cref="Rebalance.Block"/>).</summary>
+/// <returns>False when the work failed, or patience ended first.</returns>
+internal delegate bool BlockUntil(Task work, TimeSpan patience);
+
 /// <summary>
 /// What happens when the group gives partitions or takes them. Runs on the consume thread, inside the client's poll.
 /// Revoked: what is in flight is flushed and committed, bounded in time, then let go. Lost: let go at once, nothing
 /// committed, since another member may own them already.
 /// </summary>
 internal sealed partial class Rebalance(
-    Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, CacheMetrics metrics, ILogger<Rebalance> logger)
+    Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, BlockUntil blockUntil, CacheMetrics metrics,
+    TimeProvider time, ILogger<Rebalance> logger)
 {
     /// <summary>How long a revocation waits for the flush, and then for the commit: the group waits meanwhile.</summary>
     private static readonly TimeSpan FlushPatience = TimeSpan.FromSeconds(8);
@@ -74,8 +79,12 @@ internal sealed partial class Rebalance(
 
         metrics.Rebalanced("revoked");
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
-        var flushed = queue.WaitUntilDrained(FlushPatience);
-        var committed = committer.CommitNow(partitions, CommitPatience);
+
+        // The consume thread has nothing else to do: the client goes on when this returns.
+        using var patience = new CancellationTokenSource(FlushPatience, time);
+        var flushed = blockUntil(queue.DrainAsync(patience.Token), FlushPatience);
+        var commit = committer.CommitNowAsync(partitions, CommitPatience);
+        var committed = blockUntil(commit, CommitPatience) && commit.Result;
         assignment.LetGo(partitions);
         if (flushed && committed)
         {
@@ -93,6 +102,19 @@ internal sealed partial class Rebalance(
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
         assignment.LetGo(partitions);
         LogLost(partitions.Count, List(partitions));
+    }
+
+    /// <summary>Blocks the thread.</summary>
+    public static bool Block(Task work, TimeSpan patience)
+    {
+        try
+        {
+            return work.Wait(patience);
+        }
+        catch (AggregateException)
+        {
+            return false;
+        }
     }
 
     private static string List(IEnumerable<TopicPartition> partitions) =>

@@ -62,23 +62,14 @@ internal sealed class RowQueue
         return true;
     }
 
-    /// <summary>Waits until every row that is in the queue now is written, or its partition let go.</summary>
-    /// <returns>False when the deadline came first.</returns>
-    public bool WaitUntilDrained(TimeSpan deadline)
+    /// <summary>Ends when every row that is in the queue now is written, or its partition let go.</summary>
+    /// <param name="cancellationToken">Ends the wait for room in a full queue.</param>
+    /// <exception cref="ChannelClosedException">No rows come any more.</exception>
+    public async Task DrainAsync(CancellationToken cancellationToken)
     {
-        using var timeout = new CancellationTokenSource(deadline);
         var drained = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        try
-        {
-            // The consume thread has nothing else to do: it is inside a rebalance, and must not return before this.
-            _rows.Writer.WriteAsync(new QueuedRow(null, 0, 0, default, Drained: drained), timeout.Token).AsTask().Wait(timeout.Token);
-            drained.Task.Wait(timeout.Token);
-            return true;
-        }
-        catch (Exception exception) when (exception is OperationCanceledException or AggregateException or ChannelClosedException)
-        {
-            return false;
-        }
+        await _rows.Writer.WriteAsync(new QueuedRow(null, 0, 0, default, Drained: drained), cancellationToken);
+        await drained.Task;
     }
 
     /// <summary>Takes the next row; false when there is none right now.</summary>
@@ -98,7 +89,7 @@ internal sealed class RowQueue
     }
 
     /// <summary>Waits for a row; false when there will be none any more.</summary>
-    public Task<bool> WaitForRowAsync() => _rows.Reader.WaitToReadAsync().AsTask();
+    public async Task<bool> WaitForRowAsync() => await _rows.Reader.WaitToReadAsync();
 
     /// <summary>No more rows will come.</summary>
     public void Complete() => _rows.Writer.TryComplete();

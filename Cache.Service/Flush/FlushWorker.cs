@@ -39,7 +39,7 @@ internal sealed partial class FlushWorker : BackgroundService
 
     public FlushWorker(
         RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
-        Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
+        Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time, Random random, FatalError fatal, ILogger<FlushWorker> logger)
     {
         _fatal = fatal;
         (_queue, _store, _epoch, _deadLetters, _reader, _committer) = (queue, store, epoch, deadLetters, reader, committer);
@@ -54,6 +54,7 @@ internal sealed partial class FlushWorker : BackgroundService
                 Delay = TimeSpan.FromMilliseconds(50),
                 MaxDelay = TimeSpan.FromSeconds(2),
                 UseJitter = true,
+                Randomizer = random.NextDouble,
                 ShouldHandle = attempt => new(attempt.Outcome.Exception is not null),
             })
             .Build();
@@ -78,7 +79,7 @@ internal sealed partial class FlushWorker : BackgroundService
     /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
     /// flight at the stop is still to be written. The token only ends waiting for a Redis that was never there.
     /// </summary>
-    private async Task RunAsync(CancellationToken stoppingToken)
+    internal async Task RunAsync(CancellationToken stoppingToken)
     {
         var filling = new Batch();
         var spare = new Batch();
@@ -199,14 +200,10 @@ internal sealed partial class FlushWorker : BackgroundService
     /// </summary>
     private async Task<WriteResult?> TryWriteAsync(Batch batch)
     {
-        if (_epoch.IsStale)
+        // Until both hold at once: while one was asked for, the other may have gone.
+        while (_epoch.IsStale || NeedsProof(batch))
         {
-            await _epoch.CheckAsync();
-        }
-
-        if (!_membership.IsFresh)
-        {
-            await _committer.ProveMembershipAsync(batch.Ranges);
+            await (_epoch.IsStale ? _epoch.CheckAsync() : _committer.ProveMembershipAsync(batch.Ranges));
         }
 
         batch.DropLetGo();
@@ -236,6 +233,8 @@ internal sealed partial class FlushWorker : BackgroundService
             ResolveDoubts();
         }
     }
+
+    private bool NeedsProof(Batch batch) => !_membership.IsFresh && batch.Ranges.Exists(range => range.Partition.Owned);
 
     /// <summary>
     /// Finds out whether writes came too late. One that did may stand over what the partition's new owner wrote before it:
@@ -330,6 +329,7 @@ internal sealed partial class FlushWorker : BackgroundService
     private async Task<T?> UntilItWorks<T>(string what, Func<Task<T>> action, Batch batch)
     {
         var failures = 0;
+        var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
         var result = await _untilItWorks.ExecuteAsync(async _ =>
         {
             batch.DropLetGo();
@@ -353,7 +353,8 @@ internal sealed partial class FlushWorker : BackgroundService
 
                 throw;
             }
-        });
+        }, context);
+        ResilienceContextPool.Shared.Return(context);
         if (failures > 0)
         {
             LogRecovered(what, failures);

@@ -12,7 +12,7 @@ namespace Cache.Service.Persist;
 /// Sends rejected rows to the dead-letter topic as they came: key, value and headers, with their origin in headers of our
 /// own. Without a topic they are logged and counted only.
 /// </summary>
-internal sealed partial class DeadLetters(
+internal partial class DeadLetters(
     IServiceProvider services, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger)
 {
     /// <summary>Why the row was rejected (<see cref="RejectReasons.Name"/>).</summary>
@@ -62,7 +62,7 @@ internal sealed partial class DeadLetters(
         Exception? failure = null;
         foreach (var (letter, send) in sends)
         {
-            await send.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await send.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
             if (send.IsCompletedSuccessfully)
             {
                 Count(letter);
@@ -116,7 +116,7 @@ internal sealed partial class DeadLetters(
     private static byte[] Text(long number) => Encoding.UTF8.GetBytes(number.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>Makes the topic where brokers do not make topics by themselves; with their defaults.</summary>
-    private async Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer)
+    protected virtual async Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer)
     {
         if (_topicSeen)
         {

@@ -9,7 +9,8 @@ namespace Cache.Service.Persist;
 /// goes when Redis loses its data, and is made anew when Redis may have lost some; then, or when a partition is not among
 /// the names, the partition has to be read again (docs/decisions/0005).
 /// </summary>
-internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assignment assignment, RebuildRequests rebuilds, ILogger<RedisEpoch> logger)
+internal sealed partial class RedisEpoch(
+    RedisLink redis, RedisKeys keys, Assignment assignment, Membership membership, RebuildRequests rebuilds, ILogger<RedisEpoch> logger)
 {
     private const char RunIdsFollow = ':';
 
@@ -33,13 +34,14 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
     public void Renew() => _renewalDue = true;
 
     /// <summary>Looks at the value that the last write, or <see cref="CheckAsync"/>, has read.</summary>
-    public async Task ObserveAsync(RedisValue value)
+    /// <returns>False when it is another by now; then it has to be read again.</returns>
+    public async Task<bool> ObserveAsync(RedisValue value)
     {
         // The usual case: nothing changed since every partition was found covered.
         var held = assignment.Current;
         if (ReferenceEquals(held, _covered) && value == _seen && !value.IsNull && !_renewalDue)
         {
-            return;
+            return true;
         }
 
         _covered = null;
@@ -51,7 +53,7 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
             id = NewId();
             if (!await ReplaceAsync(database, value, id))
             {
-                return;
+                return false;
             }
 
             LogNewEpoch(id, lost.Length == 0 ? "it had none" : _renewalDue ? "this process may have written late" : "its primary has started anew or is another");
@@ -62,6 +64,7 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
 
         _known = true;
         var missing = new List<AssignedPartition>();
+        var unnamed = new List<AssignedPartition>();
         var all = true;
         foreach (var partition in held)
         {
@@ -77,7 +80,7 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
                 all = false;
                 if (partition.Committed >= 0)
                 {
-                    await database.StringAppendAsync(keys.Epoch, " " + partition);
+                    unnamed.Add(partition);
                 }
             }
             else
@@ -92,11 +95,21 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
             rebuilds.Add(new(id, missing));
         }
 
+        // Into no other epoch than the one that was looked at, and not for a partition that others may have by now: Redis may
+        // have lost what they wrote.
+        unnamed.RemoveAll(partition => !partition.Owned);
+        if (unnamed.Count > 0 && membership.IsFresh)
+        {
+            await ReplaceAsync(database, value, $"{value} {string.Join(' ', unnamed)}");
+        }
+
         if (all)
         {
             _seen = value;
             _covered = held;
         }
+
+        return true;
     }
 
     /// <summary>Reads the epoch, and where connections have changed the primaries' run ids, and looks at them.</summary>
@@ -121,8 +134,10 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
             value = RedisValue.EmptyString;
         }
 
-        await ObserveAsync(value);
-        (_changes, _lookedFor) = (changes, held);
+        if (await ObserveAsync(value))
+        {
+            (_changes, _lookedFor) = (changes, held);
+        }
     }
 
     private string NewId() => _runIds.Count == 0 ? $"{Guid.NewGuid():N}" : $"{Guid.NewGuid():N}{RunIdsFollow}{string.Join(',', _runIds)}";
@@ -131,18 +146,18 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
     private bool MayHaveLost(string id) =>
         id.IndexOf(RunIdsFollow, StringComparison.Ordinal) is > 0 and var end && _runIds.Except(id[(end + 1)..].Split(',')).Any();
 
-    /// <summary>Puts a new epoch in the place of the one that was read; false when it is another by now.</summary>
-    private Task<bool> ReplaceAsync(IDatabase database, RedisValue read, string id)
+    /// <summary>Puts another epoch in the place of the one that was read; false when it is another by now.</summary>
+    private Task<bool> ReplaceAsync(IDatabase database, RedisValue read, string epoch)
     {
         if (read.IsNullOrEmpty)
         {
-            return database.StringSetAsync(keys.Epoch, id, when: read.IsNull ? When.NotExists : When.Always);
+            return database.StringSetAsync(keys.Epoch, epoch, when: read.IsNull ? When.NotExists : When.Always);
         }
 
 #pragma warning disable SER301 // Comparing in one command takes Redis 8.4.
         var transaction = database.CreateTransaction();
         transaction.AddCondition(Condition.StringEqual(keys.Epoch, read));
-        _ = transaction.StringSetAsync(keys.Epoch, id);
+        _ = transaction.StringSetAsync(keys.Epoch, epoch);
 #pragma warning restore SER301
         return transaction.ExecuteAsync();
     }
@@ -152,7 +167,7 @@ internal sealed partial class RedisEpoch(RedisLink redis, RedisKeys keys, Assign
         var parts = value.ToString().Split(' ', StringSplitOptions.RemoveEmptyEntries);
         names = [.. parts.Skip(1)];
 
-        // Without an id in front it is not ours, or only a name that was appended just after the key went.
+        // Without an id in front it is not ours.
         id = parts is [var first, ..] && !first.Contains('/') ? first : "";
         return id.Length > 0;
     }

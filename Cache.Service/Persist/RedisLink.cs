@@ -18,8 +18,17 @@ internal sealed class RedisLink
         _connecting = new(() => Task.Run(() => Listen(services.GetRequiredService<IConnectionMultiplexer>())));
     }
 
+    private RedisLink(IConnectionMultiplexer connected, CacheOptions options)
+    {
+        _options = options;
+        _connecting = new(Task.FromResult(Listen(connected)));
+    }
+
     /// <summary>Counts each time that a connection went or came: another server may be at its other end since.</summary>
     public int Changes => Volatile.Read(ref _changes);
+
+    /// <summary>A way that is there already.</summary>
+    public static RedisLink Over(IConnectionMultiplexer connected, CacheOptions options) => new(connected, options);
 
     /// <summary>The database, once there has been a first attempt to connect.</summary>
     /// <exception cref="OperationCanceledException">That took longer than the caller would wait.</exception>

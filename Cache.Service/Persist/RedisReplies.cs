@@ -10,7 +10,7 @@ internal static class RedisReplies
     {
         foreach (var reply in replies)
         {
-            await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await reply.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Threading.Channels;
 using Cache.Service;
 using Cache.Service.Enqueue;
 
@@ -87,7 +88,7 @@ public sealed class RowQueueTests
     {
         _queue.TryEnqueue(AnyRow);
         _queue.TryEnqueue(AnyRow);
-        var drained = Task.Run(() => _queue.WaitUntilDrained(Patience));
+        var drained = _queue.DrainAsync(CancellationToken.None);
 
         var rows = new List<QueuedRow>();
         while (rows is not [.., { Drained: not null }])
@@ -102,22 +103,25 @@ public sealed class RowQueueTests
         Assert.Equal(3, rows.Count);
         Assert.False(drained.IsCompleted);
         rows[2].Drained!.SetResult();
-        Assert.True(await drained.WaitAsync(Patience));
+        await drained.WaitAsync(Patience);
     }
 
     [Fact]
-    public void Drain_GivesUpAtItsDeadline()
+    public async Task Drain_OfAFullQueue_WaitsNoLongerThanItsCaller()
     {
-        Assert.False(_queue.WaitUntilDrained(TimeSpan.FromMilliseconds(20)));
         Fill();
-        Assert.False(_queue.WaitUntilDrained(TimeSpan.FromMilliseconds(20)));
+        using var patience = new CancellationTokenSource();
+        var drained = _queue.DrainAsync(patience.Token);
+        await patience.CancelAsync();
+        await Assert.ThrowsAsync<OperationCanceledException>(() => drained.WaitAsync(Patience));
+        Assert.Equal(4, _queue.Count);
     }
 
     [Fact]
     public async Task Drain_OfAFullQueue_WaitsForRoom()
     {
         Fill();
-        var drained = Task.Run(() => _queue.WaitUntilDrained(Patience));
+        var drained = _queue.DrainAsync(CancellationToken.None);
 
         for (var rows = 0; rows < 5; rows++)
         {
@@ -126,7 +130,7 @@ public sealed class RowQueueTests
             row.Drained?.SetResult();
         }
 
-        Assert.True(await drained.WaitAsync(Patience));
+        await drained.WaitAsync(Patience);
     }
 
     [Fact]
@@ -136,7 +140,7 @@ public sealed class RowQueueTests
         _queue.Complete();
 
         Assert.False(_queue.TryEnqueue(AnyRow));
-        Assert.False(_queue.WaitUntilDrained(Patience));
+        await Assert.ThrowsAsync<ChannelClosedException>(() => _queue.DrainAsync(CancellationToken.None));
         Assert.True(await _queue.WaitForRowAsync());
         Assert.True(_queue.TryDequeue(out _));
         Assert.False(await _queue.WaitForRowAsync());

@@ -50,6 +50,42 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
+    public async Task Name_IsNotAdded_ToAnotherEpochThanTheOneThatWasLookedAt(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        var partition = Fresh(redis, 0);
+        await redis.Epoch.CheckAsync();
+        var seen = (await NamesAsync(redis))[0];
+        partition.Committed = 7;
+
+        // Redis lost everything since, and another replica was the first to notice.
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, "another");
+        await redis.Epoch.ObserveAsync(seen);
+
+        Assert.Equal(["another"], await NamesAsync(redis));
+        await redis.Epoch.CheckAsync();
+        Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Name_IsNotAdded_OfAPartitionThatOthersMayHave(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        Fresh(redis, 0).Committed = 7;
+        redis.Membership.Proved(-1);
+        await redis.Epoch.CheckAsync();
+        Assert.Single(await NamesAsync(redis));
+
+        redis.Membership.Proved(TimeProvider.System.GetTimestamp());
+        await redis.Epoch.CheckAsync();
+        Assert.Equal(["event_metrics/0"], (await NamesAsync(redis))[1..]);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
     public async Task PartitionWithAPast_IsRebuilt_UnlessItsNameIsThere(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);

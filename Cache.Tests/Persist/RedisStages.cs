@@ -38,7 +38,9 @@ internal sealed class RedisStages
         Sessions = services.GetRequiredService<SessionReader>();
         Assignment = services.GetRequiredService<Assignment>();
         Rebuilds = services.GetRequiredService<RebuildRequests>();
-        Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Rebuilds, NullLogger<RedisEpoch>.Instance);
+        Membership = new Membership(TimeSpan.FromHours(1), TimeProvider.System);
+        Membership.Proved(TimeProvider.System.GetTimestamp());
+        Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Membership, Rebuilds, NullLogger<RedisEpoch>.Instance);
     }
 
     public CacheOptions Options { get; }
@@ -54,6 +56,8 @@ internal sealed class RedisStages
     public RedisEpoch Epoch { get; }
 
     public Assignment Assignment { get; }
+
+    public Membership Membership { get; }
 
     public RebuildRequests Rebuilds { get; }
 

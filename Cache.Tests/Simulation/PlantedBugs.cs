@@ -1,0 +1,225 @@
+using Cache.Service.Decode;
+using Confluent.Kafka;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Simulation;
+
+/// <summary>
+/// A bug that others had, planted between the service and its client libraries: how the service would look from there, had
+/// it the bug. So the service itself needs no hooks for it.
+/// </summary>
+internal abstract class PlantedBug
+{
+    /// <summary>Every one of them.</summary>
+    public static IReadOnlyList<PlantedBug> All { get; } =
+    [
+        new CommitBeforeWrite(), new CommitThePosition(), new DropOnRetry(), new ReorderOnRetry(), new WriteAfterLost(), new ForgetRevokeFlush(),
+        new LoseTheLastBatchOnShutdown(), new SkipOneOnResume(), new WrongRewind(), new TrimTheWrongWindow(),
+    ];
+
+    public virtual SimulatedConsumer? Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) => null;
+
+    public virtual SimulatedConnection? Connection(Schedule schedule, SimulatedProcess process) => null;
+
+    public override string ToString() => GetType().Name;
+
+    /// <summary>Offsets are committed when their rows are on the way to Redis, not when they are there.</summary>
+    private sealed class CommitBeforeWrite : PlantedBug
+    {
+        public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Committing(schedule, process);
+
+        private sealed class Committing(Schedule schedule, SimulatedProcess process) : SimulatedConnection(schedule.Redis, process.Name)
+        {
+            protected override void Send(IReadOnlyList<RedisCommand> commands)
+            {
+                var next = Sets(commands).SelectMany(set => (HashEntry[])set.Arguments[1]!)
+                    .Select(entry => schedule.RowOf(entry.Name.ToString(), entry.Value.ToString())).OfType<SimulatedRow>().GroupBy(row => row.Log)
+                    .Select(rows => new TopicPartitionOffset(rows.Key.TopicPartition, rows.Max(row => row.Offset) + 1)).ToList();
+                if (next.Count > 0)
+                {
+                    process.Consumer.CommitAsync(next);
+                }
+
+                base.Send(commands);
+            }
+        }
+    }
+
+    /// <summary>What is committed is the consumer's position.</summary>
+    private sealed class CommitThePosition : PlantedBug
+    {
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
+            new Committing(kafka, name, services, deserializer);
+
+        private sealed class Committing(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, services, deserializer)
+        {
+            public override Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => base.CommitAsync([.. offsets.Select(offset =>
+                new TopicPartitionOffset(offset.TopicPartition, Positions.GetValueOrDefault(Kafka.Find(offset.TopicPartition), offset.Offset.Value)))]);
+        }
+    }
+
+    /// <summary>A batch that Redis did not take is not written again.</summary>
+    private sealed class DropOnRetry : PlantedBug
+    {
+        public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Dropping(schedule, process);
+
+        private sealed class Dropping(Schedule schedule, SimulatedProcess process) : SimulatedConnection(schedule.Redis, process.Name)
+        {
+            private List<RedisCommand> _last = [];
+
+            protected override void Send(IReadOnlyList<RedisCommand> commands)
+            {
+                var sets = Sets(commands);
+                if (_last.Exists(set => set.HasFailed) && sets.Count > 0)
+                {
+                    sets.ForEach(set => set.Pretend());
+                    commands = [.. commands.Except(sets)];
+                    sets = [];
+                }
+
+                _last = sets.Count > 0 || commands.Count > 1 ? sets : _last;
+                base.Send(commands);
+            }
+        }
+    }
+
+    /// <summary>A batch that Redis did not take is written again, but after the next one.</summary>
+    private sealed class ReorderOnRetry : PlantedBug
+    {
+        public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Reordering(schedule, process);
+
+        private sealed class Reordering(Schedule schedule, SimulatedProcess process) : SimulatedConnection(schedule.Redis, process.Name)
+        {
+            private List<RedisCommand> _last = [];
+            private List<RedisCommand> _later = [];
+
+            protected override void Send(IReadOnlyList<RedisCommand> commands)
+            {
+                var sets = Sets(commands);
+                if (sets.Count == 0)
+                {
+                    base.Send(commands);
+                }
+                else if (_last.Exists(set => set.HasFailed))
+                {
+                    sets.ForEach(set => set.Pretend());
+                    _later = sets;
+                    _last = [];
+                    base.Send([.. commands.Except(sets)]);
+                }
+                else
+                {
+                    _last = sets;
+                    base.Send([.. commands, .. _later]);
+                    _later = [];
+                }
+            }
+        }
+    }
+
+    /// <summary>Nobody is told that partitions are lost.</summary>
+    private sealed class WriteAfterLost : PlantedBug
+    {
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
+            new Deaf(kafka, name, services, deserializer);
+
+        private sealed class Deaf(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, services, deserializer)
+        {
+            protected override void OnLost(List<TopicPartitionOffset> partitions)
+            {
+            }
+        }
+    }
+
+    /// <summary>Nobody is told that partitions are revoked.</summary>
+    private sealed class ForgetRevokeFlush : PlantedBug
+    {
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
+            new Deaf(kafka, name, services, deserializer);
+
+        private sealed class Deaf(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, services, deserializer)
+        {
+            protected override void OnRevoked(List<TopicPartitionOffset> partitions)
+            {
+            }
+        }
+    }
+
+    /// <summary>Closing the consumer commits its positions, as the client does by itself unless it is told not to.</summary>
+    private sealed class LoseTheLastBatchOnShutdown : PlantedBug
+    {
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
+            new Committing(kafka, name, services, deserializer);
+
+        private sealed class Committing(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, services, deserializer)
+        {
+            public override void Close()
+            {
+                Kafka.RequestAsync(new CommitRequest(this, [.. Positions.Select(position => new TopicPartitionOffset(position.Key.TopicPartition, position.Value))]));
+                Kafka.Resolve(Kafka.Requests[^1], does: true, answers: true);
+                Leave();
+            }
+        }
+    }
+
+    /// <summary>A partition that was paused goes on one row too late.</summary>
+    private sealed class SkipOneOnResume : PlantedBug
+    {
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
+            new Skipping(kafka, name, services, deserializer);
+
+        private sealed class Skipping(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, services, deserializer)
+        {
+            protected override void Resume(IEnumerable<TopicPartition> partitions)
+            {
+                var logs = partitions.Select(Kafka.Find).ToList();
+                foreach (var log in logs.Where(log => Paused.Contains(log) && Positions.TryGetValue(log, out var at) && at < log.Rows.Count))
+                {
+                    Move(log, Positions[log] + 1);
+                }
+
+                base.Resume(partitions);
+            }
+        }
+    }
+
+    /// <summary>A rebuild starts one row too late.</summary>
+    private sealed class WrongRewind : PlantedBug
+    {
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
+            new Rewinding(kafka, name, services, deserializer);
+
+        private sealed class Rewinding(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, services, deserializer)
+        {
+            protected override List<TopicPartitionOffset> OffsetsForTimes(IEnumerable<TopicPartitionTimestamp> times) =>
+                base.OffsetsForTimes(times).ConvertAll(found => new TopicPartitionOffset(found.TopicPartition, found.Offset.IsSpecial ? found.Offset : found.Offset + 1));
+        }
+    }
+
+    /// <summary>Of the windows within retention the oldest is trimmed too.</summary>
+    private sealed class TrimTheWrongWindow : PlantedBug
+    {
+        public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Trimming(schedule, process);
+
+        private sealed class Trimming(Schedule schedule, SimulatedProcess process) : SimulatedConnection(schedule.Redis, process.Name)
+        {
+            protected override RedisCommand CommandFor(string method, object?[] arguments)
+            {
+                if (method == nameof(IDatabase.SortedSetRangeByRankAsync))
+                {
+                    arguments[2] = (long)arguments[2]! + 1;
+                }
+
+                return base.CommandFor(method, arguments);
+            }
+        }
+    }
+
+    private static List<RedisCommand> Sets(IEnumerable<RedisCommand> commands) => [.. commands.Where(command => command.Name == "HSET")];
+}

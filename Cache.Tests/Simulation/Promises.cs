@@ -1,0 +1,268 @@
+using System.Globalization;
+using Cache.Service.Decode;
+
+namespace Cache.Tests.Simulation;
+
+/// <summary>A row as the schedule produced it. Its measures are its number, so that a value in Redis tells which row it is from.</summary>
+/// <param name="Number">Counts from 1.</param>
+/// <param name="Log">The partition that it is in.</param>
+/// <param name="Offset">Where in the partition.</param>
+/// <param name="Kind"><see cref="RowKind.Rejected"/> for one that is to go to the dead letters.</param>
+/// <param name="Time">The window's start, or the session's end.</param>
+/// <param name="Name">The dimension, or the session's id.</param>
+/// <param name="HasFirst">Whether it carries the first measure.</param>
+/// <param name="HasSecond">Whether it carries the second measure.</param>
+/// <param name="Value">Its bytes.</param>
+internal sealed record SimulatedRow(
+    int Number, PartitionLog Log, long Offset, RowKind Kind, long Time, string Name, bool HasFirst, bool HasSecond, byte[] Value)
+{
+    /// <summary>The hash that it goes to.</summary>
+    public string Key { get; } = Kind switch
+    {
+        RowKind.Event => string.Create(CultureInfo.InvariantCulture, $"metrics:event:{Time}"),
+        RowKind.Performance => string.Create(CultureInfo.InvariantCulture, $"metrics:perf:{Time}"),
+        _ => $"session:{Name}",
+    };
+
+    /// <summary>The fields that hold its number.</summary>
+    public IReadOnlyList<string> Fields { get; } = (Kind switch
+    {
+        RowKind.Event => (string[])[Name + ".count", Name + ".users"],
+        RowKind.Performance => [Name + ".avg_load_time", Name + ".p95_load_time"],
+        _ => ["duration", "page_count"],
+    })[(HasFirst ? 0 : 1)..(HasSecond ? 2 : 1)];
+
+    public bool IsOfWindow => Kind is RowKind.Event or RowKind.Performance;
+
+    public override string ToString() => Kind == RowKind.Rejected
+        ? $"row {Number} at {Log} {Offset}, rejected"
+        : $"row {Number} at {Log} {Offset}, {string.Join(' ', Fields)} of {Key}";
+}
+
+/// <summary>
+/// The model: it knows the rows in Kafka and looks at nothing else than Kafka's offsets, the dead letters and Redis. Each
+/// change of one of these is checked as it happens; the first promise that is broken stays.
+/// </summary>
+/// <param name="retention">Windows of a type that stay.</param>
+internal sealed class Promises(int retention)
+{
+    private readonly List<SimulatedRow?> _rows = [null];
+    private readonly Dictionary<RowKind, SortedSet<long>> _windows = new() { [RowKind.Event] = [], [RowKind.Performance] = [] };
+    private readonly HashSet<(string Topic, int Partition, long Offset)> _deadLetters = [];
+
+    /// <summary>What happened, when somebody wants to read it.</summary>
+    public List<string>? Trace { get; init; }
+
+    /// <summary>The first promise that was broken, and how; null while all are kept.</summary>
+    public string? Broken { get; private set; }
+
+    public IReadOnlyList<PartitionLog> Logs { get; init; } = [];
+
+    public SimulatedRedis Redis { get; set; } = null!;
+
+    /// <summary>The number of the next row.</summary>
+    public int NextNumber => _rows.Count;
+
+    public void Break(string how)
+    {
+        Trace?.Add($"BROKEN: {how}");
+        Broken ??= how;
+    }
+
+    public void Produced(SimulatedRow row)
+    {
+        _rows.Add(row);
+        if (row.IsOfWindow)
+        {
+            _windows[row.Kind].Add(row.Time);
+        }
+    }
+
+    /// <summary>
+    /// I4: a field got another value. Rows may be written again, older ones first, as long as they were never committed or
+    /// Redis has lost them; behind a committed offset nothing goes back.
+    /// </summary>
+    public void Written(string field, string? before, string now)
+    {
+        if (before is not null && RowOf(field, before) is { } last && RowOf(field, now) is { } row
+            && row.Offset < last.Offset && row.Log.IsNamed && row.Offset < row.Log.Committed)
+        {
+            Break($"I4: {row} was written over {last}, though offset {row.Log.Committed} was committed");
+        }
+    }
+
+    /// <summary>A window's hash was deleted.</summary>
+    public void Deleted(string key)
+    {
+        var kind = key.StartsWith("metrics:event:", StringComparison.Ordinal) ? RowKind.Event : RowKind.Performance;
+        var window = long.Parse(key.AsSpan(key.LastIndexOf(':') + 1), CultureInfo.InvariantCulture);
+        if (!IsBeyondRetention(kind, window))
+        {
+            Break($"I1: {key} was deleted, and is within retention");
+        }
+    }
+
+    /// <summary>The epoch changed: which partitions does it name?</summary>
+    public void EpochIs(string? value)
+    {
+        var parts = value?.Split(' ', StringSplitOptions.RemoveEmptyEntries) ?? [];
+
+        // One of an earlier start of Redis says nothing: what was written since its data was saved is gone.
+        var holds = parts is [var id, ..] && id.EndsWith(':' + Redis.RunId, StringComparison.Ordinal);
+        foreach (var log in Logs)
+        {
+            var isNamed = holds && parts.Contains(log.ToString());
+            if (!isNamed)
+            {
+                log.CheckedUpTo = 0;
+            }
+
+            if (isNamed && !log.IsNamed)
+            {
+                log.IsNamed = true;
+                Durable(log);
+            }
+
+            log.IsNamed = isNamed;
+        }
+    }
+
+    /// <summary>I3: the group's offset of a partition moved.</summary>
+    public void Committed(PartitionLog log, long offset)
+    {
+        Trace?.Add($"kafka: {log} committed {offset}");
+        log.Committed = offset;
+        if (log.IsNamed)
+        {
+            Durable(log);
+        }
+    }
+
+    /// <summary>I2: a row came to the dead letters.</summary>
+    public void DeadLettered(string topic, int partition, long offset, byte[]? value)
+    {
+        Trace?.Add($"kafka: dead letter of {topic}/{partition} {offset}");
+        var row = Logs.Single(log => log.Topic == topic && log.Partition == partition).Rows[(int)offset];
+        if (row is not { Kind: RowKind.Rejected } || !row.Value.AsSpan().SequenceEqual(value))
+        {
+            Break($"I2: {topic}/{partition} {offset} is in the dead letters, and is none");
+        }
+
+        _deadLetters.Add((topic, partition, offset));
+    }
+
+    /// <summary>I1 and I2: nothing is on its way any more.</summary>
+    public void Settled()
+    {
+        var expected = new RedisData();
+        foreach (var row in Logs.SelectMany(log => log.Rows).OfType<SimulatedRow>())
+        {
+            if (row.Kind == RowKind.Rejected)
+            {
+                if (!_deadLetters.Contains((row.Log.Topic, row.Log.Partition, row.Offset)))
+                {
+                    Break($"I2: {row}, is not in the dead letters");
+                }
+            }
+            else if (!IsBeyondRetention(row))
+            {
+                expected.Hashes.TryAdd(row.Key, new());
+                var fields = expected.Hashes[row.Key].Fields;
+                foreach (var field in row.Fields)
+                {
+                    fields[field] = row.Number.ToString(CultureInfo.InvariantCulture);
+                }
+
+                var (index, member) = (IndexOf(row.Kind), row.Time.ToString(CultureInfo.InvariantCulture));
+                if (row.Kind == RowKind.Session)
+                {
+                    (fields["session_id"], fields["end_time"], member) = (row.Name, member, row.Name);
+                }
+
+                expected.Indices.TryAdd(index, new());
+                expected.Indices[index].Scores[member] = row.Time;
+            }
+        }
+
+        Compare(expected.Hashes, Redis.Data.Hashes, hash => hash.Fields, hash => hash.Expires);
+        Compare(expected.Indices, Redis.Data.Indices, index => index.Scores, index => index.Expires);
+    }
+
+    private void Compare<T, TValue>(
+        Dictionary<string, T> expected, Dictionary<string, T> actual, Func<T, Dictionary<string, TValue>> content, Func<T, bool> expires)
+    {
+        foreach (var key in expected.Keys.Union(actual.Keys).Order(StringComparer.Ordinal))
+        {
+            if (!expected.TryGetValue(key, out var should))
+            {
+                Break($"I1: {key} should not be there");
+            }
+            else if (!actual.TryGetValue(key, out var is_))
+            {
+                Break($"I1: {key} is missing");
+            }
+            else if (Show(content(should)) is var wanted && Show(content(is_)) is var found && wanted != found)
+            {
+                Break($"I1: {key} is {found} and should be {wanted}");
+            }
+            else if (!expires(is_))
+            {
+                Break($"I1: {key} has no TTL");
+            }
+        }
+    }
+
+    private bool IsBeyondRetention(SimulatedRow row) => row.IsOfWindow && IsBeyondRetention(row.Kind, row.Time);
+
+    private bool IsBeyondRetention(RowKind kind, long window)
+    {
+        var newer = 0;
+        foreach (var other in _windows[kind].Reverse())
+        {
+            if (other <= window || ++newer >= retention)
+            {
+                break;
+            }
+        }
+
+        return newer >= retention;
+    }
+
+    /// <summary>Whether all before the committed offset is in Redis, or in the dead letters.</summary>
+    private void Durable(PartitionLog log)
+    {
+        if (log.Committed > log.Rows.Count)
+        {
+            Break($"I3: offset {log.Committed} of {log} is committed, and the partition ends at {log.Rows.Count}");
+            return;
+        }
+
+        for (var offset = log.CheckedUpTo; offset < log.Committed; offset++)
+        {
+            if (log.Rows[(int)offset] is { } row
+                && !(row.Kind == RowKind.Rejected ? _deadLetters.Contains((log.Topic, log.Partition, offset)) : IsBeyondRetention(row) || IsInRedis(row)))
+            {
+                Break($"I3: offset {log.Committed} of {log} is committed, and {row}, is not there");
+            }
+        }
+
+        log.CheckedUpTo = log.Committed;
+    }
+
+    private bool IsInRedis(SimulatedRow row) => Redis.Data.Hashes.TryGetValue(row.Key, out var hash)
+        && row.Fields.All(field => hash.Fields.TryGetValue(field, out var value) && RowOf(field, value)!.Offset >= row.Offset);
+
+    /// <summary>The row that a field's value is from; null for a field that tells nothing of it.</summary>
+    public SimulatedRow? RowOf(string field, string value) =>
+        field is "session_id" or "end_time" ? null : _rows[int.Parse(value, CultureInfo.InvariantCulture)];
+
+    private static string IndexOf(RowKind kind) => kind switch
+    {
+        RowKind.Event => "metrics:event:windows",
+        RowKind.Performance => "metrics:perf:windows",
+        _ => "sessions:active",
+    };
+
+    private static string Show<TValue>(Dictionary<string, TValue> content) =>
+        string.Join(' ', content.OrderBy(entry => entry.Key, StringComparer.Ordinal).Select(entry => $"{entry.Key}={entry.Value}"));
+}

@@ -1,0 +1,584 @@
+using System.Globalization;
+using System.Text;
+using Cache.Service;
+using Cache.Service.Decode;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Simulation;
+
+/// <summary>
+/// One schedule: a seed decides the settings, the rows, the faults and who does the next step. A few processes of the service
+/// share the brokers and Redis; after some hundred steps everything is healed and has to settle.
+/// </summary>
+internal sealed class Schedule
+{
+    private const int MostSteps = 20_000;
+    private const int MostProcesses = 3;
+    private static readonly TimeSpan HostPatience = TimeSpan.FromSeconds(20);
+
+    private readonly CacheOptions _options;
+    private readonly Promises _promises;
+    private readonly PlantedBug? _bug;
+    private readonly List<SimulatedProcess> _processes = [];
+    private readonly List<Action> _faults = [];
+    private readonly int _restlessSteps;
+    private int _steps;
+    private int _started;
+    private int _newestWindow = 10;
+    private bool _isCalm;
+
+    private Schedule(int seed, PlantedBug? bug, List<string>? trace)
+    {
+        _bug = bug;
+        Random = new Random(seed);
+        _restlessSteps = Random.Next(50, 400);
+        _options = new CacheOptions
+        {
+            ConsumeFrom = ConsumeFrom.Earliest,
+            WindowRetentionCount = Random.Next(2, 5),
+            QueueMaxSize = Random.Next(1, 12),
+            WriteBatchSize = Random.Next(1, 5),
+            CommitBatchSize = Random.Next(1, 10),
+            CommitIntervalMs = 1000,
+
+            // Longer than any schedule: what falls out of them is not modelled.
+            ActiveSessionTtlSeconds = 86_400,
+            Topics = ["event_metrics", "performance_metrics", "session_metrics"],
+        };
+        List<PartitionLog> logs = [new("event_metrics", 0)];
+        PartitionLog[] more = [new("event_metrics", 1), new("performance_metrics", 0), new("session_metrics", 0)];
+        logs.AddRange(more.Where(_ => Random.Next(2) == 0));
+
+        _promises = new Promises(_options.WindowRetentionCount) { Trace = trace, Logs = logs };
+        Redis = _promises.Redis = new SimulatedRedis(_promises);
+        Kafka = new SimulatedKafka(_promises, Clock, Random, TimeSpan.FromSeconds(Random.Next(3) == 0 ? 45 : 10));
+        trace?.Add($"retention {_options.WindowRetentionCount}, queue {_options.QueueMaxSize}, write batch {_options.WriteBatchSize}, "
+            + $"commit batch {_options.CommitBatchSize}, session {Kafka.SessionTimeout.TotalSeconds} s, {_restlessSteps} steps");
+
+        // Not all faults in all schedules: some bugs need a few of them and others out of their way.
+        Action[] faults =
+        [
+            LoseAnswers, LoseAnswers, Refuse, LeaveRedis, Redis.Empty, RestartRedis, Redis.Save, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure,
+        ];
+        _faults.AddRange(faults.Where(_ => Random.Next(5) < 2));
+    }
+
+    public SimulatedClock Clock { get; } = new();
+
+    public SimulatedRedis Redis { get; }
+
+    public SimulatedKafka Kafka { get; }
+
+    public Random Random { get; }
+
+    /// <summary>Runs a schedule.</summary>
+    /// <returns>The promise that was broken, and how; null when all were kept.</returns>
+    public static string? Run(int seed, PlantedBug? bug = null, List<string>? trace = null)
+    {
+        var schedule = new Schedule(seed, bug, trace);
+        SimulatedThreads.Outside(schedule.Run);
+        return schedule._promises.Broken;
+    }
+
+    /// <summary>The row that a value in Redis is from.</summary>
+    public SimulatedRow? RowOf(string field, string value) => _promises.RowOf(field, value);
+
+    /// <summary>A process's consume thread waits, while the world goes on.</summary>
+    public bool Block(SimulatedProcess process, Task work, TimeSpan patience)
+    {
+        var deadline = Clock.Now + patience;
+        process.IsBlocked = true;
+        SimulatedThreads.Outside(() =>
+        {
+            while (_promises.Broken is null && !process.IsDead && (process.IsFrozen || (!work.IsCompleted && Clock.Now < deadline)))
+            {
+                Step();
+            }
+        });
+        process.IsBlocked = false;
+        return _promises.Broken is not null || process.IsDead ? throw new ProcessEndedException() : work.IsCompletedSuccessfully;
+    }
+
+    private void Run()
+    {
+        Start();
+        while (_promises.Broken is null && _steps < _restlessSteps)
+        {
+            Step();
+        }
+
+        Settle();
+
+        // One more row of each type: what a process that died left beyond retention is trimmed with the next write.
+        _newestWindow++;
+        Kafka.Logs.ToList().ForEach(log => Produce(log, late: 0, rejected: false));
+        Settle();
+        if (_promises.Broken is null)
+        {
+            _promises.Settled();
+        }
+    }
+
+    private void Step()
+    {
+        if (++_steps >= _restlessSteps)
+        {
+            Calm();
+        }
+
+        if (_steps > MostSteps)
+        {
+            _promises.Break("it does not settle");
+            return;
+        }
+
+        switch (Random.Next(100))
+        {
+            case < 30:
+                Turn();
+                break;
+            case < 58:
+                Work();
+                break;
+            case < 74:
+                for (var commands = Random.Next(1, 8); commands > 0 && Redis.Waiting > 0; commands--)
+                {
+                    Redis.DoNext();
+                }
+
+                break;
+            case < 82:
+                Answer();
+                break;
+            case < 90:
+                GoOn();
+                break;
+            case < 95 when !_isCalm:
+                for (var rows = Random.Next(1, 5); rows > 0; rows--)
+                {
+                    Produce(Kafka.Logs[Random.Next(Kafka.Logs.Count)], Random.Next(4) == 0 ? Random.Next(1, 6) : 0, Random.Next(10) == 0);
+                }
+
+                break;
+            case >= 95 when !_isCalm:
+                Disturb();
+                break;
+        }
+
+        Look();
+    }
+
+    /// <summary>A consume loop comes round, a few times.</summary>
+    private void Turn()
+    {
+        if (Pick(process => !process.IsFrozen && !process.IsBlocked && !process.IsStopping) is { } process)
+        {
+            for (var turns = Random.Next(1, 5); turns > 0 && !process.IsDead && !process.IsFrozen; turns--)
+            {
+                Turn(process);
+            }
+        }
+    }
+
+    private void Turn(SimulatedProcess process) => OnConsumeThread(process, process.Turn);
+
+    private void OnConsumeThread(SimulatedProcess process, Action action)
+    {
+        try
+        {
+            action();
+        }
+        catch (ProcessEndedException)
+        {
+            // It was killed in the middle.
+        }
+        catch (Exception exception)
+        {
+            _promises.Break($"the consume loop of {process} failed: {exception}");
+        }
+    }
+
+    /// <summary>Something that is ready to run runs.</summary>
+    private void Work()
+    {
+        if (Pick(process => !process.IsFrozen && process.Threads.Ready > 0) is { } process)
+        {
+            for (var continuations = Random.Next(1, 6); continuations > 0 && process.Threads.Ready > 0; continuations--)
+            {
+                process.Threads.RunOne(Random.Next(process.Threads.Ready));
+            }
+        }
+    }
+
+    /// <summary>A request to the brokers is answered.</summary>
+    private void Answer()
+    {
+        if (Kafka.Requests.Count == 0)
+        {
+            return;
+        }
+
+        var request = Kafka.Requests[Random.Next(Kafka.Requests.Count)];
+        if (request.From.IsCutOff)
+        {
+            if (Random.Next(4) == 0)
+            {
+                Kafka.Resolve(request, does: false, answers: false);
+            }
+        }
+        else
+        {
+            var isSure = _isCalm || !Kafka.AnswersAreUnsure;
+            Kafka.Resolve(request, isSure || Random.Next(4) > 0, isSure || Random.Next(4) > 0);
+        }
+    }
+
+    /// <summary>Time goes on, to the next timer or a little.</summary>
+    private void GoOn() => AdvanceTo(
+        Random.Next(3) > 0 && Clock.NextDue is { } due && due > Clock.Now ? due : Clock.Now + TimeSpan.FromMilliseconds(Random.Next(1, 300)));
+
+    private void AdvanceTo(TimeSpan time)
+    {
+        Clock.AdvanceTo(time);
+        Kafka.Heartbeats();
+    }
+
+    private void Disturb()
+    {
+        var odd = _processes.Find(process => process.IsFrozen || process.Consumer.IsCutOff);
+        if ((odd is not null || Redis.IsAway) && Random.Next(2) == 0)
+        {
+            // What is odd lasts a while, and then no longer.
+            switch (Random.Next(3))
+            {
+                case 0:
+                    Silence();
+                    break;
+                case 1 when odd is not null:
+                    Mend(odd);
+                    break;
+                default:
+                    Redis.IsAway = false;
+                    break;
+            }
+        }
+        else if (_processes.Count == 0 || _faults.Count == 0)
+        {
+            Start();
+        }
+        else
+        {
+            _faults[Random.Next(_faults.Count)]();
+        }
+    }
+
+    private void LoseAnswers()
+    {
+        if (Pick(process => Redis.IsWaitedForBy(process.Connection)) is { } process)
+        {
+            LoseAnswers(process, Random.Next(2) == 0);
+        }
+    }
+
+    private void LoseAnswers(SimulatedProcess process, bool isTimeout)
+    {
+        if (!isTimeout)
+        {
+            process.Connection.Changed();
+        }
+
+        Redis.Lose(process.Connection, Random, isTimeout
+            ? new RedisTimeoutException(CommandFlags.None, "No answer in time.", CommandStatus.Sent)
+            : new RedisConnectionException(ConnectionFailureType.SocketFailure, CommandFlags.None, "The connection broke.", null, CommandStatus.Sent));
+    }
+
+    private void Refuse() => Redis.Refuse(Random.Next(1, 6), Random.Next(2) == 0 ? "OOM command not allowed" : "LOADING Redis is loading");
+
+    private void LeaveRedis()
+    {
+        _promises.Trace?.Add("redis: is away");
+        Redis.IsAway = true;
+        BreakConnections();
+    }
+
+    private void RestartRedis()
+    {
+        BreakConnections();
+        Redis.Restart(empty: Random.Next(2) == 0);
+    }
+
+    private void BreakConnections() => _processes.ForEach(process => LoseAnswers(process, isTimeout: false));
+
+    private void Join()
+    {
+        if (_processes.Count < MostProcesses)
+        {
+            Start();
+        }
+    }
+
+    private void Start()
+    {
+        var process = new SimulatedProcess($"process{++_started}", this, _options, _bug);
+        _promises.Trace?.Add($"{process} starts");
+        _processes.Add(process);
+    }
+
+    private void Kill()
+    {
+        if (Pick(_ => true) is { } process)
+        {
+            Kill(process);
+            if (Random.Next(2) == 0)
+            {
+                Start();
+            }
+        }
+    }
+
+    private void Kill(SimulatedProcess process)
+    {
+        _promises.Trace?.Add($"{process} is killed");
+        process.Kill();
+        _processes.Remove(process);
+    }
+
+    private void Stop()
+    {
+        if (Pick(process => process is { IsFrozen: false, IsBlocked: false, IsStopping: false }) is { } process)
+        {
+            _promises.Trace?.Add($"{process} is told to stop");
+            process.StopsUntil = Clock.Now + HostPatience;
+            OnConsumeThread(process, process.Stop);
+        }
+    }
+
+    private void Freeze()
+    {
+        // In the middle of something, where that can be had.
+        if ((Pick(process => !process.IsFrozen && process.Threads.Ready > 0) ?? Pick(process => !process.IsFrozen)) is { } process)
+        {
+            _promises.Trace?.Add($"{process} is frozen");
+            process.Freeze(true);
+            TakeOver();
+        }
+    }
+
+    private void CutOff()
+    {
+        if (Pick(process => !process.Consumer.IsCutOff) is { } process)
+        {
+            _promises.Trace?.Add($"{process} is cut off from the brokers");
+            process.Consumer.IsCutOff = true;
+            TakeOver();
+        }
+    }
+
+    /// <summary>Often the group does not wait for a silent process, and another one takes its partitions over.</summary>
+    private void TakeOver()
+    {
+        if (Random.Next(3) > 0)
+        {
+            Join();
+            AdvanceTo(Clock.Now + (Kafka.SessionTimeout * 1.1));
+        }
+    }
+
+    private void Mend(SimulatedProcess process)
+    {
+        _promises.Trace?.Add($"{process} goes on");
+        process.Freeze(false);
+        process.Consumer.IsCutOff = false;
+    }
+
+    /// <summary>Much time passes at once.</summary>
+    private void Silence()
+    {
+        var time = Kafka.SessionTimeout * (Random.Next(1, 13) / 10.0);
+        _promises.Trace?.Add($"{time.TotalSeconds:0.0} s pass");
+        AdvanceTo(Clock.Now + time);
+    }
+
+    private void BeUnsure() => Kafka.AnswersAreUnsure = !Kafka.AnswersAreUnsure;
+
+    /// <summary>No more faults, and what was broken is mended.</summary>
+    private void Calm()
+    {
+        if (_isCalm)
+        {
+            return;
+        }
+
+        _promises.Trace?.Add("all is mended");
+        _isCalm = true;
+        Redis.IsAway = false;
+        Redis.Refuse(0, "");
+        Kafka.AnswersAreUnsure = false;
+        _processes.ForEach(Mend);
+    }
+
+    /// <summary>Everything goes its way until nothing is left to do.</summary>
+    private void Settle()
+    {
+        Calm();
+        for (var rounds = 0; _promises.Broken is null; rounds++)
+        {
+            if (!_processes.Exists(process => !process.IsStopping))
+            {
+                Start();
+            }
+
+            do
+            {
+                RunAll();
+            }
+            while (Redis.Waiting > 0 || Kafka.Requests.Count > 0 || _processes.Exists(process => process.Threads.Ready > 0));
+
+            Look();
+            if (IsSettled())
+            {
+                return;
+            }
+
+            if (rounds == 500)
+            {
+                _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
+            }
+
+            // The group has to notice who is dead.
+            var due = Clock.NextDue is { } next && next > Clock.Now ? next : Clock.Now + TimeSpan.FromMilliseconds(100);
+            AdvanceTo(Kafka.Members.Any(member => !member.IsHeard) ? Clock.Now + Kafka.SessionTimeout : due);
+        }
+    }
+
+    /// <summary>Everything that can be done without waiting.</summary>
+    private void RunAll()
+    {
+        foreach (var process in _processes.ToList())
+        {
+            for (var turns = 0; turns < 10 && !process.IsStopping && !process.IsDead && (turns == 0 || process.Consumer.HasWork); turns++)
+            {
+                Turn(process);
+            }
+
+            while (process.Threads.Ready > 0)
+            {
+                process.Threads.RunOne(0);
+            }
+        }
+
+        while (Redis.Waiting > 0)
+        {
+            Redis.DoNext();
+        }
+
+        while (Kafka.Requests.Count > 0)
+        {
+            Kafka.Resolve(Kafka.Requests[0], does: true, answers: true);
+        }
+    }
+
+    private bool IsSettled() => _processes.TrueForAll(process => !process.IsStopping)
+        && Kafka.Logs.All(log => log.IsNamed && log.Owner is { } owner && log.Target == owner && log.Committed == log.Rows.Count
+            && owner.Positions.GetValueOrDefault(log) == log.Rows.Count);
+
+    /// <summary>Looks after the processes: some have ended, none must have failed.</summary>
+    private void Look()
+    {
+        for (var at = _processes.Count - 1; at >= 0; at--)
+        {
+            var process = _processes[at];
+            if (process.Failure is { } failure)
+            {
+                _promises.Break($"a worker of {process} failed: {failure}");
+            }
+            else if (process.Threads.Strayed is { } strayed)
+            {
+                _promises.Break(strayed);
+            }
+            else if (process is { IsStopping: true, HasEnded: true, IsBlocked: false })
+            {
+                _promises.Trace?.Add($"{process} has ended");
+                process.Kill();
+                _processes.Remove(process);
+            }
+            else if (process.IsStopping && Clock.Now > process.StopsUntil)
+            {
+                Kill(process);
+            }
+        }
+    }
+
+    private SimulatedProcess? Pick(Predicate<SimulatedProcess> which)
+    {
+        if (_processes.Count == 0)
+        {
+            return null;
+        }
+
+        var first = Random.Next(_processes.Count);
+        for (var next = 0; next < _processes.Count; next++)
+        {
+            var process = _processes[(first + next) % _processes.Count];
+            if (which(process))
+            {
+                return process;
+            }
+        }
+
+        return null;
+    }
+
+    private void Produce(PartitionLog log, int late, bool rejected)
+    {
+        if (Random.Next(8) == 0)
+        {
+            _newestWindow++;
+        }
+
+        if (Random.Next(12) == 0)
+        {
+            // A transaction's marker.
+            log.Rows.Add(null);
+        }
+
+        var kind = RowDecoder.KindOf(log.Topic);
+        var number = _promises.NextNumber;
+        var measures = Random.Next(1, 4);
+        var time = kind == RowKind.Session
+            ? Clock.GetUtcNow().ToUnixTimeMilliseconds() - (late * 1000)
+            : Math.Max(1, _newestWindow - late) * 60_000L;
+        var row = new SimulatedRow(
+            number, log, log.Rows.Count, rejected ? RowKind.Rejected : kind, time, $"p{log.Partition}{(char)('a' + Random.Next(2))}",
+            (measures & 1) > 0, (measures & 2) > 0, []);
+        row = row with { Value = Encoding.UTF8.GetBytes(rejected ? $"row {number}" : Json(row)) };
+        log.Rows.Add(row);
+        _promises.Produced(row);
+        _promises.Trace?.Add($"kafka: {row}");
+    }
+
+    private static string Json(SimulatedRow row)
+    {
+        var (time, name, first, second) = row.Kind switch
+        {
+            RowKind.Event => ("window_start", "event_type", "event_count", "user_count"),
+            RowKind.Performance => ("window_start", "device_category", "avg_load_time", "p95_load_time"),
+            _ => ("end_time", "session_id", "duration", "page_count"),
+        };
+        var json = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{{\"{time}\":{row.Time},\"{name}\":\"{row.Name}\""));
+        if (row.HasFirst)
+        {
+            json.Append(CultureInfo.InvariantCulture, $",\"{first}\":{row.Number}");
+        }
+
+        if (row.HasSecond)
+        {
+            json.Append(CultureInfo.InvariantCulture, $",\"{second}\":{row.Number}");
+        }
+
+        return json.Append('}').ToString();
+    }
+}
+
+/// <summary>A process was killed while its consume thread was waiting.</summary>
+internal sealed class ProcessEndedException : Exception;

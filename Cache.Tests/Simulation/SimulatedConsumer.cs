@@ -1,0 +1,325 @@
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Confluent.Kafka;
+
+namespace Cache.Tests.Simulation;
+
+/// <summary>
+/// The Kafka client of one process. Callbacks come inside <see cref="Consume"/>, as with the real one, and rows pass
+/// the service's own deserializers.
+/// </summary>
+internal class SimulatedConsumer : IOffsetCommit
+{
+    private readonly Dictionary<PartitionLog, long> _positions = [];
+    private readonly HashSet<PartitionLog> _paused = [];
+    private readonly HashSet<PartitionLog> _toldEnd = [];
+    private readonly Callbacks _callbacks;
+    private readonly IDeserializer<Row> _deserializer;
+    private bool _closed;
+
+    public SimulatedConsumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+    {
+        Kafka = kafka;
+        Name = name;
+        _deserializer = deserializer;
+        _callbacks = new Callbacks();
+        Rebalance.Attach(services, _callbacks);
+        Client = Proxy.Of<IConsumer<RowKey, Row>>(OnClient);
+    }
+
+    /// <summary>What the service sees of it.</summary>
+    public IConsumer<RowKey, Row> Client { get; }
+
+    public SimulatedKafka Kafka { get; }
+
+    public string Name { get; }
+
+    /// <summary>The group counts it among its members.</summary>
+    public bool IsMember { get; set; }
+
+    /// <summary>Its process runs.</summary>
+    public bool IsRunning { get; set; } = true;
+
+    /// <summary>The network between it and the brokers is gone.</summary>
+    public bool IsCutOff { get; set; }
+
+    /// <summary>Whether its heartbeats reach the group.</summary>
+    public bool IsHeard => IsRunning && !IsCutOff && !_closed;
+
+    /// <summary>When the group heard of it last.</summary>
+    public TimeSpan HeardAt { get; set; }
+
+    /// <summary>Counts its parts in rebalances.</summary>
+    public int Generation { get; private set; }
+
+    public IReadOnlyDictionary<PartitionLog, long> Positions => _positions;
+
+    /// <summary>Whether there are rows to deliver, or something to do for the group.</summary>
+    public bool HasWork => !IsMember || _positions.Any(position => position.Key.Target != this || (position.Value < position.Key.Rows.Count && !_paused.Contains(position.Key)))
+        || Kafka.Logs.Any(log => log.Target == this && log.Owner is null);
+
+    protected IReadOnlySet<PartitionLog> Paused => _paused;
+
+    public override string ToString() => Name;
+
+    public void Joined(TimeSpan now)
+    {
+        IsMember = true;
+        HeardAt = now;
+        Generation++;
+    }
+
+    private object? OnClient(string method, object?[] arguments)
+    {
+        switch (method)
+        {
+            case nameof(IConsumer<,>.Consume):
+                return Consume();
+            case nameof(IConsumer<,>.Committed):
+                return Committed((IEnumerable<TopicPartition>)arguments[0]!);
+            case nameof(IConsumer<,>.OffsetsForTimes):
+                return OffsetsForTimes((IEnumerable<TopicPartitionTimestamp>)arguments[0]!);
+            case nameof(IConsumer<,>.QueryWatermarkOffsets):
+                return Watermarks((TopicPartition)arguments[0]!);
+            case nameof(IConsumer<,>.Seek):
+                Seek((TopicPartitionOffset)arguments[0]!);
+                return null;
+            case nameof(IConsumer<,>.Pause):
+                Pause((IEnumerable<TopicPartition>)arguments[0]!);
+                return null;
+            case nameof(IConsumer<,>.Resume):
+                Resume((IEnumerable<TopicPartition>)arguments[0]!);
+                return null;
+            default:
+                throw new NotSupportedException($"The simulation has no {method}.");
+        }
+    }
+
+    /// <summary>Serves the group, or delivers a row or an end of a partition, or nothing.</summary>
+    private ConsumeResult<RowKey, Row>? Consume()
+    {
+        if (ServeGroup())
+        {
+            return null;
+        }
+
+        var ready = _positions.Where(position => !_paused.Contains(position.Key)
+            && (position.Value < position.Key.Rows.Count || !_toldEnd.Contains(position.Key))).Select(position => position.Key).ToList();
+        if (ready.Count == 0 || IsCutOff)
+        {
+            return null;
+        }
+
+        var log = ready[Kafka.Random.Next(ready.Count)];
+        while (_positions[log] < log.Rows.Count && log.Rows[(int)_positions[log]] is null)
+        {
+            _positions[log]++;
+        }
+
+        if (_positions[log] >= log.Rows.Count)
+        {
+            _toldEnd.Add(log);
+            return new() { TopicPartitionOffset = new(log.TopicPartition, _positions[log]), IsPartitionEOF = true };
+        }
+
+        _toldEnd.Remove(log);
+        return Deliver(log);
+    }
+
+    private List<TopicPartitionOffset> Committed(IEnumerable<TopicPartition> partitions)
+    {
+        MayFail();
+        return [.. partitions.Select(partition => new TopicPartitionOffset(partition, Kafka.Find(partition).Committed is >= 0 and var offset ? offset : Offset.Unset))];
+    }
+
+    protected virtual List<TopicPartitionOffset> OffsetsForTimes(IEnumerable<TopicPartitionTimestamp> times)
+    {
+        MayFail();
+
+        // Schedules are shorter than the lookback: every row is young enough.
+        return [.. times.Select(search => new TopicPartitionOffset(search.TopicPartition, Kafka.Find(search.TopicPartition).Rows.Count > 0 ? 0 : Offset.End))];
+    }
+
+    private WatermarkOffsets Watermarks(TopicPartition partition)
+    {
+        MayFail();
+        return new(0, Kafka.Find(partition).Rows.Count);
+    }
+
+    private void Seek(TopicPartitionOffset to)
+    {
+        var log = Kafka.Find(to.TopicPartition);
+        if (!_positions.ContainsKey(log))
+        {
+            throw new KafkaException(ErrorCode.Local_State);
+        }
+
+        _positions[log] = to.Offset.Value;
+        _toldEnd.Remove(log);
+    }
+
+    private void Pause(IEnumerable<TopicPartition> partitions) => _paused.UnionWith(partitions.Select(Kafka.Find));
+
+    protected virtual void Resume(IEnumerable<TopicPartition> partitions) => _paused.ExceptWith(partitions.Select(Kafka.Find));
+
+    /// <inheritdoc/>
+    public virtual Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => Kafka.RequestAsync(new CommitRequest(this, offsets));
+
+    public virtual void Close()
+    {
+        if (IsMember && Kafka.Members.Contains(this))
+        {
+            Revoke([.. _positions.Keys]);
+        }
+        else if (_positions.Count > 0)
+        {
+            Lose();
+        }
+
+        Leave();
+    }
+
+    protected void Leave()
+    {
+        _closed = true;
+        Kafka.Remove(this);
+    }
+
+    /// <summary>Calls the service's handler for partitions that go to others.</summary>
+    protected virtual void OnRevoked(List<TopicPartitionOffset> partitions) => _callbacks.Revoked(Client, partitions);
+
+    /// <summary>Calls the service's handler for partitions that others have already.</summary>
+    protected virtual void OnLost(List<TopicPartitionOffset> partitions) => _callbacks.Lost(Client, partitions);
+
+    protected void Move(PartitionLog log, long offset) => _positions[log] = offset;
+
+    private ConsumeResult<RowKey, Row> Deliver(PartitionLog log)
+    {
+        var offset = _positions[log]++;
+        var row = log.Rows[(int)offset]!;
+        Kafka.Promises.Trace?.Add($"{Name}: gets {row}");
+        var keys = (IDeserializer<RowKey>)_deserializer;
+        var context = new SerializationContext(MessageComponentType.Key, log.Topic);
+        return new()
+        {
+            TopicPartitionOffset = new(log.TopicPartition, offset),
+            Message = new()
+            {
+                Key = keys.Deserialize([], true, context),
+                Value = _deserializer.Deserialize(row.Value, false, context),
+                Timestamp = new Timestamp(Kafka.Clock.GetUtcNow()),
+            },
+        };
+    }
+
+    /// <summary>Does what the group wants of this process, as far as it knows; true when that was something.</summary>
+    private bool ServeGroup()
+    {
+        if (!IsMember)
+        {
+            // It learns so from the next heartbeat's answer; cut off, from the silence.
+            if (IsCutOff ? Kafka.Clock.Now - HeardAt <= Kafka.SessionTimeout : Kafka.Random.Next(2) == 0)
+            {
+                return false;
+            }
+
+            if (_positions.Count > 0)
+            {
+                Lose();
+            }
+
+            if (!IsCutOff)
+            {
+                Kafka.Join(this);
+            }
+
+            return true;
+        }
+
+        if (IsCutOff)
+        {
+            return false;
+        }
+
+        var revoked = _positions.Keys.Where(log => log.Target != this).ToList();
+        if (revoked.Count > 0)
+        {
+            Revoke(revoked);
+            return true;
+        }
+
+        var assigned = Kafka.Logs.Where(log => log.Target == this && log.Owner is null).ToList();
+        if (assigned.Count > 0)
+        {
+            Assign(assigned);
+            return true;
+        }
+
+        return false;
+    }
+
+    private void Assign(List<PartitionLog> logs)
+    {
+        Generation++;
+        Kafka.Promises.Trace?.Add($"{Name}: is assigned {string.Join(' ', logs)}");
+        logs.ForEach(log => log.Owner = this);
+        foreach (var start in _callbacks.Assigned(Client, logs.ConvertAll(log => log.TopicPartition)))
+        {
+            var log = Kafka.Find(start.TopicPartition);
+            _positions[log] = start.Offset == Offset.Stored ? Math.Max(0, log.Committed) : start.Offset.Value;
+            _toldEnd.Remove(log);
+        }
+    }
+
+    private void Revoke(List<PartitionLog> logs)
+    {
+        if (logs.Count > 0)
+        {
+            Kafka.Promises.Trace?.Add($"{Name}: has to give up {string.Join(' ', logs)}");
+            OnRevoked(logs.ConvertAll(log => new TopicPartitionOffset(log.TopicPartition, _positions[log])));
+            Kafka.Promises.Trace?.Add($"{Name}: has given up {string.Join(' ', logs)}");
+            Drop(logs);
+        }
+
+        Generation++;
+    }
+
+    private void Lose()
+    {
+        Kafka.Promises.Trace?.Add($"{Name}: has lost {string.Join(' ', _positions.Keys)}");
+        OnLost([.. _positions.Select(position => new TopicPartitionOffset(position.Key.TopicPartition, position.Value))]);
+        Drop([.. _positions.Keys]);
+    }
+
+    private void Drop(List<PartitionLog> logs)
+    {
+        foreach (var log in logs)
+        {
+            _positions.Remove(log);
+            if (log.Owner == this)
+            {
+                log.Owner = null;
+            }
+        }
+    }
+
+    /// <summary>Now and then the brokers do not answer.</summary>
+    private void MayFail()
+    {
+        if (IsCutOff || (Kafka.AnswersAreUnsure && Kafka.Random.Next(8) == 0))
+        {
+            throw new KafkaException(ErrorCode.Local_TimedOut);
+        }
+    }
+
+    /// <summary>Takes the handlers that the service gives to the builder of its consumer.</summary>
+    private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])
+    {
+        public IEnumerable<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, List<TopicPartition> partitions) =>
+            PartitionsAssignedHandler(consumer, partitions);
+
+        public void Revoked(IConsumer<RowKey, Row> consumer, List<TopicPartitionOffset> partitions) => PartitionsRevokedHandler(consumer, partitions);
+
+        public void Lost(IConsumer<RowKey, Row> consumer, List<TopicPartitionOffset> partitions) => PartitionsLostHandler(consumer, partitions);
+    }
+}

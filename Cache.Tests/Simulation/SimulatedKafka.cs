@@ -1,0 +1,230 @@
+using Confluent.Kafka;
+
+namespace Cache.Tests.Simulation;
+
+/// <summary>One partition: its rows, and what the group knows of it.</summary>
+internal sealed class PartitionLog(string topic, int partition)
+{
+    public string Topic { get; } = topic;
+
+    public int Partition { get; } = partition;
+
+    public TopicPartition TopicPartition { get; } = new(topic, partition);
+
+    /// <summary>By offset; null where a transaction's marker took one.</summary>
+    public List<SimulatedRow?> Rows { get; } = [];
+
+    /// <summary>The group's committed offset; negative when there is none.</summary>
+    public long Committed { get; set; } = -1;
+
+    /// <summary>Who has it, as the group sees it; null when nobody does.</summary>
+    public SimulatedConsumer? Owner { get; set; }
+
+    /// <summary>Who is to have it.</summary>
+    public SimulatedConsumer? Target { get; set; }
+
+    /// <summary>The epoch in Redis names it: what is committed is in Redis.</summary>
+    public bool IsNamed { get; set; }
+
+    /// <summary>The rows before are known to be in Redis, or in the dead letters.</summary>
+    public long CheckedUpTo { get; set; }
+
+    public override string ToString() => $"{Topic}/{Partition}";
+}
+
+/// <summary>The brokers: logs, one consumer group with cooperative rebalancing, and the dead-letter topic.</summary>
+internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Random random, TimeSpan sessionTimeout)
+{
+    private readonly List<SimulatedConsumer> _members = [];
+    private readonly List<KafkaRequest> _requests = [];
+
+    public Promises Promises { get; } = promises;
+
+    public SimulatedClock Clock { get; } = clock;
+
+    public Random Random { get; } = random;
+
+    public TimeSpan SessionTimeout { get; } = sessionTimeout;
+
+    /// <summary>Whether requests of the consumer's own may fail now and then.</summary>
+    public bool AnswersAreUnsure { get; set; }
+
+    public IReadOnlyList<PartitionLog> Logs => Promises.Logs;
+
+    /// <summary>Commits and dead letters on their way, in no order.</summary>
+    public IReadOnlyList<KafkaRequest> Requests => _requests;
+
+    /// <summary>Members that the group waits for, alive or not.</summary>
+    public IReadOnlyList<SimulatedConsumer> Members => _members;
+
+    /// <summary>Whether some member has not done its part of a rebalance yet.</summary>
+    public bool IsRebalancing => Logs.Any(log => log.Target != log.Owner);
+
+    public PartitionLog Find(TopicPartition partition) => Logs.First(log => log.Partition == partition.Partition.Value && log.Topic == partition.Topic);
+
+    public void Join(SimulatedConsumer member)
+    {
+        member.Joined(Clock.Now);
+        _members.Add(member);
+        Reassign();
+    }
+
+    /// <summary>The group goes on without a member, whether that knows it or not.</summary>
+    public void Remove(SimulatedConsumer member)
+    {
+        if (!_members.Remove(member))
+        {
+            return;
+        }
+
+        Promises.Trace?.Add($"kafka: the group goes on without {member}");
+        member.IsMember = false;
+        foreach (var log in Logs.Where(log => log.Owner == member))
+        {
+            log.Owner = null;
+        }
+
+        Reassign();
+    }
+
+    /// <summary>Who has what is decided anew; some partitions move.</summary>
+    public void Reassign()
+    {
+        foreach (var log in Logs)
+        {
+            if (_members.Count == 0)
+            {
+                log.Target = null;
+            }
+            else if (log.Target is null || !_members.Contains(log.Target) || Random.Next(3) == 0)
+            {
+                log.Target = _members[Random.Next(_members.Count)];
+            }
+        }
+
+        Promises.Trace?.Add($"kafka: assigns {string.Join(", ", Logs.Select(log => $"{log} to {log.Target}"))}");
+    }
+
+    /// <summary>Time has gone on: members that are cut off, frozen or dead were not heard of.</summary>
+    public void Heartbeats()
+    {
+        foreach (var member in _members.ToList())
+        {
+            if (member.IsHeard)
+            {
+                member.HeardAt = Clock.Now;
+            }
+            else if (Clock.Now - member.HeardAt > SessionTimeout)
+            {
+                Remove(member);
+            }
+        }
+    }
+
+    public Task RequestAsync(KafkaRequest request)
+    {
+        _requests.Add(request);
+        return request.Answer;
+    }
+
+    /// <summary>Does what was asked, or not; answers that it did, or not.</summary>
+    public void Resolve(KafkaRequest request, bool does, bool answers)
+    {
+        _requests.Remove(request);
+        var error = does ? request.Do() : ErrorCode.Local_TimedOut;
+        if (!answers && error == ErrorCode.NoError)
+        {
+            error = ErrorCode.Local_TimedOut;
+        }
+
+        Promises.Trace?.Add($"kafka: {request}: {error}");
+        request.Finish(error);
+    }
+}
+
+/// <summary>Something that a process asked the brokers for.</summary>
+internal abstract class KafkaRequest(SimulatedConsumer from)
+{
+    public SimulatedConsumer From { get; } = from;
+
+    public abstract Task Answer { get; }
+
+    public abstract ErrorCode Do();
+
+    public abstract void Finish(ErrorCode error);
+}
+
+/// <summary>A commit, as a member of one generation.</summary>
+internal sealed class CommitRequest(SimulatedConsumer from, IReadOnlyList<TopicPartitionOffset> offsets) : KafkaRequest(from)
+{
+    private readonly TaskCompletionSource _answer = new();
+    private readonly int _generation = from.Generation;
+
+    public override Task Answer => _answer.Task;
+
+    public override ErrorCode Do()
+    {
+        if (!From.IsMember || From.Generation != _generation)
+        {
+            return From.IsMember ? ErrorCode.IllegalGeneration : ErrorCode.UnknownMemberId;
+        }
+
+        if (From.Kafka.IsRebalancing && From.Kafka.Random.Next(4) == 0)
+        {
+            return ErrorCode.RebalanceInProgress;
+        }
+
+        foreach (var offset in offsets)
+        {
+            From.Kafka.Promises.Committed(From.Kafka.Find(offset.TopicPartition), offset.Offset.Value);
+        }
+
+        From.HeardAt = From.Kafka.Clock.Now;
+        return ErrorCode.NoError;
+    }
+
+    public override void Finish(ErrorCode error)
+    {
+        if (error == ErrorCode.NoError)
+        {
+            _answer.TrySetResult();
+        }
+        else
+        {
+            _answer.TrySetException(new KafkaException(error));
+            _ = _answer.Task.Exception;
+        }
+    }
+
+    public override string ToString() => $"{From} commits {string.Join(", ", offsets.Select(offset => $"{offset.Topic}/{offset.Partition.Value} {offset.Offset.Value}"))}";
+}
+
+/// <summary>A dead letter on its way.</summary>
+internal sealed class ProduceRequest(SimulatedConsumer from, Message<byte[]?, byte[]?> message) : KafkaRequest(from)
+{
+    private readonly TaskCompletionSource<DeliveryResult<byte[]?, byte[]?>> _answer = new();
+
+    public override Task<DeliveryResult<byte[]?, byte[]?>> Answer => _answer.Task;
+
+    public override ErrorCode Do()
+    {
+        From.Kafka.Promises.DeadLettered(Text("cache.topic"), int.Parse(Text("cache.partition")), long.Parse(Text("cache.offset")), message.Value);
+        return ErrorCode.NoError;
+    }
+
+    public override void Finish(ErrorCode error)
+    {
+        if (error == ErrorCode.NoError)
+        {
+            _answer.TrySetResult(new() { Message = message });
+        }
+        else
+        {
+            _answer.TrySetException(new ProduceException<byte[]?, byte[]?>(new Error(error), new() { Message = message }));
+        }
+    }
+
+    public override string ToString() => $"{From} sends the dead letter {Text("cache.topic")}/{Text("cache.partition")} {Text("cache.offset")}";
+
+    private string Text(string header) => System.Text.Encoding.UTF8.GetString(message.Headers.GetLastBytes(header));
+}

@@ -1,0 +1,144 @@
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Flush;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cache.Tests.Simulation;
+
+/// <summary>
+/// One process of the service: its own classes, put together as the service does, on a simulated consumer, producer and
+/// connection. Nothing in it runs unless the schedule runs it.
+/// </summary>
+internal sealed class SimulatedProcess : IServiceProvider
+{
+    private static readonly CacheMetrics Metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System).AddSingleton(new CacheOptions())
+        .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().BuildServiceProvider().GetRequiredService<CacheMetrics>();
+
+    private readonly Assignment _assignment = new();
+    private readonly RowQueue _queue;
+    private readonly Rebalance _rebalance;
+    private readonly Action _turn;
+    private readonly IProducer<byte[]?, byte[]?> _producer;
+    private readonly Task[] _workers;
+
+    public SimulatedProcess(string name, Schedule schedule, CacheOptions options, PlantedBug? bug)
+    {
+        Name = name;
+        var time = schedule.Clock;
+        Connection = bug?.Connection(schedule, this) ?? new SimulatedConnection(schedule.Redis, name);
+        _queue = new(options);
+        var positions = new StartPositions(options, new RowReader(options), time, NullLogger<StartPositions>.Instance);
+        var deserializer = new RowDeserializer(options, time);
+        Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
+        var membership = new Membership(schedule.Kafka.SessionTimeout, time);
+        var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
+        _rebalance = new(_assignment, positions, _queue, committer, (work, patience) => schedule.Block(this, work, patience), Metrics, time, NullLogger<Rebalance>.Instance);
+        var rebuilds = new RebuildRequests();
+        var loop = new ConsumeLoop(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
+        _producer = Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
+
+        var link = RedisLink.Over(Connection.Multiplexer, options);
+        var keys = new RedisKeys(options);
+        var epoch = new RedisEpoch(link, keys, _assignment, membership, rebuilds, NullLogger<RedisEpoch>.Instance);
+        var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), new DimensionLimit(keys, options), Metrics);
+        var flush = new FlushWorker(
+            _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), committer, membership, options, Metrics, time,
+            schedule.Random, null!,
+            NullLogger<FlushWorker>.Instance);
+        foreach (var topic in options.Topics)
+        {
+            positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));
+        }
+
+        _turn = () => loop.Turn(Consumer.Client);
+        schedule.Kafka.Join(Consumer);
+        _workers = new Task[2];
+        Threads.Run(() =>
+        {
+            _workers[0] = flush.RunAsync(CancellationToken.None);
+            _workers[1] = committer.RunAsync(CancellationToken.None);
+        });
+    }
+
+    public string Name { get; }
+
+    public SimulatedThreads Threads { get; } = new();
+
+    public SimulatedConsumer Consumer { get; }
+
+    public SimulatedConnection Connection { get; }
+
+    /// <summary>It is stopped by a signal; everything else goes on.</summary>
+    public bool IsFrozen { get; private set; }
+
+    /// <summary>It was killed, or ended.</summary>
+    public bool IsDead { get; private set; }
+
+    /// <summary>The consume thread is inside a callback, and waits there.</summary>
+    public bool IsBlocked { get; set; }
+
+    /// <summary>When the host gives up on a stop.</summary>
+    public TimeSpan StopsUntil { get; set; }
+
+    /// <summary>It was told to stop.</summary>
+    public bool IsStopping { get; private set; }
+
+    /// <summary>Whether everything that was to be done at the stop is done.</summary>
+    public bool HasEnded => _workers[0].IsCompleted;
+
+    /// <summary>Why a worker failed; null as it should.</summary>
+    public Exception? Failure => Array.Find(_workers, worker => worker.IsFaulted)?.Exception?.InnerException;
+
+    public override string ToString() => Name;
+
+    /// <summary>The consume loop comes round.</summary>
+    public void Turn() => Threads.Run(_turn);
+
+    /// <summary>Stops as the host stops it; nothing is left to do for the committer then.</summary>
+    public void Stop()
+    {
+        IsStopping = true;
+        Threads.Run(() =>
+        {
+            Consumer.Close();
+            _assignment.LetGoOfAll();
+            _queue.Complete();
+        });
+    }
+
+    /// <summary>What it has sent may still arrive.</summary>
+    public void Kill()
+    {
+        IsDead = true;
+        Consumer.IsRunning = false;
+        Threads.End();
+    }
+
+    public void Freeze(bool frozen)
+    {
+        IsFrozen = frozen;
+        Consumer.IsRunning = !frozen;
+    }
+
+    public object? GetService(Type serviceType) =>
+        serviceType == typeof(Rebalance) ? _rebalance
+        : serviceType == typeof(IProducer<byte[]?, byte[]?>) ? _producer
+        : null;
+
+    private object? OnProducer(string method, object?[] arguments) => method == nameof(IProducer<,>.ProduceAsync)
+        ? Consumer.Kafka.RequestAsync(new ProduceRequest(Consumer, (Message<byte[]?, byte[]?>)arguments[1]!))
+        : throw new NotSupportedException($"The simulation has no {method}.");
+
+    /// <summary>The topic is there.</summary>
+    private sealed class ReadyDeadLetters(IServiceProvider services, CacheOptions options, TimeProvider time)
+        : DeadLetters(services, options, Metrics, time, NullLogger<DeadLetters>.Instance)
+    {
+        protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer) => Task.CompletedTask;
+    }
+}
