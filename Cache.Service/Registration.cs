@@ -81,6 +81,9 @@ internal static class Registration
                 redis.BacklogPolicy = BacklogPolicy.FailFast;
                 redis.IncludeDetailInExceptions = false;
 
+                // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
+                redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
+
                 // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
                 redis.AllowAdmin = true;
             });

@@ -102,6 +102,18 @@ public sealed class RedisServer : IAsyncDisposable
         await LaunchAsync();
     }
 
+    /// <summary>Starts again on the same port with what was saved to disk, as after SAVE; kills it first when it runs.</summary>
+    /// <param name="arguments">Further arguments, for this start alone.</param>
+    public async Task RestartFromDiskAsync(params string[] arguments)
+    {
+        if (_process is not null)
+        {
+            Kill();
+        }
+
+        await LaunchAsync(arguments);
+    }
+
     /// <inheritdoc/>
     public ValueTask DisposeAsync()
     {
@@ -121,12 +133,12 @@ public sealed class RedisServer : IAsyncDisposable
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    private async Task LaunchAsync()
+    private async Task LaunchAsync(params string[] more)
     {
         string[] port = _tls ? ["--port", "0", "--tls-port", $"{Port}"] : ["--port", $"{Port}"];
         string[] password = _password is null ? [] : ["--requirepass", _password];
         string[] memoryOnly = ["--save", "", "--appendonly", "no", "--dir", _folder.FullName];
-        var start = new ProcessStartInfo(_program, [.. port, "--bind", "127.0.0.1", .. memoryOnly, .. password, .. _arguments])
+        var start = new ProcessStartInfo(_program, [.. port, "--bind", "127.0.0.1", .. memoryOnly, .. password, .. _arguments, .. more])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,
@@ -175,7 +187,7 @@ public sealed class RedisServer : IAsyncDisposable
             await stream.WriteAsync("PING\r\n"u8.ToArray());
             var reply = new byte[64];
             var length = await stream.ReadAsync(reply);
-            return reply.AsSpan(0, length) is var said && (said.StartsWith("+PONG"u8) || said.StartsWith("-NOAUTH"u8));
+            return reply.AsSpan(0, length) is var said && (said.StartsWith("+PONG"u8) || said.StartsWith("-NOAUTH"u8) || said.StartsWith("-LOADING"u8));
         }
         catch (Exception exception) when (exception is SocketException or IOException)
         {

@@ -11,6 +11,10 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
+    // The group waits meanwhile, and the service must not look dead.
+    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
+
     private readonly Dictionary<string, int> _partitionsAtStart = [];
 
     /// <summary>Notes how many partitions a topic had when the service started; 0 when it was not there.</summary>
@@ -23,17 +27,27 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
     /// </returns>
     public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions)
     {
-        try
+        var started = time.GetTimestamp();
+        while (true)
         {
-            var committed = consumer.Committed(partitions, Patience);
-            return committed.ConvertAll(offset => offset.Offset.Value >= 0
-                ? (offset, true)
-                : (new TopicPartitionOffset(offset.TopicPartition, First(consumer, offset.TopicPartition)), false));
-        }
-        catch (KafkaException exception)
-        {
-            LogNotTold(exception.Error.Reason);
-            return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
+            try
+            {
+                var committed = consumer.Committed(partitions, Patience);
+                return committed.ConvertAll(offset => offset.Offset.Value >= 0
+                    ? (offset, true)
+                    : (new TopicPartitionOffset(offset.TopicPartition, First(consumer, offset.TopicPartition)), false));
+            }
+            catch (KafkaException) when (time.GetElapsedTime(started) < LongestWait)
+            {
+                // The coordinator may be on its way to another broker. The client itself asks once, and where that fails the
+                // partition stands still for good.
+                Task.Delay(Pause, time, CancellationToken.None).GetAwaiter().GetResult();
+            }
+            catch (KafkaException exception)
+            {
+                LogNotTold(exception.Error.Reason);
+                return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
+            }
         }
     }
 

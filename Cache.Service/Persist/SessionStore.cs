@@ -94,6 +94,11 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
 
             metrics.Trimmed(RedisKeys.TypeName(RowKind.Session), replies.Trimmed.Result);
         }
+        else
+        {
+            // No index will ever name them.
+            await Task.WhenAll(replies.Hashes.Where(hash => !RedisReplies.MetWrongType(hash.Set)).Select(hash => database.KeyDeleteAsync(keys.Session(hash.Session.Id))));
+        }
 
         metrics.SessionsInactive(replies.Inactive);
         return new(written, wrongType);

@@ -67,7 +67,15 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 
         foreach (var kind in indices)
         {
-            await TrimAsync(database, kind, wrongType);
+            if (kind.Added.IsCompletedSuccessfully)
+            {
+                await TrimAsync(database, kind, wrongType);
+            }
+            else
+            {
+                // No index will ever name them.
+                await DeleteAsync(database, [.. hashes.Where(hash => hash.Window.Kind == kind.Kind && !MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window))]);
+            }
         }
 
         return new(
@@ -143,11 +151,6 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
     /// <summary>Deletes the windows past retention, and takes those that have no hash off the index.</summary>
     private async Task TrimAsync(IDatabase database, IndexWrite index, HashSet<WindowKey> wrongType)
     {
-        if (!index.Added.IsCompletedSuccessfully)
-        {
-            return;
-        }
-
         var beyond = index.Beyond.Result;
         var hashless = wrongType.Where(window => window.Kind == index.Kind).Select(window => (RedisValue)window.Start).ToArray();
         if (hashless.Length > 0)

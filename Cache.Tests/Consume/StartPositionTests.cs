@@ -1,3 +1,4 @@
+using Cache.Embedded;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;
@@ -78,6 +79,21 @@ public sealed class StartPositionTests
         await stack.EventuallyAnswersAsync("/metrics/performance/latest", $$"""{"window_start":{{Window(2)}},"tv.avg_load_time":2}""");
         await stack.EverythingIsCommittedAsync();
         Assert.Equal(new() { ["tv.avg_load_time"] = "1" }, await stack.HashAsync("perf", Window(1)));
+    }
+
+    [Fact]
+    public async Task CommittedOffsets_ThatTheCoordinatorDoesNotTellForAMoment_AreAskedForAgain()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        stack.Broker.PushRequestErrors(
+            KafkaRequest.OffsetFetch,
+            ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup, ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup);
+        await stack.StartServiceAsync();
+
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 1));
+
+        await Eventually.HoldsAsync(() => stack.AnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(0)}},"a.count":1}"""));
+        await stack.EverythingIsCommittedAsync();
     }
 
     [Fact]

@@ -66,8 +66,8 @@ internal sealed class KafkaSide(string address, string group) : IDisposable
         }
     }
 
-    /// <summary>Every row that a topic has now.</summary>
-    public List<ConsumeResult<byte[]?, byte[]?>> ReadAll(string topic)
+    /// <summary>Every row that topics have now.</summary>
+    public List<ConsumeResult<byte[]?, byte[]?>> ReadAll(params string[] topics)
     {
         var config = new ConsumerConfig(Client(address))
         {
@@ -79,7 +79,7 @@ internal sealed class KafkaSide(string address, string group) : IDisposable
         };
         using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(config)
             .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
-        var partitions = Partitions(topic);
+        var partitions = topics.SelectMany(Partitions).ToList();
         consumer.Assign(partitions.Select(partition => new TopicPartitionOffset(partition, Offset.Beginning)));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
         using var deadline = new CancellationTokenSource(Patience);

@@ -10,6 +10,8 @@ namespace Cache.Tests.EndToEnd;
 internal sealed partial class ServiceProcess : IAsyncDisposable
 {
     private const int SigTerm = 15;
+    private static readonly int SigStop = OperatingSystem.IsMacOS() ? 17 : 19;
+    private static readonly int SigCont = OperatingSystem.IsMacOS() ? 19 : 18;
 
     private readonly Process _process;
     private readonly StringBuilder _output = new();
@@ -61,14 +63,17 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         return service;
     }
 
+    /// <summary>Whether it has ended.</summary>
+    public bool HasExited => _process.HasExited;
+
     /// <summary>Asks it to end (SIGTERM).</summary>
-    public void Terminate()
-    {
-        if (SendSignal(_process.Id, SigTerm) != 0)
-        {
-            throw new Win32Exception(Marshal.GetLastPInvokeError());
-        }
-    }
+    public void Terminate() => Signal(SigTerm);
+
+    /// <summary>Stops it in mid-step, with its connections open (SIGSTOP).</summary>
+    public void Freeze() => Signal(SigStop);
+
+    /// <summary>Goes on after <see cref="Freeze"/> (SIGCONT).</summary>
+    public void Thaw() => Signal(SigCont);
 
     /// <summary>Ends it at once (SIGKILL).</summary>
     public async Task KillAsync()
@@ -101,6 +106,14 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         }
 
         _process.Dispose();
+    }
+
+    private void Signal(int signal)
+    {
+        if (SendSignal(_process.Id, signal) != 0)
+        {
+            throw new Win32Exception(Marshal.GetLastPInvokeError());
+        }
     }
 
     private void Keep(StringBuilder to, string? line)

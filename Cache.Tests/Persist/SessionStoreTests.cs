@@ -154,8 +154,12 @@ public sealed class SessionStoreTests(RedisServers servers)
         Assert.Equal(["a", "b"], result.Sessions.WrongType);
         Assert.Empty(result.Sessions.Written);
         Assert.Empty(result.WrongType);
-        Assert.Equal<long[]>([1], await redis.IndexAsync());
-        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Sessions));
+        Assert.Equal(new()
+        {
+            ["metrics:event:1"] = "a.count=1",
+            ["metrics:event:windows"] = "1:1",
+            ["sessions:active"] = "somebody else's",
+        }, await redis.ContentAsync());
     }
 
     [Theory]

@@ -143,7 +143,12 @@ public sealed class WindowStoreTests(RedisServers servers)
         var result = await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2), TestRows.Performance(1, "a", p95: 4));
 
         Assert.Equal([new(RowKind.Event, 1), new(RowKind.Event, 2)], result.WrongType.OrderBy(window => window.Start));
-        Assert.Equal<long[]>([1], await redis.IndexAsync(RowKind.Performance));
+        Assert.Equal(new()
+        {
+            ["metrics:event:windows"] = "somebody else's",
+            ["metrics:perf:1"] = "a.p95_load_time=4",
+            ["metrics:perf:windows"] = "1:1",
+        }, await redis.ContentAsync());
     }
 
     [Theory]

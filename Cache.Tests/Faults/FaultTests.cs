@@ -1,0 +1,58 @@
+namespace Cache.Tests.Faults;
+
+/// <summary>
+/// Each fault of the campaign by itself, under load: on a service in a process of its own, a redis-server, and an embedded Kafka.
+/// Meanwhile and afterwards every promise is held against what Kafka and Redis say (<see cref="Checker"/>).
+/// </summary>
+internal static class FaultAlone
+{
+    /// <summary>The names of the faults that befall one part.</summary>
+    public static TheoryData<string> Names(FaultOf of) => [.. CampaignFault.All.Where(fault => fault.Of == of).Select(fault => fault.Name)];
+
+    /// <summary>Runs it, and asserts that nothing was lost, made up, taken back or committed early, and that all came back.</summary>
+    public static Task BreaksNoPromiseAsync(string name)
+    {
+        var number = CampaignFault.All.Select(fault => fault.Name).ToList().IndexOf(name);
+        return BreaksNoPromiseAsync(CampaignFault.All[number], 1000 + number);
+    }
+
+    /// <summary>As above, for a fault of a test's own.</summary>
+    public static async Task BreaksNoPromiseAsync(CampaignFault fault, int seed, Func<Task<RedisGroup>>? redis = null)
+    {
+        Requirement.Program("redis-server", "redis");
+        var result = await CampaignRun.RunAsync(seed, fault.Alone(seed), redis);
+        TestContext.Current.TestOutputHelper?.WriteLine(result.Log);
+        Assert.True(result.Findings.All.Count == 0, $"{result.Findings}\n\n{result.Log}");
+        Assert.True(result.Looks > 0);
+    }
+}
+
+/// <summary>What befalls the service: killed, terminated, frozen, one of several.</summary>
+public sealed class ServiceFaultTests
+{
+    public static TheoryData<string> Names => FaultAlone.Names(FaultOf.Service);
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public Task FaultOfTheService_UnderLoad_BreaksNoPromise(string fault) => FaultAlone.BreaksNoPromiseAsync(fault);
+}
+
+/// <summary>What befalls Redis.</summary>
+public sealed class RedisFaultTests
+{
+    public static TheoryData<string> Names => FaultAlone.Names(FaultOf.Redis);
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public Task FaultOfRedis_UnderLoad_BreaksNoPromise(string fault) => FaultAlone.BreaksNoPromiseAsync(fault);
+}
+
+/// <summary>What befalls Kafka, and what comes out of it.</summary>
+public sealed class KafkaFaultTests
+{
+    public static TheoryData<string> Names => FaultAlone.Names(FaultOf.Kafka);
+
+    [Theory]
+    [MemberData(nameof(Names))]
+    public Task FaultOfKafka_UnderLoad_BreaksNoPromise(string fault) => FaultAlone.BreaksNoPromiseAsync(fault);
+}
