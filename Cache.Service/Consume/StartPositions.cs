@@ -7,7 +7,8 @@ namespace Cache.Service.Consume;
 /// counts, as a real offset that is committed like any other: otherwise <c>latest</c> would skip what arrives between two
 /// starts. A topic or partition that was not there when the service started is read from its beginning.
 /// </summary>
-internal sealed partial class StartPositions(CacheOptions options, RowReader reader, TimeProvider time, ILogger<StartPositions> logger)
+internal sealed partial class StartPositions(
+    CacheOptions options, RowReader reader, BlockUntil blockUntil, TimeProvider time, ILogger<StartPositions> logger)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
@@ -45,7 +46,7 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
             catch (KafkaException) when (time.GetElapsedTime(started) < patience)
             {
                 // The coordinator may be on its way to another broker.
-                Task.Delay(Pause, time, CancellationToken.None).GetAwaiter().GetResult();
+                blockUntil(Task.Delay(Pause, time, CancellationToken.None), patience);
             }
             catch (KafkaException exception)
             {
