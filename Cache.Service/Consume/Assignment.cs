@@ -88,6 +88,22 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
     /// <summary>Whether this process was still its owner at a time (<see cref="TimeProvider.GetTimestamp"/>), as far as Kafka has said.</summary>
     public bool WasOwnedAt(long timestamp) => Volatile.Read(ref _committedAt) >= timestamp;
 
+    /// <summary>A partition that has just been assigned.</summary>
+    /// <param name="start">Where it starts; no real offset when Kafka did not tell it.</param>
+    /// <param name="resumed">Whether the group had committed that.</param>
+    /// <param name="records">Counts the rows of the topic.</param>
+    public static AssignedPartition From(TopicPartitionOffset start, bool resumed, RecordCount records)
+    {
+        var partition = new AssignedPartition(start.TopicPartition, records) { CoveredEpoch = resumed ? null : AnyEpoch };
+        if (start.Offset.Value >= 0)
+        {
+            partition.StartAt(start.Offset.Value);
+            partition.Committed = resumed ? start.Offset.Value : -1;
+        }
+
+        return partition;
+    }
+
     /// <summary>Where the partition starts, when that is a real offset.</summary>
     public void StartAt(long offset)
     {

@@ -19,6 +19,7 @@ internal sealed partial class ConsumeLoop(
     private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan StartRetry = TimeSpan.FromSeconds(1);
 
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -29,6 +30,7 @@ internal sealed partial class ConsumeLoop(
     private IReadOnlyList<AssignedPartition> _paused = [];
     private IReadOnlyList<AssignedPartition> _running = [];
     private long? _fullSince;
+    private long? _startsAskedAt;
     private long _lastBeat = time.GetTimestamp();
     private Thread? _thread;
     private IConsumer<RowKey, Row>? _consumer;
@@ -141,6 +143,11 @@ internal sealed partial class ConsumeLoop(
         if (!KeepQueueBounded(consumer))
         {
             return false;
+        }
+
+        if (positions.AnyUnknown)
+        {
+            FindUnknownStarts(consumer);
         }
 
         Rebuild(consumer);
@@ -343,6 +350,46 @@ internal sealed partial class ConsumeLoop(
         }
     }
 
+    /// <summary>
+    /// Asks again where partitions start of which Kafka did not tell it, right after a coordinator had moved, say. The client
+    /// itself asks only once, and never reads a partition for which that failed.
+    /// </summary>
+    private void FindUnknownStarts(IConsumer<RowKey, Row> consumer)
+    {
+        if (_startsAskedAt is { } asked && time.GetElapsedTime(asked) < StartRetry)
+        {
+            return;
+        }
+
+        _startsAskedAt = time.GetTimestamp();
+        var unknown = assignment.Current.Where(partition => partition.Next < 0).Select(partition => partition.TopicPartition).ToList();
+        var found = unknown.Count > 0 ? positions.Find(consumer, unknown, TimeSpan.Zero) : [];
+        if (found.Exists(start => start.Start.Offset == Offset.Stored))
+        {
+            return;
+        }
+
+        positions.AnyUnknown = false;
+        if (found.Count == 0)
+        {
+            return;
+        }
+
+        try
+        {
+            // A partition that is not being read cannot be sought in.
+            consumer.IncrementalUnassign(unknown);
+            consumer.IncrementalAssign(found.Select(start => start.Start));
+            found.ForEach(start => assignment.Take(AssignedPartition.From(start.Start, start.Resumed, metrics.Records(start.Start.Topic))));
+            LogStartsFound(found.Count);
+        }
+        catch (KafkaException exception) when (!exception.Error.IsFatal)
+        {
+            // One of them is on its way to another member.
+            positions.AnyUnknown = true;
+        }
+    }
+
     /// <summary>Rewinds partitions whose windows Redis no longer has.</summary>
     private void Rebuild(IConsumer<RowKey, Row> consumer)
     {
@@ -401,6 +448,9 @@ internal sealed partial class ConsumeLoop(
 
     [LoggerMessage(EventIds.Consume + 36, LogLevel.Warning, "Partitions could not be rewound yet: {Error}. Tried again.")]
     private partial void LogRebuildFailed(string error);
+
+    [LoggerMessage(EventIds.Consume + 40, LogLevel.Information, "Kafka has told where {Count} partitions start.")]
+    private partial void LogStartsFound(int count);
 
     [LoggerMessage(EventIds.Consume + 37, LogLevel.Information, "Stopping: what is in flight is written and committed, then the group is left.")]
     private partial void LogStopping();

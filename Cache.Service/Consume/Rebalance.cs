@@ -22,6 +22,9 @@ internal sealed partial class Rebalance(
     private static readonly TimeSpan FlushPatience = TimeSpan.FromSeconds(8);
     private static readonly TimeSpan CommitPatience = TimeSpan.FromSeconds(4);
 
+    /// <summary>How long an assignment waits for Kafka to tell where partitions start.</summary>
+    private static readonly TimeSpan StartPatience = TimeSpan.FromSeconds(5);
+
     /// <summary>Hands the callbacks to a consumer that is about to be built.</summary>
     public static void Attach(IServiceProvider services, ConsumerBuilder<RowKey, Row> builder)
     {
@@ -39,25 +42,10 @@ internal sealed partial class Rebalance(
         }
 
         metrics.Rebalanced("assigned");
-        var starts = positions.Find(consumer, partitions);
+        var starts = positions.Find(consumer, partitions, StartPatience);
         foreach (var (start, resumed) in starts)
         {
-            var partition = new AssignedPartition(start.TopicPartition, metrics.Records(start.Topic));
-            if (start.Offset.Value >= 0)
-            {
-                partition.StartAt(start.Offset.Value);
-            }
-
-            if (resumed)
-            {
-                partition.Committed = start.Offset.Value;
-            }
-            else
-            {
-                partition.CoveredEpoch = AssignedPartition.AnyEpoch;
-            }
-
-            assignment.Take(partition);
+            assignment.Take(AssignedPartition.From(start, resumed, metrics.Records(start.Topic)));
         }
 
         if (starts.Exists(start => !start.Resumed))

@@ -7,25 +7,31 @@ namespace Cache.Service.Consume;
 /// counts, as a real offset that is committed like any other: otherwise <c>latest</c> would skip what arrives between two
 /// starts. A topic or partition that was not there when the service started is read from its beginning.
 /// </summary>
-internal sealed partial class StartPositions(CacheOptions options, RowReader reader, TimeProvider time, ILogger<StartPositions> logger)
+internal sealed partial class StartPositions(
+    CacheOptions options, RowReader reader, BlockUntil blockUntil, TimeProvider time, ILogger<StartPositions> logger)
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    // The group waits meanwhile, and the service must not look dead.
-    private static readonly TimeSpan LongestWait = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
     private readonly Dictionary<string, int> _partitionsAtStart = [];
+
+    /// <summary>Whether there may be partitions of which Kafka has not told yet where they start.</summary>
+    public bool AnyUnknown { get; set; }
 
     /// <summary>Notes how many partitions a topic had when the service started; 0 when it was not there.</summary>
     public void NoteTopic(string topic, int partitions) => _partitionsAtStart.TryAdd(topic, partitions);
 
     /// <summary>Finds where each partition starts.</summary>
+    /// <param name="consumer">The consumer.</param>
+    /// <param name="partitions">The partitions.</param>
+    /// <param name="patience">How long Kafka is asked again when it does not tell; the consume thread waits meanwhile.</param>
     /// <returns>
     /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> when Kafka did not tell: then the
-    /// client looks it up itself.
+    /// client looks it up itself, once, and has to be helped when that fails too.
     /// </returns>
-    public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions)
+    public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(
+        IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions, TimeSpan patience)
     {
         var started = time.GetTimestamp();
         while (true)
@@ -37,15 +43,19 @@ internal sealed partial class StartPositions(CacheOptions options, RowReader rea
                     ? (offset, true)
                     : (new TopicPartitionOffset(offset.TopicPartition, First(consumer, offset.TopicPartition)), false));
             }
-            catch (KafkaException) when (time.GetElapsedTime(started) < LongestWait)
+            catch (KafkaException) when (time.GetElapsedTime(started) < patience)
             {
-                // The coordinator may be on its way to another broker. The client itself asks once, and where that fails the
-                // partition stands still for good.
-                Task.Delay(Pause, time, CancellationToken.None).GetAwaiter().GetResult();
+                // The coordinator may be on its way to another broker.
+                blockUntil(Task.Delay(Pause, time, CancellationToken.None), patience);
             }
             catch (KafkaException exception)
             {
-                LogNotTold(exception.Error.Reason);
+                if (!AnyUnknown)
+                {
+                    LogNotTold(exception.Error.Reason);
+                }
+
+                AnyUnknown = true;
                 return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
             }
         }

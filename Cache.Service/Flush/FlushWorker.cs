@@ -200,6 +200,8 @@ internal sealed partial class FlushWorker : BackgroundService
     /// </summary>
     private async Task<WriteResult?> TryWriteAsync(Batch batch)
     {
+        await _store.LimitAsync(batch);
+
         // Until both hold at once: while one was asked for, the other may have gone.
         while (_epoch.IsStale || NeedsProof(batch))
         {

@@ -13,13 +13,16 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
 {
     private readonly TimeSpan _ttl = TimeSpan.FromSeconds(options.WindowHashTtlSeconds);
 
+    /// <summary>Takes out of a batch what windows have no room for; before <see cref="WriteAsync"/>, which then asks nothing first.</summary>
+    /// <exception cref="RedisException">Redis did not answer; the batch is as it was.</exception>
+    public async Task LimitAsync(Batch batch) => await limit.ApplyAsync(await redis.GetAsync(), batch);
+
     /// <summary>Writes the windows and sessions of a batch.</summary>
     /// <returns>The epoch that Redis was in, and what it will never take since a key holds another type.</returns>
     /// <exception cref="RedisException">Redis did not take all of it; the same batch may be written again.</exception>
     public async Task<WriteResult> WriteAsync(Batch batch)
     {
         var database = await redis.GetAsync();
-        await limit.ApplyAsync(database, batch);
         var pipeline = database.CreateBatch();
         var epoch = pipeline.StringGetAsync(keys.Epoch);
         var hashes = new List<(WindowKey Window, Task Set)>(batch.Windows.Count);

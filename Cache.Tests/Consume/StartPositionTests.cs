@@ -82,21 +82,6 @@ public sealed class StartPositionTests
     }
 
     [Fact]
-    public async Task CommittedOffsets_ThatTheCoordinatorDoesNotTellForAMoment_AreAskedForAgain()
-    {
-        await using var stack = await InProcessStack.PrepareAsync();
-        stack.Broker.PushRequestErrors(
-            KafkaRequest.OffsetFetch,
-            ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup, ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup);
-        await stack.StartServiceAsync();
-
-        await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 1));
-
-        await Eventually.HoldsAsync(() => stack.AnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(0)}},"a.count":1}"""));
-        await stack.EverythingIsCommittedAsync();
-    }
-
-    [Fact]
     public async Task CommittedOffsetThatKafkaNoLongerHas_GoesOnWithTheOldestRow()
     {
         await using var stack = await InProcessStack.StartAsync();
@@ -111,5 +96,26 @@ public sealed class StartPositionTests
 
         var starts = await stack.Database.SortedSetRangeByRankAsync("metrics:event:windows");
         Assert.Equal([Window(1), .. Enumerable.Range(6, 4).Select(Window)], starts.Select(start => (long)start));
+    }
+
+    [Fact]
+    public async Task CommittedOffsetsThatKafkaDidNotTellAtFirst_AreAskedForAgain()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync();
+        await stack.CoveredAsync();
+        await stack.StopServiceAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 2));
+
+        // Neither we nor the client, which asks only once, are told for a while.
+        stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);
+        await stack.StartServiceAsync();
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka did not tell the committed offsets", StringComparison.Ordinal)));
+        stack.Broker.ClearRequestErrors(KafkaRequest.OffsetFetch);
+
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(2)}},"a.count":2}""");
+        Assert.Contains(stack.Service.Log, line => line.Contains("Kafka has told where", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(() => Assert.Equal([2, 0], stack.Kafka.Committed(Events)));
     }
 }

@@ -79,8 +79,8 @@ public sealed class DimensionLimitTests(RedisServers servers)
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
         var batch = TestRows.Batch(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1), TestRows.Event(1, "c", 1));
 
-        await redis.Store.WriteAsync(batch);
-        var again = await redis.Store.WriteAsync(batch);
+        await redis.WriteAsync(batch);
+        var again = await redis.WriteAsync(batch);
 
         Assert.Equal(2, (await redis.HashAsync(1)).Count);
         Assert.Single(again.NoRoom);

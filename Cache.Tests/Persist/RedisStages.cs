@@ -3,6 +3,7 @@ using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Flush;
 using Cache.Service.Persist;
 using Cache.Service.Query;
 using Cache.Service.Telemetry;
@@ -66,7 +67,14 @@ internal sealed class RedisStages
     public ISubscriber Subscriber => _redis.GetSubscriber();
 
     /// <summary>Writes rows as one batch.</summary>
-    public Task<WriteResult> WriteAsync(params IEnumerable<Row> rows) => Store.WriteAsync(TestRows.Batch(rows));
+    public Task<WriteResult> WriteAsync(params IEnumerable<Row> rows) => WriteAsync(TestRows.Batch(rows));
+
+    /// <summary>Writes a batch, as the flush does.</summary>
+    public async Task<WriteResult> WriteAsync(Batch batch)
+    {
+        await Store.LimitAsync(batch);
+        return await Store.WriteAsync(batch);
+    }
 
     /// <summary>The windows on the index, oldest first.</summary>
     public async Task<long[]> IndexAsync(RowKind kind = RowKind.Event) =>

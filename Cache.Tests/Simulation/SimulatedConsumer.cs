@@ -84,6 +84,16 @@ internal class SimulatedConsumer : IOffsetCommit
             case nameof(IConsumer<,>.Seek):
                 Seek((TopicPartitionOffset)arguments[0]!);
                 return null;
+            case nameof(IConsumer<,>.IncrementalUnassign):
+                foreach (var partition in (IEnumerable<TopicPartition>)arguments[0]!)
+                {
+                    _positions.Remove(Kafka.Find(partition));
+                }
+
+                return null;
+            case nameof(IConsumer<,>.IncrementalAssign):
+                StartAt((IEnumerable<TopicPartitionOffset>)arguments[0]!);
+                return null;
             case nameof(IConsumer<,>.Pause):
                 Pause((IEnumerable<TopicPartition>)arguments[0]!);
                 return null;
@@ -263,7 +273,12 @@ internal class SimulatedConsumer : IOffsetCommit
         Generation++;
         Kafka.Promises.Trace?.Add($"{Name}: is assigned {string.Join(' ', logs)}");
         logs.ForEach(log => log.Owner = this);
-        foreach (var start in _callbacks.Assigned(Client, logs.ConvertAll(log => log.TopicPartition)))
+        StartAt(_callbacks.Assigned(Client, logs.ConvertAll(log => log.TopicPartition)));
+    }
+
+    private void StartAt(IEnumerable<TopicPartitionOffset> starts)
+    {
+        foreach (var start in starts)
         {
             var log = Kafka.Find(start.TopicPartition);
             _positions[log] = start.Offset == Offset.Stored ? Math.Max(0, log.Committed) : start.Offset.Value;

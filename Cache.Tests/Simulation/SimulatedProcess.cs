@@ -33,12 +33,13 @@ internal sealed class SimulatedProcess : IServiceProvider
         var time = schedule.Clock;
         Connection = bug?.Connection(schedule, this) ?? new SimulatedConnection(schedule.Redis, name);
         _queue = new(options);
-        var positions = new StartPositions(options, new RowReader(options), time, NullLogger<StartPositions>.Instance);
+        BlockUntil blockUntil = (work, patience) => schedule.Block(this, work, patience);
+        var positions = new StartPositions(options, new RowReader(options), blockUntil, time, NullLogger<StartPositions>.Instance);
         var deserializer = new RowDeserializer(options, time);
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
         var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
-        _rebalance = new(_assignment, positions, _queue, committer, (work, patience) => schedule.Block(this, work, patience), Metrics, time, NullLogger<Rebalance>.Instance);
+        _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Metrics, time, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
         var loop = new ConsumeLoop(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
         _producer = Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
