@@ -314,7 +314,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
             // Whatever a rebuild rewinds comes before it names its partitions.
             var state = await RedisState.ReadAsync(Redis.Admin);
-            Assert.All(Partitions(), partition => Assert.True(state.Covers($"{partition.Topic}/{partition.Partition.Value}"), state.Epoch));
+            Assert.All(Partitions(), partition => Assert.True(state.Epoch.Names($"{partition.Topic}/{partition.Partition.Value}"), state.Epoch.Value));
             foreach (var member in Members)
             {
                 using var ready = await member.Process.Http.GetAsync("/readyz");

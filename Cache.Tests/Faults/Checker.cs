@@ -7,12 +7,17 @@ namespace Cache.Tests.Faults;
 /// <summary>Offsets, and after them Redis, as they were at one time.</summary>
 /// <param name="Started">When the look began (<see cref="TimeProvider.GetTimestamp"/>).</param>
 /// <param name="Ended">When it ended.</param>
-/// <param name="Committed">The committed offsets, read first; partitions without one are missing.</param>
-/// <param name="LettersEnd">The end of the dead-letter topic, read second.</param>
+/// <param name="Epoch">The epoch, read first: a partition that it names has started to be rebuilt before its offset was read.</param>
+/// <param name="Committed">The committed offsets, read next; partitions without one are missing.</param>
+/// <param name="LettersEnd">The end of the dead-letter topic, read after them.</param>
 /// <param name="Redis">Redis, read last: what was committed before has to be in it.</param>
 /// <param name="Sent">The number of the last row that may have been sent by then.</param>
 internal sealed record Sample(
-    long Started, long Ended, IReadOnlyDictionary<TopicPartition, long> Committed, long LettersEnd, RedisState Redis, long Sent);
+    long Started, long Ended, Epoch Epoch, IReadOnlyDictionary<TopicPartition, long> Committed, long LettersEnd, RedisState Redis, long Sent)
+{
+    /// <summary>Whether the epoch named a partition, <c>topic/number</c>, all the time.</summary>
+    public bool Covers(string partition) => Epoch.Names(partition) && Redis.Epoch.Names(partition) && Epoch.Id == Redis.Epoch.Id;
+}
 
 /// <summary>A time in which Redis lost data.</summary>
 internal readonly record struct Loss(long Started, long Ended);
@@ -128,9 +133,9 @@ internal static class Checker
         {
             var sample = samples[n];
             var committed = sample.Committed.GetValueOrDefault(partition);
-            if (sample.Redis.EpochId != epoch)
+            if (sample.Redis.Epoch.Id != epoch)
             {
-                epoch = sample.Redis.EpochId;
+                epoch = sample.Redis.Epoch.Id;
                 covered = false;
                 seen.Clear();
             }
@@ -153,7 +158,7 @@ internal static class Checker
                 }
             }
 
-            var missing = losing || !sample.Redis.Covers(name) ? null : Missing(log, floor, sample, retained[n], seen);
+            var missing = losing || !sample.Covers(name) ? null : Missing(log, floor, sample, retained[n], seen);
             if (missing is null)
             {
                 covered = false;

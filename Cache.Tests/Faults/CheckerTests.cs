@@ -120,7 +120,7 @@ public sealed class CheckerTests
         Sample Look(long committed, int value, string epoch)
         {
             var redis = Redis((1, value));
-            redis.Epoch = $"{epoch} event_metrics/0";
+            redis.Epoch = new($"{epoch} event_metrics/0");
             return CheckerTests.Look(committed, redis);
         }
 
@@ -129,6 +129,18 @@ public sealed class CheckerTests
 
         History([Row(1, window: 1), Row(2, window: 1)], [], [], Look(2, 2, "first"), Look(1, 1, "second"), Look(2, 2, "second"), Look(2, 1, "second"));
         Assert.Equal([Breach.Regressed], _findings.All.Select(finding => finding.Breach));
+    }
+
+    /// <summary>Its offset was read before its rebuild began, the epoch afterwards.</summary>
+    [Fact]
+    public void History_WithALookAtWhichThePartitionCameIntoTheEpoch_DoesNotCountIt()
+    {
+        var look = Look(2, Redis((1, 2)));
+        History([Row(1, window: 1), Row(2, window: 1)], [], [], look with { Epoch = new("epoch") }, Look(1, Redis((1, 1))), Look(2, Redis((1, 2))));
+        Assert.Empty(_findings.All);
+
+        History([Row(1, window: 1), Row(2, window: 1)], [], [], look, Look(1, Redis((1, 1))));
+        Assert.NotEmpty(_findings.All);
     }
 
     [Fact]
@@ -164,7 +176,7 @@ public sealed class CheckerTests
 
     private static RedisState Redis(params (int Window, int Value)[] windows)
     {
-        var state = new RedisState { Epoch = "epoch event_metrics/0" };
+        var state = new RedisState { Epoch = new("epoch event_metrics/0") };
         foreach (var (window, value) in windows)
         {
             state.Hashes[$"metrics:event:{window}"] = new() { ["a.count"] = $"{value}" };
@@ -176,7 +188,7 @@ public sealed class CheckerTests
     }
 
     private static Sample Look(long committed, RedisState redis, long letters = 0, long at = 0) =>
-        new(at, at, new Dictionary<TopicPartition, long> { [Here] = committed }, letters, redis, 100);
+        new(at, at, redis.Epoch, new Dictionary<TopicPartition, long> { [Here] = committed }, letters, redis, 100);
 
     private static ConsumeResult<byte[]?, byte[]?> Letter(long offset) => new()
     {

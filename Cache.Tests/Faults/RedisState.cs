@@ -2,11 +2,29 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Faults;
 
+/// <summary>The value of <c>cache:epoch</c>: an id, and the partitions that are in Redis as far as they are committed.</summary>
+internal readonly record struct Epoch(string Value)
+{
+    private const string Key = "cache:epoch";
+
+    /// <summary>Another one says that everything is being written again.</summary>
+    public string Id => Value.Split(' ')[0];
+
+    /// <summary>Whether it names a partition, <c>topic/number</c>.</summary>
+    public bool Names(string partition) => Value.Split(' ').Contains(partition);
+
+    /// <summary>Reads it.</summary>
+    public static async Task<Epoch> ReadAsync(IConnectionMultiplexer redis) => new((await redis.GetDatabase().StringGetAsync(Key)).ToString());
+
+    /// <summary>Whether a key holds it.</summary>
+    public static bool IsAt(string key) => key == Key;
+
+    public override string ToString() => Value;
+}
+
 /// <summary>Every key of a Redis, as it is now.</summary>
 internal sealed class RedisState
 {
-    private const string EpochKey = "cache:epoch";
-
     public Dictionary<string, Dictionary<string, string>> Hashes { get; } = [];
 
     public Dictionary<string, Dictionary<string, double>> Indices { get; } = [];
@@ -17,13 +35,7 @@ internal sealed class RedisState
     /// <summary>Keys of a type that the service does not write.</summary>
     public List<string> Foreign { get; } = [];
 
-    public string Epoch { get; set; } = "";
-
-    /// <summary>The epoch's id; another one says that everything is being written again.</summary>
-    public string EpochId => Epoch.Split(' ')[0];
-
-    /// <summary>Whether the epoch names a partition, <c>topic/number</c>.</summary>
-    public bool Covers(string partition) => Epoch.Split(' ').Contains(partition);
+    public Epoch Epoch { get; set; } = new("");
 
     /// <summary>Reads all keys. Not at one moment: what changes meanwhile is seen before or after.</summary>
     public static async Task<RedisState> ReadAsync(IConnectionMultiplexer redis)
@@ -37,7 +49,7 @@ internal sealed class RedisState
             throw new TimeoutException("No primary answers.");
         }
 
-        state.Epoch = (await database.StringGetAsync(EpochKey)).ToString();
+        state.Epoch = await Epoch.ReadAsync(redis);
         var keys = new HashSet<string>();
         foreach (var server in primaries)
         {
@@ -47,7 +59,7 @@ internal sealed class RedisState
             }
         }
 
-        keys.Remove(EpochKey);
+        keys.RemoveWhere(Epoch.IsAt);
         var pipeline = database.CreateBatch();
         var reads = keys.Select(key => (Key: key, Type: pipeline.KeyTypeAsync(key), Life: pipeline.KeyTimeToLiveAsync(key))).ToList();
         pipeline.Execute();

@@ -58,6 +58,7 @@ internal sealed class Watch : IAsyncDisposable
     public async Task<Sample> LookOnceAsync()
     {
         var started = Stopwatch.GetTimestamp();
+        var epoch = await Epoch.ReadAsync(_redis);
         var offsets = new Dictionary<TopicPartition, long>();
         foreach (var offset in _consumer.Committed(_partitions(), TimeSpan.FromSeconds(2)).Where(offset => offset.Offset.Value >= 0))
         {
@@ -66,7 +67,7 @@ internal sealed class Watch : IAsyncDisposable
 
         var letters = _consumer.QueryWatermarkOffsets(_letters, TimeSpan.FromSeconds(2)).High.Value;
         var redis = await RedisState.ReadAsync(_redis);
-        return new(started, Stopwatch.GetTimestamp(), offsets, letters, redis, _ledger.Last);
+        return new(started, Stopwatch.GetTimestamp(), epoch, offsets, letters, redis, _ledger.Last);
     }
 
     public async ValueTask DisposeAsync()
