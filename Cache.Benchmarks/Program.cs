@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Cache.Benchmarks;
 
 /// <summary>Measures the product against baselines in the same run: <c>dotnet run -c Release --project Cache.Benchmarks -- VERB [--quick]</c>.</summary>
@@ -5,6 +7,7 @@ internal static class Program
 {
     private static readonly Dictionary<string, Func<Run, Task>> Verbs = new()
     {
+        ["throughput"] = ThroughputVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
     };
 
@@ -12,11 +15,23 @@ internal static class Program
     /// <returns>0; 1 when it cannot be run; 2 when there is no such verb.</returns>
     public static async Task<int> Main(string[] args)
     {
-        if (args is ["bare-stream", ..])
+        // Baselines and servers, each in a process of its own.
+        switch (args)
         {
-            // The baseline of stream, in a process of its own.
-            await BareStream.RunAsync();
-            return 0;
+            case ["bare-stream"]:
+                await BareStream.RunAsync();
+                return 0;
+
+            case ["broker", var partitions, var rows, var dimensions]:
+                await Broker.RunAsync(Number(partitions), Number(rows), Number(dimensions));
+                return 0;
+
+            case ["consume", var side, var bootstrapServers, var group, var rows, var redisPort]:
+                await BareConsumer.RunAsync(side, bootstrapServers, group, Number(rows), Number(redisPort));
+                return 0;
+
+            default:
+                break;
         }
 
         var verbs = args.FirstOrDefault() is "all" ? [.. Verbs.Keys] : args.Where(Verbs.ContainsKey).Take(1).ToList();
@@ -44,6 +59,8 @@ internal static class Program
         run.Report.Write("artifacts/bench.json");
         return 0;
     }
+
+    private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 }
 
 /// <summary>What a verb is run with.</summary>

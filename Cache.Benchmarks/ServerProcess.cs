@@ -10,12 +10,22 @@ namespace Cache.Benchmarks;
 internal sealed partial class ServerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan LineTimeout = TimeSpan.FromMinutes(5);
 
     private readonly Process _process;
+    private readonly Lock _lock = new();
+    private readonly List<(string Line, long At)> _lines = [];
+    private TaskCompletionSource _more = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private ServerProcess(string program, IEnumerable<string> arguments)
     {
         _process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        _process.OutputDataReceived += (_, line) => Note(line.Data);
+        _process.ErrorDataReceived += (_, line) => Note(line.Data);
+        _process.BeginOutputReadLine();
+        _process.BeginErrorReadLine();
+        _process.EnableRaisingEvents = true;
+        _process.Exited += (_, _) => Note(null);
     }
 
     /// <summary>The port it listens on.</summary>
@@ -41,22 +51,45 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>Starts one of our own programs.</summary>
+    public static ServerProcess Start(string assembly, params IEnumerable<string> arguments) =>
+        new("dotnet", [Path.Combine(AppContext.BaseDirectory, assembly), .. arguments]);
+
     /// <summary>Starts one of our own programs on a free port, and waits until it says where it listens.</summary>
-    public static async Task<ServerProcess> StartAsync(string assembly, params string[] arguments)
+    public static async Task<ServerProcess> StartAsync(string assembly, params IEnumerable<string> arguments)
     {
-        var server = new ServerProcess("dotnet", [Path.Combine(AppContext.BaseDirectory, assembly), .. arguments]);
-        var listening = new TaskCompletionSource<int>();
-        server._process.OutputDataReceived += (_, line) =>
-        {
-            if (Listening().Match(line.Data ?? "") is { Success: true } match)
-            {
-                listening.TrySetResult(int.Parse(match.Groups[1].Value, CultureInfo.InvariantCulture));
-            }
-        };
-        server._process.BeginOutputReadLine();
-        server._process.BeginErrorReadLine();
-        server.Port = await listening.Task.WaitAsync(StartTimeout);
+        var server = Start(assembly, arguments);
+        var (line, _) = await server.LineAsync("Now listening on: ");
+        server.Port = int.Parse(Listening().Match(line).Groups[1].Value, CultureInfo.InvariantCulture);
         return server;
+    }
+
+    /// <summary>Waits for a line of its output.</summary>
+    /// <returns>The first line with the text, and when it came (<see cref="Stopwatch.GetTimestamp"/>).</returns>
+    /// <exception cref="InvalidOperationException">The process ended, or said nothing of it for minutes.</exception>
+    public async Task<(string Line, long At)> LineAsync(string text)
+    {
+        while (true)
+        {
+            Task more;
+            lock (_lock)
+            {
+                var at = _lines.FindIndex(line => line.Line.Contains(text, StringComparison.Ordinal));
+                if (at >= 0)
+                {
+                    return _lines[at];
+                }
+
+                if (_process.HasExited)
+                {
+                    throw new InvalidOperationException($"A process ended:\n{string.Join('\n', _lines.Select(line => line.Line))}");
+                }
+
+                more = _more.Task;
+            }
+
+            await more.WaitAsync(LineTimeout);
+        }
     }
 
     /// <summary>Starts a redis-server on a free port that keeps nothing on disk.</summary>
@@ -70,8 +103,6 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         try
         {
             var server = new ServerProcess("redis-server", ["--port", $"{port}", "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", Path.GetTempPath()]) { Port = port };
-            server._process.BeginOutputReadLine();
-            server._process.BeginErrorReadLine();
             var began = Stopwatch.GetTimestamp();
             while (!await AnswersAsync(port))
             {
@@ -99,6 +130,22 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         _process.Dispose();
     }
 
+    private void Note(string? line)
+    {
+        TaskCompletionSource more;
+        lock (_lock)
+        {
+            if (line is not null)
+            {
+                _lines.Add((line, Stopwatch.GetTimestamp()));
+            }
+
+            (more, _more) = (_more, new(TaskCreationOptions.RunContinuationsAsynchronously));
+        }
+
+        more.SetResult();
+    }
+
     private static async Task<bool> AnswersAsync(int port)
     {
         try
@@ -113,6 +160,6 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         }
     }
 
-    [GeneratedRegex(@"Now listening on: http://127\.0\.0\.1:(\d+)")]
+    [GeneratedRegex(@"://127\.0\.0\.1:(\d+)")]
     private static partial Regex Listening();
 }

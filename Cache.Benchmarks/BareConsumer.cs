@@ -1,0 +1,123 @@
+using System.Text.Json;
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Confluent.Kafka;
+using StackExchange.Redis;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// What consuming costs without the product, each in a process of its own, set up as the product sets up its consumer:
+/// <c>client</c> only consumes; <c>decode</c> consumes through the product's decoder, in the client's own memory, and drops the
+/// rows: the least that the job can cost; <c>seed</c> is the job done plainly: batches of 50, and for each row HSET, EXPIRE and ZADD,
+/// then a trim and a commit.
+/// </summary>
+internal static class BareConsumer
+{
+    private const int SeedBatch = 50;
+    private const int SeedRetention = 120;
+
+    /// <summary>Said when partitions are there, by the product too; the rows are read from then on.</summary>
+    public const string Assigned = "partitions assigned";
+
+    /// <summary>Said when all rows are through.</summary>
+    public const string Done = "all rows are through";
+
+    public static async Task RunAsync(string side, string bootstrapServers, string group, long rows, int redisPort)
+    {
+        var config = new ConsumerConfig { BootstrapServers = bootstrapServers };
+        var options = new CacheOptions { KafkaBootstrapServers = bootstrapServers, ConsumerGroup = group };
+        KafkaClients.Configure(config, options);
+        var allocated = GC.GetTotalAllocatedBytes();
+        switch (side)
+        {
+            case "client":
+                Consume(new ConsumerBuilder<byte[]?, byte[]?>(config), rows);
+                break;
+
+            case "decode":
+                var deserializer = new RowDeserializer(options, TimeProvider.System);
+                Consume(new ConsumerBuilder<RowKey, Row>(config).SetKeyDeserializer(deserializer).SetValueDeserializer(deserializer), rows);
+                break;
+
+            default:
+                await SeedAsync(new ConsumerBuilder<byte[]?, byte[]?>(config), rows, redisPort);
+                break;
+        }
+
+        Console.WriteLine($"{Done}: allocated={GC.GetTotalAllocatedBytes() - allocated}");
+        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, CancellationToken.None);
+    }
+
+    private static IConsumer<TKey, TValue> Subscribe<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder)
+    {
+        var consumer = builder.SetPartitionsAssignedHandler((_, partitions) =>
+        {
+            Console.WriteLine($"{partitions.Count} {Assigned}");
+            return partitions.Select(partition => new TopicPartitionOffset(partition, Offset.Beginning));
+        }).Build();
+        consumer.Subscribe(BenchmarkRows.Topic);
+        return consumer;
+    }
+
+    private static void Consume<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder, long rows)
+    {
+        var consumer = Subscribe(builder);
+        for (long row = 0; row < rows;)
+        {
+            if (consumer.Consume(100) is { IsPartitionEOF: false })
+            {
+                row++;
+            }
+        }
+    }
+
+    private static async Task SeedAsync(ConsumerBuilder<byte[]?, byte[]?> builder, long rows, int redisPort)
+    {
+        await using var redis = await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redisPort}");
+        var database = redis.GetDatabase();
+        var consumer = Subscribe(builder);
+        var batch = new List<ConsumeResult<byte[]?, byte[]?>>(SeedBatch);
+        for (long row = 0; row < rows;)
+        {
+            if (consumer.Consume(100) is { IsPartitionEOF: false } result)
+            {
+                row++;
+                batch.Add(result);
+            }
+
+            if (batch.Count == SeedBatch || row == rows)
+            {
+                await WriteAsync(database, batch);
+                consumer.Commit(batch.GroupBy(read => read.TopicPartition).Select(reads => new TopicPartitionOffset(reads.Key, reads.Last().Offset + 1)));
+                batch.Clear();
+            }
+        }
+    }
+
+    private static async Task WriteAsync(IDatabase database, List<ConsumeResult<byte[]?, byte[]?>> rows)
+    {
+        const string Index = "seed:event:windows";
+        var pipeline = database.CreateBatch();
+        var replies = new List<Task>();
+        foreach (var row in rows)
+        {
+            using var json = JsonDocument.Parse(row.Message.Value);
+            var window = json.RootElement.GetProperty("window_start").GetInt64();
+            var type = json.RootElement.GetProperty("event_type").GetString();
+            var key = $"seed:event:{window}";
+            replies.Add(pipeline.HashSetAsync(key,
+            [
+                new($"{type}.count", json.RootElement.GetProperty("event_count").GetInt64()),
+                new($"{type}.users", json.RootElement.GetProperty("user_count").GetInt64()),
+            ]));
+            replies.Add(pipeline.KeyExpireAsync(key, TimeSpan.FromHours(6)));
+            replies.Add(pipeline.SortedSetAddAsync(Index, window, window));
+        }
+
+        replies.Add(pipeline.SortedSetRemoveRangeByRankAsync(Index, 0, -SeedRetention - 1));
+        pipeline.Execute();
+        await Task.WhenAll(replies);
+    }
+}
