@@ -18,6 +18,7 @@ internal sealed partial class ConsumeLoop(
     // Pausing throws away what the client has fetched ahead, so a queue that is full for a moment is waited for.
     private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
+    private static readonly TimeSpan HeldPollWait = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan StartRetry = TimeSpan.FromSeconds(1);
 
@@ -135,7 +136,7 @@ internal sealed partial class ConsumeLoop(
         }
     }
 
-    /// <summary>Comes round once: hands on, rewinds, polls.</summary>
+    /// <summary>Comes round once: hands on, rewinds, takes the rows that have come.</summary>
     /// <returns>False when it was too early to do anything: the queue is full, and perhaps only for a moment.</returns>
     internal bool Turn(IConsumer<RowKey, Row> consumer)
     {
@@ -151,7 +152,17 @@ internal sealed partial class ConsumeLoop(
         }
 
         Rebuild(consumer);
-        Poll(consumer);
+
+        // Only the first row is waited for.
+        var wait = _held.Count > 0 || _paused.Count > 0 ? HeldPollWait : PollWait;
+        var rows = 0;
+        while (rows < RowQueue.MostAtOnce && Poll(consumer, wait) && _held.Count == 0)
+        {
+            rows++;
+            wait = TimeSpan.Zero;
+        }
+
+        queue.HandOver(moreComes: rows == RowQueue.MostAtOnce);
         return true;
     }
 
@@ -203,12 +214,14 @@ internal sealed partial class ConsumeLoop(
         }
     }
 
-    private void Poll(IConsumer<RowKey, Row> consumer)
+    /// <summary>Takes the next row.</summary>
+    /// <returns>False when there is none right now.</returns>
+    private bool Poll(IConsumer<RowKey, Row> consumer, TimeSpan wait)
     {
         ConsumeResult<RowKey, Row>? result;
         try
         {
-            result = consumer.Consume(_held.Count > 0 || _paused.Count > 0 ? TimeSpan.FromMilliseconds(5) : PollWait);
+            result = consumer.Consume(wait);
         }
         catch (ConsumeException exception) when (!exception.Error.IsFatal)
         {
@@ -221,18 +234,18 @@ internal sealed partial class ConsumeLoop(
                 LogConsumeFailed(exception.Error.Reason);
             }
 
-            return;
+            return false;
         }
 
         if (result is null)
         {
-            return;
+            return false;
         }
 
         // Null for a partition that was let go between the client's queue and here.
         if (assignment.Find(result.Topic, result.Partition) is not { } partition)
         {
-            return;
+            return true;
         }
 
         WaitsFor = null;
@@ -244,12 +257,13 @@ internal sealed partial class ConsumeLoop(
                 Enqueue(new(partition, result.Offset.Value - 1, 0, Row.Skip));
             }
 
-            return;
+            return true;
         }
 
         partition.Records.Increment();
         using var receipt = Tracing.Receive(result, options.ConsumerGroup);
         Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value, receipt));
+        return true;
     }
 
     private void Enqueue(in QueuedRow row)

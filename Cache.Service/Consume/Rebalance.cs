@@ -16,7 +16,7 @@ internal delegate bool BlockUntil(Task work, TimeSpan patience);
 /// </summary>
 internal sealed partial class Rebalance(
     Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, BlockUntil blockUntil, CacheMetrics metrics,
-    TimeProvider time, ILogger<Rebalance> logger)
+    ILogger<Rebalance> logger)
 {
     /// <summary>How long a revocation waits for the flush, and then for the commit: the group waits meanwhile.</summary>
     private static readonly TimeSpan FlushPatience = TimeSpan.FromSeconds(8);
@@ -69,8 +69,7 @@ internal sealed partial class Rebalance(
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
 
         // The consume thread has nothing else to do: the client goes on when this returns.
-        using var patience = new CancellationTokenSource(FlushPatience, time);
-        var flushed = blockUntil(queue.DrainAsync(patience.Token), FlushPatience);
+        var flushed = blockUntil(queue.DrainAsync(), FlushPatience);
         var commit = committer.CommitNowAsync(partitions, CommitPatience);
         var committed = blockUntil(commit, CommitPatience) && commit.Result;
         assignment.LetGo(partitions);

@@ -18,6 +18,9 @@ internal sealed partial class FlushWorker : BackgroundService
     // How often the clock is read while rows stream in.
     private const int RowsBetweenClockReads = 256;
 
+    // How long a batch waits for rows that the consume loop has at hand: in a backlog it pays to write fewer, larger batches.
+    private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(10);
+
     private readonly RowQueue _queue;
     private readonly WindowStore _store;
     private readonly RedisEpoch _epoch;
@@ -86,14 +89,17 @@ internal sealed partial class FlushWorker : BackgroundService
         var writing = Task.CompletedTask;
         Task<bool>? row = null;
         Task? epochDue = null;
+        Task? lingered = null;
+        var isLast = false;
         while (true)
         {
             Fill(filling);
-            if (writing.IsCompleted && !filling.IsEmpty)
+            if (writing.IsCompleted && (IsRipe(filling) || (isLast && !filling.IsEmpty)))
             {
                 await writing;
                 (filling, spare) = (spare, filling);
                 writing = WriteAsync(spare);
+                lingered = null;
                 continue;
             }
 
@@ -105,12 +111,14 @@ internal sealed partial class FlushWorker : BackgroundService
 
             row ??= _queue.WaitForRowAsync();
             epochDue ??= Task.Delay(_interval, _time, CancellationToken.None);
-            await Task.WhenAny(row, writing.IsCompleted ? epochDue : writing);
+            lingered = filling.IsEmpty || lingered is { IsCompleted: true } ? null : lingered ?? Task.Delay(Linger, _time, CancellationToken.None);
+            await Task.WhenAny(row, !writing.IsCompleted ? writing : lingered ?? epochDue);
             if (row.IsCompleted)
             {
                 if (!await row)
                 {
                     // None will come any more: what is left is written next, or all is.
+                    isLast = true;
                     await writing;
                     if (filling.IsEmpty)
                     {
@@ -125,7 +133,7 @@ internal sealed partial class FlushWorker : BackgroundService
 
                 row = null;
             }
-            else if (writing.IsCompleted && epochDue.IsCompleted)
+            else if (writing.IsCompleted && filling.IsEmpty && epochDue.IsCompleted)
             {
                 // With rows coming in, each write looks at the epoch; without, this does.
                 epochDue = null;
@@ -151,6 +159,10 @@ internal sealed partial class FlushWorker : BackgroundService
             }
         }
     }
+
+    /// <summary>Whether it pays no more to wait for further rows.</summary>
+    private bool IsRipe(Batch batch) =>
+        !batch.IsEmpty && (!_queue.MoreComes || IsDue(batch) || _time.GetElapsedTime(batch.StartedAt) >= Linger);
 
     private bool IsDue(Batch batch) =>
         batch.IsFull(_options.WriteBatchSize) || (batch.Rows > 0 && _time.GetElapsedTime(batch.StartedAt) >= _interval);

@@ -18,7 +18,7 @@ public sealed class RowQueueTests
         Assert.False(_queue.TryEnqueue(AnyRow));
         Assert.Equal(4, _queue.Count);
 
-        Assert.True(_queue.TryDequeue(out _));
+        Assert.True(Take());
         Assert.True(_queue.TryEnqueue(AnyRow));
         Assert.False(_queue.TryEnqueue(AnyRow));
     }
@@ -29,9 +29,9 @@ public sealed class RowQueueTests
         Assert.True(_queue.IsAtLowWater);
         Fill();
         Assert.False(_queue.IsAtLowWater);
-        _queue.TryDequeue(out _);
+        Assert.True(Take());
         Assert.False(_queue.IsAtLowWater);
-        _queue.TryDequeue(out _);
+        Assert.True(Take());
         Assert.True(_queue.IsAtLowWater);
     }
 
@@ -44,6 +44,8 @@ public sealed class RowQueueTests
             _queue.TryEnqueue(AnyRow with { Partition = partition, Offset = offset, Timestamp = 10 + offset });
         }
 
+        Assert.False(_queue.TryDequeue(out _));
+        Assert.True(_queue.HandOver(moreComes: false));
         for (var offset = 0; offset < 4; offset++)
         {
             Assert.True(_queue.TryDequeue(out var row));
@@ -51,6 +53,30 @@ public sealed class RowQueueTests
         }
 
         Assert.False(_queue.TryDequeue(out _));
+    }
+
+    [Fact]
+    public void Rows_AreHandedOver_WhenTheyAreMany_AndKeepTheirOrder()
+    {
+        const int Rows = (3 * RowQueue.MostAtOnce) + 1;
+        var queue = new RowQueue(new CacheOptions());
+        for (var offset = 0; offset < Rows; offset++)
+        {
+            Assert.True(queue.TryEnqueue(AnyRow with { Offset = offset }));
+        }
+
+        Assert.True(queue.MoreComes);
+        for (var offset = 0; offset < Rows - 1; offset++)
+        {
+            Assert.True(queue.TryDequeue(out var row));
+            Assert.Equal(offset, row.Offset);
+        }
+
+        Assert.False(queue.TryDequeue(out _));
+        Assert.Equal(1, queue.Count);
+        queue.HandOver(moreComes: false);
+        Assert.True(queue.TryDequeue(out _));
+        Assert.False(queue.MoreComes);
     }
 
     [Fact]
@@ -66,7 +92,8 @@ public sealed class RowQueueTests
         Assert.True(queue.TryEnqueue(AnyRow));
         Assert.False(queue.IsAtLowWater);
 
-        queue.TryDequeue(out _);
+        queue.HandOver(moreComes: false);
+        Assert.True(queue.TryDequeue(out _));
         Assert.True(queue.IsAtLowWater);
         Assert.True(queue.TryEnqueue(Rejected(1)));
     }
@@ -79,7 +106,8 @@ public sealed class RowQueueTests
 
         Assert.True(queue.TryEnqueue(huge));
         Assert.False(queue.TryEnqueue(huge));
-        queue.TryDequeue(out _);
+        queue.HandOver(moreComes: false);
+        Assert.True(queue.TryDequeue(out _));
         Assert.True(queue.TryEnqueue(huge));
     }
 
@@ -88,7 +116,7 @@ public sealed class RowQueueTests
     {
         _queue.TryEnqueue(AnyRow);
         _queue.TryEnqueue(AnyRow);
-        var drained = _queue.DrainAsync(CancellationToken.None);
+        var drained = _queue.DrainAsync();
 
         var rows = new List<QueuedRow>();
         while (rows is not [.., { Drained: not null }])
@@ -107,26 +135,15 @@ public sealed class RowQueueTests
     }
 
     [Fact]
-    public async Task Drain_OfAFullQueue_WaitsNoLongerThanItsCaller()
+    public async Task Drain_OfAFullQueue_WaitsForItsRows()
     {
         Fill();
-        using var patience = new CancellationTokenSource();
-        var drained = _queue.DrainAsync(patience.Token);
-        await patience.CancelAsync();
-        await Assert.ThrowsAsync<OperationCanceledException>(() => drained.WaitAsync(Patience));
-        Assert.Equal(4, _queue.Count);
-    }
-
-    [Fact]
-    public async Task Drain_OfAFullQueue_WaitsForRoom()
-    {
-        Fill();
-        var drained = _queue.DrainAsync(CancellationToken.None);
+        var drained = _queue.DrainAsync();
 
         for (var rows = 0; rows < 5; rows++)
         {
-            Assert.True(await _queue.WaitForRowAsync().WaitAsync(Patience));
-            _queue.TryDequeue(out var row);
+            Assert.False(drained.IsCompleted);
+            Assert.True(_queue.TryDequeue(out var row));
             row.Drained?.SetResult();
         }
 
@@ -137,16 +154,24 @@ public sealed class RowQueueTests
     public async Task CompletedQueue_GivesWhatItHas_ThenEnds()
     {
         _queue.TryEnqueue(AnyRow);
+        _queue.HandOver(moreComes: false);
         _queue.Complete();
 
-        Assert.False(_queue.TryEnqueue(AnyRow));
-        await Assert.ThrowsAsync<ChannelClosedException>(() => _queue.DrainAsync(CancellationToken.None));
+        Assert.True(_queue.TryEnqueue(AnyRow));
+        Assert.False(_queue.HandOver(moreComes: false));
+        await Assert.ThrowsAsync<ChannelClosedException>(() => _queue.DrainAsync());
         Assert.True(await _queue.WaitForRowAsync());
         Assert.True(_queue.TryDequeue(out _));
         Assert.False(await _queue.WaitForRowAsync());
     }
 
     private static QueuedRow Rejected(int bytes) => TestRows.Rejected(bytes).At(TestRows.Partition(), 0);
+
+    private bool Take()
+    {
+        _queue.HandOver(moreComes: false);
+        return _queue.TryDequeue(out _);
+    }
 
     private int Fill()
     {

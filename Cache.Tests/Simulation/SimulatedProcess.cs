@@ -39,7 +39,7 @@ internal sealed class SimulatedProcess : IServiceProvider
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
         var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
-        _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Metrics, time, NullLogger<Rebalance>.Instance);
+        _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Metrics, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
         var loop = new ConsumeLoop(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
         _producer = Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
