@@ -9,32 +9,35 @@ internal static class BenchmarkRows
     /// <summary>The topic that they are in.</summary>
     public const string Topic = "event_metrics";
 
-    /// <summary>Rows of one window.</summary>
-    public const int PerWindow = 400;
-
     private const int WindowMs = 5000;
     private static readonly string[] Types = ["page_view", "click", "add_to_cart", "purchase"];
 
     // All windows are over, however many there are.
     private static readonly long FirstWindow = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero).ToUnixTimeMilliseconds();
 
+    /// <summary>Rows of one window: a hundred for each of few dimensions, ten for each of many.</summary>
+    /// <param name="dimensions">How many dimensions a window has.</param>
+    public static int PerWindow(int dimensions) => dimensions <= Types.Length ? 100 * dimensions : 10 * dimensions;
+
     /// <summary>Start of the window of a row, milliseconds since 1970 UTC.</summary>
-    public static long WindowOf(long row) => FirstWindow + (row / PerWindow * WindowMs);
+    public static long WindowOf(long row, int dimensions = 4) => FirstWindow + (row / PerWindow(dimensions) * WindowMs);
+
+    /// <summary>The number of a window's first row.</summary>
+    /// <param name="window">Start of the window, milliseconds since 1970 UTC.</param>
+    public static long FirstRowOf(long window) => (window - FirstWindow) / WindowMs * PerWindow(4);
 
     /// <summary>The partition of a row: a window is on one, as when its start is the key.</summary>
-    public static int PartitionOf(long row, int partitions) => (int)(row / PerWindow % partitions);
+    public static int PartitionOf(long row, int partitions, int dimensions = 4) => (int)(row / PerWindow(dimensions) % partitions);
 
     /// <summary>The dimension of a row.</summary>
-    /// <param name="row">The row's number, from 0.</param>
-    /// <param name="dimensions">How many dimensions a window has.</param>
-    public static string DimensionOf(long row, int dimensions) =>
+    public static string DimensionOf(long row, int dimensions = 4) =>
         dimensions <= Types.Length ? Types[row % dimensions] : string.Create(CultureInfo.InvariantCulture, $"type_{row % dimensions}");
 
     /// <summary>The value of a row.</summary>
     public static byte[] Value(long row, int dimensions = 4) => Encoding.UTF8.GetBytes(string.Create(
         CultureInfo.InvariantCulture,
-        $$"""{"window_start":{{WindowOf(row)}},"event_type":"{{DimensionOf(row, dimensions)}}","event_count":{{CountOf(row)}},"user_count":{{(row % PerWindow / 8) + 1}}}"""));
+        $$"""{"window_start":{{WindowOf(row, dimensions)}},"event_type":"{{DimensionOf(row, dimensions)}}","event_count":{{CountOf(row, dimensions)}},"user_count":{{(row % PerWindow(dimensions) / 8) + 1}}}"""));
 
-    /// <summary>The event count that a row carries.</summary>
-    public static long CountOf(long row) => (row % PerWindow) + 1;
+    /// <summary>The event count that a row carries: its place in its window, from 1.</summary>
+    public static long CountOf(long row, int dimensions = 4) => (row % PerWindow(dimensions)) + 1;
 }

@@ -1,28 +1,39 @@
 using System.Globalization;
+using System.Text;
 using Cache.Embedded;
 using Confluent.Kafka;
 
 namespace Cache.Benchmarks;
 
+/// <summary>What a broker is filled with.</summary>
+/// <param name="Rows">Rows; 0 leaves the topic empty.</param>
+/// <param name="Dimensions">Dimensions of a window.</param>
+/// <param name="Trace">The flags of each row's <c>traceparent</c>, <c>00</c> or <c>01</c>; empty for rows without.</param>
+internal sealed record Backlog(long Rows, int Dimensions = 4, string Trace = "")
+{
+    /// <summary>Partitions that hold a million such rows: the mock keeps 5 MiB of each.</summary>
+    public const int Partitions = 24;
+}
+
 /// <summary>The embedded Kafka in a process of its own, with a backlog to read: the same one for every side.</summary>
 internal static class Broker
 {
-    // A client of librdkafka's own numbers fills no faster by more.
+    /// <summary>The topic of round trips without the product.</summary>
+    public const string BareTopic = "round_trips";
+
     private const int MostInFlight = 50_000;
 
     /// <summary>Runs until it is killed.</summary>
-    /// <param name="partitions">Partitions of the topic.</param>
-    /// <param name="rows">Rows to fill it with; 0 leaves it empty.</param>
-    /// <param name="dimensions">Dimensions of a window.</param>
-    public static async Task RunAsync(int partitions, long rows, int dimensions)
+    public static async Task RunAsync(int partitions, Backlog backlog)
     {
         await using var kafka = await EmbeddedKafka.StartAsync(1);
         kafka.CreateTopic(BenchmarkRows.Topic, partitions);
+        kafka.CreateTopic(BareTopic, partitions);
         kafka.CreateTopic("performance_metrics", 1);
         kafka.CreateTopic("cache_dead_letters", 1);
-        if (rows > 0)
+        if (backlog.Rows > 0)
         {
-            Fill(kafka.BootstrapServers, partitions, rows, dimensions);
+            Fill(kafka.BootstrapServers, partitions, backlog);
         }
 
         Console.WriteLine($"Now listening on: kafka://{kafka.BootstrapServers}");
@@ -30,10 +41,10 @@ internal static class Broker
     }
 
     /// <summary>Starts it in a process of its own.</summary>
-    public static Task<ServerProcess> StartAsync(int partitions, long rows, int dimensions = 4) =>
-        ServerProcess.StartAsync("Cache.Benchmarks.dll", "broker", Text(partitions), Text(rows), Text(dimensions));
+    public static Task<ServerProcess> StartAsync(int partitions, Backlog backlog) =>
+        ServerProcess.StartAsync("Cache.Benchmarks.dll", "broker", Text(partitions), Text(backlog.Rows), Text(backlog.Dimensions), backlog.Trace);
 
-    private static void Fill(string bootstrapServers, int partitions, long rows, int dimensions)
+    private static void Fill(string bootstrapServers, int partitions, Backlog backlog)
     {
         using (var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig
         {
@@ -43,10 +54,15 @@ internal static class Broker
             EnableDeliveryReports = false,
         }).Build())
         {
-            for (long row = 0; row < rows; row++)
+            for (long row = 0; row < backlog.Rows; row++)
             {
-                producer.Produce(
-                    new TopicPartition(BenchmarkRows.Topic, BenchmarkRows.PartitionOf(row, partitions)), new() { Value = BenchmarkRows.Value(row, dimensions) });
+                var message = new Message<Null, byte[]> { Value = BenchmarkRows.Value(row, backlog.Dimensions) };
+                if (backlog.Trace.Length > 0)
+                {
+                    message.Headers = new() { { "traceparent", Encoding.ASCII.GetBytes($"00-{row + 1:x32}-{row + 1:x16}-{backlog.Trace}") } };
+                }
+
+                producer.Produce(new TopicPartition(BenchmarkRows.Topic, BenchmarkRows.PartitionOf(row, partitions, backlog.Dimensions)), message);
                 if (row % MostInFlight == MostInFlight - 1)
                 {
                     producer.Flush(CancellationToken.None);
@@ -65,9 +81,9 @@ internal static class Broker
             there += offsets.High.Value - offsets.Low.Value;
         }
 
-        if (there != rows)
+        if (there != backlog.Rows)
         {
-            throw new InvalidOperationException($"The backlog has {there} rows in place of {rows}: they do not fit into {partitions} partitions.");
+            throw new InvalidOperationException($"The backlog has {there} rows in place of {backlog.Rows}: they do not fit into {partitions} partitions.");
         }
     }
 

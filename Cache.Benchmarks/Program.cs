@@ -8,6 +8,11 @@ internal static class Program
     private static readonly Dictionary<string, Func<Run, Task>> Verbs = new()
     {
         ["throughput"] = ThroughputVerb.RunAsync,
+        ["latency"] = LatencyVerb.RunAsync,
+        ["memory"] = MemoryVerb.RunAsync,
+        ["scale"] = ScaleVerb.RunAsync,
+        ["tracing"] = TracingVerb.RunAsync,
+        ["micro"] = MicroVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
     };
 
@@ -22,8 +27,8 @@ internal static class Program
                 await BareStream.RunAsync();
                 return 0;
 
-            case ["broker", var partitions, var rows, var dimensions]:
-                await Broker.RunAsync(Number(partitions), Number(rows), Number(dimensions));
+            case ["broker", var partitions, var rows, var dimensions, var trace]:
+                await Broker.RunAsync(Number(partitions), new(Number(rows), Number(dimensions), trace));
                 return 0;
 
             case ["consume", var side, var bootstrapServers, var group, var rows, var redisPort]:

@@ -125,7 +125,8 @@ internal static class StreamVerb
         return new(delivered / elapsed.TotalSeconds, p50, p99, memory / 1024.0 / ClientCount, spent.TotalMicroseconds / Math.Max(1, delivered));
     }
 
-    private static async Task<Socket> OpenAsync(int port)
+    /// <summary>Opens a stream.</summary>
+    public static async Task<Socket> OpenAsync(int port)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         await socket.ConnectAsync(IPAddress.Loopback, port);

@@ -1,0 +1,106 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
+using Confluent.Kafka;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// <c>memory</c>: a long run, fed as fast as it is consumed. Bytes allocated a row, above those of the bare client and those of the
+/// bare client with the product's decoder; the process's memory at its most, and how it grows over the second half.
+/// </summary>
+internal static partial class MemoryVerb
+{
+    // What the mock keeps of 24 partitions, with something to spare.
+    private const long MostAhead = 500_000;
+
+    /// <summary>One side.</summary>
+    internal sealed record Result(double BytesPerRow, double PeakMb, double SlopeMbPerMillionRows);
+
+    public static async Task RunAsync(Run run)
+    {
+        var rows = run.Quick ? 1_000_000L : 10_000_000L;
+        await using var redis = await ServerProcess.StartRedisAsync();
+        var service = await MeasureServiceAsync(redis, rows);
+        var client = await MeasureBareAsync(redis, "client", rows / 10);
+        var decode = await MeasureBareAsync(redis, "decode", rows / 10);
+        run.Report.Add("memory_client_alloc_bytes_per_row", "B", [client]);
+        run.Report.Add("memory_decode_alloc_bytes_per_row", "B", [decode]);
+        run.Report.Add("memory_service_alloc_bytes_per_row", "B", [service.BytesPerRow]);
+        run.Report.Add("alloc_bytes_per_row", "B", [service.BytesPerRow - client]);
+        run.Report.Add("alloc_bytes_per_row_vs_decode", "B", [service.BytesPerRow - decode]);
+        run.Report.Add("rss_peak_mb", "MB", [service.PeakMb]);
+        run.Report.Add("rss_slope_mb_per_million_rows", "MB", [service.SlopeMbPerMillionRows]);
+    }
+
+    private static async Task<Result> MeasureServiceAsync(ServerProcess redis, long rows)
+    {
+        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
+        await using var side = await Side.ConnectAsync(kafka, redis);
+        await using var service = await side.StartServiceAsync();
+        using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{service.Port}") };
+
+        // What starting costs is no row's: it is over after the first ones.
+        const long WarmUp = 100_000;
+        await FeedAsync(side, 0, WarmUp);
+        var before = await AllocatedAsync(http);
+        var samples = new List<(double MillionRows, double Mb)>();
+        await FeedAsync(side, WarmUp, WarmUp + rows, done => samples.Add((done / 1e6, service.ResidentBytes / 1e6)));
+        await side.CommittedAsync(WarmUp + rows);
+        var allocated = await AllocatedAsync(http) - before;
+        return new(allocated / rows, samples.Max(sample => sample.Mb), Slope(samples[(samples.Count / 2)..]));
+    }
+
+    private static async Task<double> MeasureBareAsync(ServerProcess redis, string name, long rows)
+    {
+        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(rows));
+        await using var side = await Side.ConnectAsync(kafka, redis);
+        await using var process = side.StartBare(name, rows);
+        var (line, _) = await process.LineAsync(BareConsumer.Done);
+        return double.Parse(line[(line.IndexOf('=', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture) / rows;
+    }
+
+    /// <summary>Produces rows, never further ahead of the commits than the mock keeps.</summary>
+    private static async Task FeedAsync(Side side, long from, long to, Action<long>? progress = null)
+    {
+        using var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig
+        {
+            BootstrapServers = side.BootstrapServers,
+            LingerMs = 20,
+            QueueBufferingMaxMessages = (int)MostAhead,
+            EnableDeliveryReports = false,
+        }).Build();
+        const int Step = 50_000;
+        for (var row = from; row < to;)
+        {
+            for (var end = Math.Min(to, row + Step); row < end; row++)
+            {
+                producer.Produce(
+                    new TopicPartition(BenchmarkRows.Topic, BenchmarkRows.PartitionOf(row, Backlog.Partitions)), new() { Value = BenchmarkRows.Value(row) });
+            }
+
+            producer.Flush(CancellationToken.None);
+            await side.CommittedAsync(row - MostAhead);
+            progress?.Invoke(row);
+            if (row % 1_000_000 == 0)
+            {
+                await Console.Error.WriteLineAsync($"{row:N0} rows");
+            }
+        }
+
+        await side.CommittedAsync(to);
+    }
+
+    private static async Task<double> AllocatedAsync(HttpClient http) => double.Parse(
+        Allocated().Match(await http.GetStringAsync("/metrics")).Groups[1].Value, CultureInfo.InvariantCulture);
+
+    /// <summary>The slope of the line that is nearest to all points.</summary>
+    private static double Slope(List<(double X, double Y)> points)
+    {
+        var (x, y) = (points.Average(point => point.X), points.Average(point => point.Y));
+        var spread = points.Sum(point => (point.X - x) * (point.X - x));
+        return spread == 0 ? 0 : points.Sum(point => (point.X - x) * (point.Y - y)) / spread;
+    }
+
+    [GeneratedRegex(@"^dotnet_gc_heap_total_allocated_bytes_total(?:\{[^}]*\})? ([0-9.eE+]+)", RegexOptions.Multiline)]
+    private static partial Regex Allocated();
+}

@@ -1,0 +1,59 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// <c>tracing</c>: a backlog whose rows carry a trace, with telemetry absent, with spans exported but the rows' traces not sampled,
+/// and with every row's span exported.
+/// </summary>
+internal static class TracingVerb
+{
+    public static async Task RunAsync(Run run)
+    {
+        // A row with its header takes twice the room.
+        var rows = run.Quick ? 100_000L : 400_000L;
+        await using var redis = await ServerProcess.StartRedisAsync();
+        await using var unsampled = await Broker.StartAsync(Backlog.Partitions, new(rows, Trace: "00"));
+        await using var sampled = await Broker.StartAsync(Backlog.Partitions, new(rows, Trace: "01"));
+        await using var quiet = await Side.ConnectAsync(unsampled, redis);
+        await using var traced = await Side.ConnectAsync(sampled, redis);
+        await using var collector = await StartCollectorAsync();
+        string[] export = ["--OTEL_EXPORTER_OTLP_ENDPOINT", AddressOf(collector), "--OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"];
+
+        var results = await Rounds.AlternateAsync(
+            run.Rounds,
+            ("absent", () => MeasureAsync(quiet)),
+            ("sampled_out", () => MeasureAsync(quiet, export)),
+            ("exported", () => MeasureAsync(traced, export)));
+        foreach (var (name, rounds) in results)
+        {
+            run.Report.Add($"tracing_{name}_rows_per_s", "rows/s", rounds);
+        }
+
+        run.Report.AddRatio("tracing_off_cost", results["absent"], results["sampled_out"]);
+        run.Report.AddRatio("tracing_on_cost", results["absent"], results["exported"]);
+
+        async Task<double> MeasureAsync(Side side, params string[] arguments) =>
+            rows / (await side.CatchUpAsync(rows, 1, arguments)).Elapsed.TotalSeconds;
+    }
+
+    /// <summary>Takes whatever is exported, and drops it.</summary>
+    private static async Task<WebApplication> StartCollectorAsync()
+    {
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.WebHost.UseUrls("http://127.0.0.1:0");
+        builder.Logging.ClearProviders();
+        var app = builder.Build();
+        app.Run(async context => await context.Request.Body.CopyToAsync(Stream.Null));
+        await app.StartAsync();
+        return app;
+    }
+
+    private static string AddressOf(WebApplication app) =>
+        app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.Single();
+}
