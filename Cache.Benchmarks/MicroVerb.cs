@@ -20,6 +20,7 @@ internal static class MicroVerb
     public static Task RunAsync(Run run)
     {
         var config = ManualConfig.CreateMinimumViable()
+            .WithArtifactsPath("artifacts/micro")
             .AddDiagnoser(MemoryDiagnoser.Default)
             .AddJob((run.Quick ? Job.ShortRun : Job.Default).WithToolchain(InProcessNoEmitToolchain.Instance));
         foreach (var report in BenchmarkRunner.Run<RowStages>(config).Reports.Where(report => report.ResultStatistics is not null))

@@ -105,6 +105,6 @@ internal sealed partial class StartPositions(
     }
 
     [LoggerMessage(Telemetry.EventIds.Consume + 10, LogLevel.Warning,
-        "Kafka did not tell the committed offsets ({Error}); the client goes on from them, or from the oldest row where there are none.")]
+        "Kafka did not tell the committed offsets ({Error}); it is asked again, and the partitions wait meanwhile.")]
     private partial void LogNotTold(string error);
 }

@@ -67,12 +67,12 @@ internal sealed class SessionWrite
         return session;
     }
 
-    /// <summary>Takes out what is from partitions that were let go; false when nothing is left.</summary>
-    public bool DropLetGo()
-    {
-        _parts.RemoveAll(part => !part.From.Owned);
-        return _parts.Count > 0;
-    }
+    /// <summary>Whether nothing is left of it.</summary>
+    public bool IsEmpty => _parts.Count == 0;
+
+    /// <summary>Takes out what is from partitions that were let go.</summary>
+    /// <returns>How many rows that were.</returns>
+    public int DropLetGo() => _parts.RemoveAll(part => !part.From.Owned);
 }
 
 /// <summary>What a batch read from one partition.</summary>
@@ -242,7 +242,8 @@ internal sealed class Batch
 
         foreach (var (id, session) in _sessions)
         {
-            if (!session.DropLetGo())
+            _sessionParts -= session.DropLetGo();
+            if (session.IsEmpty)
             {
                 _sessions.Remove(id);
             }

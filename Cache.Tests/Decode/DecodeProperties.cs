@@ -16,9 +16,11 @@ public sealed class DecodeProperties
 
     private static readonly Gen<RowKind> Kind = Gen.OneOf(RowKind.Event, RowKind.Performance);
 
+    private static readonly Gen<string> PlainName = Gen.Char[' ', '~'].Array[1, 128].Select(letters => new string(letters));
+
     /// <summary>Texts of up to 128 bytes from the scripts, signs and pairs that take one to four bytes; no control characters.</summary>
-    private static readonly Gen<string> Name = Gen.OneOf(Gen.Int[0x20, 0x7E], Gen.Int[0xA0, 0xD7FF], Gen.Int[0xE000, 0xFFFF], Gen.Int[0x10000, 0x10FFFF])
-        .Select(char.ConvertFromUtf32).Array[1, 32].Select(string.Concat);
+    private static readonly Gen<string> Name = Gen.OneOf(PlainName, Gen.OneOf(Gen.Int[0x20, 0x7E], Gen.Int[0xA0, 0xD7FF], Gen.Int[0xE000, 0xFFFF], Gen.Int[0x10000, 0x10FFFF])
+        .Select(char.ConvertFromUtf32).Array[1, 32].Select(string.Concat));
 
     private static readonly Gen<long> Count = Gen.OneOf(Gen.Long[0, 1000], Gen.Long[0, long.MaxValue], Gen.OneOf(0, long.MaxValue));
 
@@ -34,8 +36,8 @@ public sealed class DecodeProperties
         from has in Gen.Int[1, 3]
         select new Expected(kind, window, name, new((has & 1) != 0 ? first : 0, (has & 2) != 0 ? second : 0, (has & 1) != 0, (has & 2) != 0));
 
-    private static readonly Gen<Style> AnyStyle = Gen.Select(Gen.Enum<TimeShape>(), Gen.Int[-14 * 60, 14 * 60], Gen.Bool, Gen.Bool, Gen.Int[0, 5],
-        (shape, offset, escaped, reversed, decimals) => new Style(shape, offset, escaped, reversed, decimals));
+    private static readonly Gen<Style> AnyStyle = Gen.Select(Gen.Enum<TimeShape>(), Gen.Int[-14 * 60, 14 * 60], Gen.Bool, Gen.Bool, Gen.Int[0, 5], Gen.Bool, Gen.OneOf("", " "),
+        (shape, offset, escaped, reversed, decimals, nested, blank) => new Style(shape, offset, escaped, reversed, decimals, nested, blank));
 
     // What is likely to lead a reader astray, put into a row at any place.
     private static readonly string[] Splinters =
@@ -114,6 +116,10 @@ public sealed class DecodeProperties
     private static void AssertDecided(RowKind kind, byte[] bytes)
     {
         var row = NewDecoder().Decode(kind, bytes);
+
+        // White space in front leaves the plain shape, and changes nothing else.
+        var full = NewDecoder().Decode(kind, [(byte)' ', .. bytes]);
+        Assert.Equal((full.Kind, full.Reason, full.WindowStart, full.Dimension, full.Measures), (row.Kind, row.Reason, row.WindowStart, row.Dimension, row.Measures));
         if (row.Kind == RowKind.Rejected)
         {
             Assert.NotEqual(RejectReason.None, row.Reason);
@@ -138,7 +144,7 @@ public sealed class DecodeProperties
     }
 
     /// <summary>How a row is written: none of it may matter.</summary>
-    private sealed record Style(TimeShape Time, int OffsetMinutes, bool Escaped, bool Reversed, int MoreDigits);
+    private sealed record Style(TimeShape Time, int OffsetMinutes, bool Escaped, bool Reversed, int MoreDigits, bool Nested, string Blank);
 
     private sealed record Expected(RowKind Kind, long Window, string Name, Measures Measures)
     {
@@ -150,14 +156,14 @@ public sealed class DecodeProperties
             var encoder = style.Escaped ? JavaScriptEncoder.Default : JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
             string?[] properties =
             [
-                $"\"window_start\":{Time(style)}",
-                $"\"{dimension}\":\"{JsonEncodedText.Encode(Name, encoder)}\"",
-                "\"unknown\":{\"window_start\":[-1,\"\\\"\"]}",
-                Measures.HasFirst ? $"\"{first}\":{Number(Measures.First)}" : null,
-                Measures.HasSecond ? $"\"{second}\":{Number(Measures.Second)}" : style.Escaped ? $"\"{second}\":null" : null,
+                $"\"window_start\":{style.Blank}{Time(style)}",
+                $"\"{dimension}\":{style.Blank}\"{JsonEncodedText.Encode(Name, encoder)}\"",
+                style.Nested ? "\"unknown\":{\"window_start\":[-1,\"\\\"\"]}" : $"\"window_end\":{style.Blank}1735689660000",
+                Measures.HasFirst ? $"\"{first}\":{style.Blank}{Number(Measures.First)}" : null,
+                Measures.HasSecond ? $"\"{second}\":{style.Blank}{Number(Measures.Second)}" : style.Escaped ? $"\"{second}\":null" : null,
             ];
             var present = properties.Where(property => property is not null);
-            return "{" + string.Join(',', style.Reversed ? present.Reverse() : present) + "}";
+            return "{" + string.Join("," + style.Blank, style.Reversed ? present.Reverse() : present) + "}";
         }
 
         private string Number(long bits) => Kind == RowKind.Event

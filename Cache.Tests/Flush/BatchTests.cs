@@ -161,10 +161,12 @@ public sealed class BatchTests
         _batch.Add(TestRows.Session("s", 5, user: "u").At(kept, 0), 0);
         _batch.Add(TestRows.Session("s", 6, user: "v", pages: 3).At(lost, 0), 0);
         _batch.Add(TestRows.Session("t", 5).At(lost, 1), 0);
+        Assert.True(_batch.IsFull(mostWindows: 3));
         lost.LetGo();
 
         _batch.DropLetGo();
 
+        Assert.False(_batch.IsFull(mostWindows: 2));
         Assert.Equal(["s"], _batch.Sessions.Keys);
         Assert.Equal(new Session("s", 5, "u"), _batch.Sessions["s"].EndedAfter(0));
     }
