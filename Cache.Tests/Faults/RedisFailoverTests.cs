@@ -33,5 +33,5 @@ public sealed class RedisFailoverTests
             await Task.Delay(500);
             await primary.RestartFromDiskAsync("--replicaof", "127.0.0.1", $"{replica.Port}");
         })),
-        seed: 2, RedisGroup.StartPairAsync);
+        seed: 3, RedisGroup.StartPairAsync);
 }

@@ -31,7 +31,8 @@ internal sealed class Schedule
     {
         _bug = bug;
         Random = new Random(seed);
-        _restlessSteps = Random.Next(50, 400);
+        // Many short ones find as much in a second as few long ones do, but some bugs take a long one.
+        _restlessSteps = Random.Next(4) == 0 ? Random.Next(100, 400) : Random.Next(20, 120);
         _options = new CacheOptions
         {
             ConsumeFrom = ConsumeFrom.Earliest,
@@ -132,52 +133,39 @@ internal sealed class Schedule
             return;
         }
 
-        switch (Random.Next(100))
+        while (!TryStep(Random.Next(100)))
         {
-            case < 30:
-                Turn();
-                break;
-            case < 58:
-                Work();
-                break;
-            case < 74:
-                for (var commands = Random.Next(1, 8); commands > 0 && Redis.Waiting > 0; commands--)
-                {
-                    Redis.DoNext();
-                }
-
-                break;
-            case < 82:
-                Answer();
-                break;
-            case < 90:
-                GoOn();
-                break;
-            case < 95 when !_isCalm:
-                for (var rows = Random.Next(1, 5); rows > 0; rows--)
-                {
-                    Produce(Kafka.Logs[Random.Next(Kafka.Logs.Count)], Random.Next(4) == 0 ? Random.Next(1, 6) : 0, Random.Next(10) == 0);
-                }
-
-                break;
-            case >= 95 when !_isCalm:
-                Disturb();
-                break;
+            // What was drawn has nothing to do.
         }
 
         Look();
     }
 
-    /// <summary>A consume loop comes round, a few times.</summary>
-    private void Turn()
+    private bool TryStep(int draw) => draw switch
     {
-        if (Pick(process => !process.IsFrozen && !process.IsBlocked && !process.IsStopping) is { } process)
+        < 25 => TryTurn(),
+        < 58 => TryWork(),
+        < 74 => TryRedis(),
+        < 82 => TryAnswer(),
+        < 90 => GoOn(),
+        < 95 => !_isCalm && Produce(),
+        _ => !_isCalm && Disturb(),
+    };
+
+    /// <summary>A consume loop comes round, a few times.</summary>
+    private bool TryTurn()
+    {
+        if (Pick(process => !process.IsFrozen && !process.IsBlocked && !process.IsStopping) is not { } process)
         {
-            for (var turns = Random.Next(1, 5); turns > 0 && !process.IsDead && !process.IsFrozen; turns--)
-            {
-                Turn(process);
-            }
+            return false;
         }
+
+        for (var turns = Random.Next(1, 5); turns > 0 && !process.IsDead && !process.IsFrozen; turns--)
+        {
+            Turn(process);
+        }
+
+        return true;
     }
 
     private void Turn(SimulatedProcess process) => OnConsumeThread(process, process.Turn);
@@ -199,23 +187,43 @@ internal sealed class Schedule
     }
 
     /// <summary>Something that is ready to run runs.</summary>
-    private void Work()
+    private bool TryWork()
     {
-        if (Pick(process => !process.IsFrozen && process.Threads.Ready > 0) is { } process)
+        if (Pick(process => !process.IsFrozen && process.Threads.Ready > 0) is not { } process)
         {
-            for (var continuations = Random.Next(1, 6); continuations > 0 && process.Threads.Ready > 0; continuations--)
-            {
-                process.Threads.RunOne(Random.Next(process.Threads.Ready));
-            }
+            return false;
         }
+
+        for (var continuations = Random.Next(1, 6); continuations > 0 && process.Threads.Ready > 0; continuations--)
+        {
+            process.Threads.RunOne(Random.Next(process.Threads.Ready));
+        }
+
+        return true;
+    }
+
+    /// <summary>Redis does what was sent to it, some of it.</summary>
+    private bool TryRedis()
+    {
+        if (Redis.Waiting == 0)
+        {
+            return false;
+        }
+
+        for (var commands = Random.Next(1, 8); commands > 0 && Redis.Waiting > 0; commands--)
+        {
+            Redis.DoNext();
+        }
+
+        return true;
     }
 
     /// <summary>A request to the brokers is answered.</summary>
-    private void Answer()
+    private bool TryAnswer()
     {
         if (Kafka.Requests.Count == 0)
         {
-            return;
+            return false;
         }
 
         var request = Kafka.Requests[Random.Next(Kafka.Requests.Count)];
@@ -231,11 +239,27 @@ internal sealed class Schedule
             var isSure = _isCalm || !Kafka.AnswersAreUnsure;
             Kafka.Resolve(request, isSure || Random.Next(4) > 0, isSure || Random.Next(4) > 0);
         }
+
+        return true;
     }
 
     /// <summary>Time goes on, to the next timer or a little.</summary>
-    private void GoOn() => AdvanceTo(
-        Random.Next(3) > 0 && Clock.NextDue is { } due && due > Clock.Now ? due : Clock.Now + TimeSpan.FromMilliseconds(Random.Next(1, 300)));
+    private bool GoOn()
+    {
+        AdvanceTo(Random.Next(3) > 0 && Clock.NextDue is { } due && due > Clock.Now ? due : Clock.Now + TimeSpan.FromMilliseconds(Random.Next(1, 300)));
+        return true;
+    }
+
+    /// <summary>A few rows more.</summary>
+    private bool Produce()
+    {
+        for (var rows = Random.Next(1, 5); rows > 0; rows--)
+        {
+            Produce(Kafka.Logs[Random.Next(Kafka.Logs.Count)], Random.Next(4) == 0 ? Random.Next(1, 6) : 0, Random.Next(10) == 0);
+        }
+
+        return true;
+    }
 
     private void AdvanceTo(TimeSpan time)
     {
@@ -243,7 +267,7 @@ internal sealed class Schedule
         Kafka.Heartbeats();
     }
 
-    private void Disturb()
+    private bool Disturb()
     {
         var odd = _processes.Find(process => process.IsFrozen || process.Consumer.IsCutOff);
         if ((odd is not null || Redis.IsAway) && Random.Next(2) == 0)
@@ -270,6 +294,8 @@ internal sealed class Schedule
         {
             _faults[Random.Next(_faults.Count)]();
         }
+
+        return true;
     }
 
     private void LoseAnswers()
@@ -551,7 +577,7 @@ internal sealed class Schedule
         var row = new SimulatedRow(
             number, log, log.Rows.Count, rejected ? RowKind.Rejected : kind, time, $"p{log.Partition}{(char)('a' + Random.Next(2))}",
             (measures & 1) > 0, (measures & 2) > 0, []);
-        row = row with { Value = Encoding.UTF8.GetBytes(rejected ? $"row {number}" : Json(row)) };
+        row = row with { Value = Encoding.UTF8.GetBytes(rejected ? $"{{\"rejected\":{number}}}" : Json(row)) };
         log.Rows.Add(row);
         _promises.Produced(row);
         _promises.Trace?.Add($"kafka: {row}");

@@ -13,6 +13,7 @@ internal class SimulatedConsumer : IOffsetCommit
     private readonly Dictionary<PartitionLog, long> _positions = [];
     private readonly HashSet<PartitionLog> _paused = [];
     private readonly HashSet<PartitionLog> _toldEnd = [];
+    private readonly List<PartitionLog> _ready = [];
     private readonly Callbacks _callbacks;
     private readonly IDeserializer<Row> _deserializer;
     private bool _closed;
@@ -55,8 +56,21 @@ internal class SimulatedConsumer : IOffsetCommit
     public IReadOnlyDictionary<PartitionLog, long> Positions => _positions;
 
     /// <summary>Whether there are rows to deliver, or something to do for the group.</summary>
-    public bool HasWork => !IsMember || _positions.Any(position => position.Key.Target != this || (position.Value < position.Key.Rows.Count && !_paused.Contains(position.Key)))
-        || Kafka.Logs.Any(log => log.Target == this && log.Owner is null);
+    public bool HasWork
+    {
+        get
+        {
+            foreach (var (log, position) in _positions)
+            {
+                if (log.Target != this || (position < log.Rows.Count && !_paused.Contains(log)))
+                {
+                    return true;
+                }
+            }
+
+            return !IsMember || Kafka.IsForTaking(this);
+        }
+    }
 
     protected IReadOnlySet<PartitionLog> Paused => _paused;
 
@@ -119,14 +133,20 @@ internal class SimulatedConsumer : IOffsetCommit
             return null;
         }
 
-        var ready = _positions.Where(position => !_paused.Contains(position.Key)
-            && (position.Value < position.Key.Rows.Count || !_toldEnd.Contains(position.Key))).Select(position => position.Key).ToList();
-        if (ready.Count == 0 || IsCutOff)
+        _ready.Clear();
+        foreach (var (log, position) in _positions)
         {
-            return null;
+            if (!_paused.Contains(log) && (position < log.Rows.Count || !_toldEnd.Contains(log)))
+            {
+                _ready.Add(log);
+            }
         }
 
-        var log = ready[Kafka.Random.Next(ready.Count)];
+        return _ready.Count == 0 || IsCutOff ? null : Deliver(_ready[Kafka.Random.Next(_ready.Count)]);
+    }
+
+    private ConsumeResult<RowKey, Row> Deliver(PartitionLog log)
+    {
         while (_positions[log] < log.Rows.Count && log.Rows[(int)_positions[log]] is null)
         {
             _positions[log]++;
@@ -139,7 +159,7 @@ internal class SimulatedConsumer : IOffsetCommit
         }
 
         _toldEnd.Remove(log);
-        return Deliver(log);
+        return DeliverRow(log);
     }
 
     private List<TopicPartitionOffset> Committed(IEnumerable<TopicPartition> partitions)
@@ -209,7 +229,7 @@ internal class SimulatedConsumer : IOffsetCommit
 
     protected void Move(PartitionLog log, long offset) => _positions[log] = offset;
 
-    private ConsumeResult<RowKey, Row> Deliver(PartitionLog log)
+    private ConsumeResult<RowKey, Row> DeliverRow(PartitionLog log)
     {
         var offset = _positions[log]++;
         var row = log.Rows[(int)offset]!;
@@ -257,17 +277,15 @@ internal class SimulatedConsumer : IOffsetCommit
             return false;
         }
 
-        var revoked = _positions.Keys.Where(log => log.Target != this).ToList();
-        if (revoked.Count > 0)
+        if (_positions.Count > 0 && _positions.Keys.Where(log => log.Target != this).ToList() is { Count: > 0 } revoked)
         {
             Revoke(revoked);
             return true;
         }
 
-        var assigned = Kafka.Logs.Where(log => log.Target == this && log.Owner is null).ToList();
-        if (assigned.Count > 0)
+        if (Kafka.IsForTaking(this))
         {
-            Assign(assigned);
+            Assign([.. Kafka.Logs.Where(log => log.Target == this && log.Owner is null)]);
             return true;
         }
 

@@ -60,7 +60,32 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
     /// <summary>Whether some member has not done its part of a rebalance yet.</summary>
     public bool IsRebalancing => Logs.Any(log => log.Target != log.Owner);
 
-    public PartitionLog Find(TopicPartition partition) => Logs.First(log => log.Partition == partition.Partition.Value && log.Topic == partition.Topic);
+    /// <summary>Whether a member is to have a partition that nobody has any more.</summary>
+    public bool IsForTaking(SimulatedConsumer member)
+    {
+        foreach (var log in Promises.Logs)
+        {
+            if (log.Target == member && log.Owner is null)
+            {
+                return true;
+            }
+        }
+
+        return false;
+    }
+
+    public PartitionLog Find(TopicPartition partition)
+    {
+        foreach (var log in Promises.Logs)
+        {
+            if (log.Partition == partition.Partition.Value && log.Topic == partition.Topic)
+            {
+                return log;
+            }
+        }
+
+        throw new ArgumentException($"The simulation has no {partition}.");
+    }
 
     public void Join(SimulatedConsumer member)
     {

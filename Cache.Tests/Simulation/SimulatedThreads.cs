@@ -38,17 +38,19 @@ internal sealed class SimulatedThreads : SynchronizationContext
     {
         var (callback, state) = _ready[index];
         _ready.RemoveAt(index);
-        Run(() => callback(state));
+        Run(callback, state);
     }
 
     /// <summary>Runs something as a thread of this process.</summary>
-    public void Run(Action action)
+    public void Run(Action action) => Run(static action => ((Action)action!)(), action);
+
+    private void Run(SendOrPostCallback callback, object? state)
     {
         var outer = Current;
         SetSynchronizationContext(this);
         try
         {
-            action();
+            callback(state);
         }
         finally
         {

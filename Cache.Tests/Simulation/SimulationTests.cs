@@ -59,35 +59,50 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
 
     /// <summary>A bug that nobody notices would say that the model is blind.</summary>
     /// <param name="name">Which one.</param>
-    /// <param name="seed">The first to catch it when this was written; a change of the pipeline may make it another.</param>
+    /// <param name="seed">The schedule that catches it.</param>
+    /// <param name="promise">The promise that it is seen to break.</param>
     [Theory]
     [MemberData(nameof(Bugs))]
-    public void PlantedBug_IsCaught(string name, int seed)
+    public void PlantedBug_IsCaughtByItsSeed(string name, int seed, string promise)
     {
         var bug = PlantedBug.All.Single(bug => bug.ToString() == name);
-        var caught = Enumerable.Range(1, 1000).Prepend(seed).FirstOrDefault(seed => Schedule.Run(seed, bug) is not null);
-        Assert.True(caught > 0, $"None of 1000 schedules catches {name}.");
-        Assert.Null(Schedule.Run(caught));
-        output.WriteLine($"{name}: caught by seed {caught}. {Schedule.Run(caught, bug)}");
+        if (!IsCaughtBy(seed))
+        {
+            // A change of the pipeline moves the seeds.
+            var other = Enumerable.Range(1, 1000).FirstOrDefault(IsCaughtBy);
+            Assert.Fail(other == 0
+                ? $"None of 1000 schedules catches {name} by {promise}."
+                : $"Seed {seed} no longer catches {name} by {promise}, but seed {other} does: record that in {nameof(Bugs)} and in docs/testing.md.");
+        }
+
+        // It is the bug that the schedule catches, and nothing else.
+        Assert.Null(Schedule.Run(seed));
+        output.WriteLine($"{name}: caught by seed {seed}. {Schedule.Run(seed, bug)}");
+
+        bool IsCaughtBy(int seed) => Schedule.Run(seed, bug)?.StartsWith(promise, StringComparison.Ordinal) == true;
     }
 
     [Fact]
-    public void EveryPlantedBug_HasItsSeed() =>
-        Assert.Equal(PlantedBug.All.Select(bug => bug.ToString()), Bugs.Select(bug => bug.Data.Item1));
-
-    /// <summary>The first seed that catches each; docs/testing.md lists them.</summary>
-    public static TheoryData<string, int> Bugs => new()
+    public void EveryPlantedBug_HasItsSeed_AndTheDocsTellIt()
     {
-        { "CommitBeforeWrite", 1 },
-        { "CommitThePosition", 1 },
-        { "DropOnRetry", 187 },
-        { "ReorderOnRetry", 8 },
-        { "WriteAfterLost", 1 },
-        { "ForgetRevokeFlush", 2 },
-        { "LoseTheLastBatchOnShutdown", 7 },
-        { "SkipOneOnResume", 3 },
-        { "WrongRewind", 3 },
-        { "TrimTheWrongWindow", 1 },
+        Assert.Equal(PlantedBug.All.Select(bug => bug.ToString()), Bugs.Select(bug => bug.Data.Item1));
+        var docs = File.ReadAllText(Repository.File("docs", "testing.md"));
+        Assert.All(Bugs, bug => Assert.Contains($" (`{bug.Data.Item1}`) | {bug.Data.Item2} | {bug.Data.Item3} |", docs, StringComparison.Ordinal));
+    }
+
+    /// <summary>The first schedule that catches each by a promise that the bug breaks.</summary>
+    public static TheoryData<string, int, string> Bugs => new()
+    {
+        { "CommitBeforeWrite", 1, "I3" },
+        { "CommitThePosition", 1, "I3" },
+        { "DropOnRetry", 14, "I3" },
+        { "ReorderOnRetry", 198, "I4" },
+        { "WriteAfterLost", 9, "I3" },
+        { "ForgetRevokeFlush", 14, "I4" },
+        { "LoseTheLastBatchOnShutdown", 4, "I3" },
+        { "SkipOneOnResume", 3, "I3" },
+        { "WrongRewind", 21, "I3" },
+        { "TrimTheWrongWindow", 1, "I1" },
     };
 
     private static void AssertKept(int seed)
