@@ -9,6 +9,7 @@ internal static class Program
     {
         ["throughput"] = ThroughputVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
+        ["reads"] = ReadsVerb.RunAsync,
     };
 
     /// <summary>Runs a verb, or <c>all</c> of them.</summary>
@@ -20,6 +21,10 @@ internal static class Program
         {
             case ["bare-stream"]:
                 await BareStream.RunAsync();
+                return 0;
+
+            case ["bare-reads", var answers]:
+                await BareReads.RunAsync(answers);
                 return 0;
 
             case ["broker", var partitions, var rows, var dimensions]:
