@@ -14,6 +14,7 @@ internal static class Program
         ["tracing"] = TracingVerb.RunAsync,
         ["micro"] = MicroVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
+        ["reads"] = ReadsVerb.RunAsync,
     };
 
     /// <summary>Runs a verb, or <c>all</c> of them.</summary>
@@ -25,6 +26,10 @@ internal static class Program
         {
             case ["bare-stream"]:
                 await BareStream.RunAsync();
+                return 0;
+
+            case ["bare-reads", var answers]:
+                await BareReads.RunAsync(answers);
                 return 0;
 
             case ["broker", var partitions, var rows, var dimensions, var trace]:

@@ -14,9 +14,16 @@ internal sealed class Report
     /// <summary>Adds a figure of several rounds: its median, with the least and the most.</summary>
     public void Add(string name, string unit, IEnumerable<double> rounds)
     {
+        var all = rounds.ToList();
+        _figures.Add(new(name, unit, Median(all), all.Min(), all.Max()));
+    }
+
+    /// <summary>The one in the middle.</summary>
+    public static double Median(IEnumerable<double> rounds)
+    {
         var sorted = rounds.Order().ToList();
         var middle = sorted.Count / 2;
-        _figures.Add(new(name, unit, sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2, sorted[0], sorted[^1]));
+        return sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
     }
 
     /// <summary>Adds how two sides compare, round by round.</summary>

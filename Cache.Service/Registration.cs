@@ -134,6 +134,8 @@ internal static class Registration
         builder.Services.AddProblemDetails();
         builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
         builder.Services.AddSingleton<WindowReader>();
+        builder.Services.AddSingleton<KeptAnswers>();
+        builder.Services.AddSingleton<WindowAnswers>();
         builder.Services.AddSingleton<SessionReader>();
         builder.Services.AddSingleton<Readiness>();
         builder.Services.AddSingleton<ReadinessMonitor>();

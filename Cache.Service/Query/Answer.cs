@@ -3,63 +3,67 @@ using System.Buffers.Text;
 using System.IO.Hashing;
 using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Json;
 using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Query;
 
 /// <summary>
 /// An answer that is complete before its first byte leaves, so that it has a length and a tag: who has it already gets 304.
-/// Written to as a buffer; gives its memory back when it is disposed.
+/// It may be sent any number of times.
 /// </summary>
-internal sealed class Answer : IBufferWriter<byte>, IDisposable
+internal sealed class Answer
 {
-    private byte[] _bytes = ArrayPool<byte>.Shared.Rent(4096);
-    private int _length;
+    private readonly ReadOnlyMemory<byte> _body;
+    private readonly string _contentType;
+    private readonly string _tag;
 
-    /// <inheritdoc/>
-    public void Advance(int count) => _length += count;
+    private Answer(ReadOnlyMemory<byte> body, string contentType) => (_body, _contentType, _tag) = (body, contentType, Tag(body.Span));
 
-    /// <inheritdoc/>
-    public Memory<byte> GetMemory(int sizeHint = 0)
+    /// <summary>The length of its body.</summary>
+    public int Length => _body.Length;
+
+    /// <summary>An answer in JSON.</summary>
+    public static Answer Json(Action<Utf8JsonWriter> write) => Of("application/json; charset=utf-8", body =>
     {
-        Reserve(sizeHint);
-        return _bytes.AsMemory(_length);
-    }
+        using var json = new Utf8JsonWriter(body);
+        write(json);
+    });
 
-    /// <inheritdoc/>
-    public Span<byte> GetSpan(int sizeHint = 0)
+    /// <summary>An answer of some type.</summary>
+    public static Answer Of(string contentType, Action<IBufferWriter<byte>> write)
     {
-        Reserve(sizeHint);
-        return _bytes.AsSpan(_length);
+        var body = new ArrayBufferWriter<byte>(1024);
+        write(body);
+        return new(body.WrittenMemory, contentType);
     }
 
     /// <summary>Sends it, or 304; of a HEAD request the server sends the headers alone.</summary>
-    public async Task SendAsync(HttpContext context, string contentType)
+    public Task SendAsync(HttpContext context)
     {
         var response = context.Response;
-        var tag = Tag();
-        response.Headers.ETag = tag;
+        response.Headers.ETag = _tag;
 
         // To be asked for again each time, and never kept for anybody else.
         response.Headers.CacheControl = "private, no-cache";
-        if (HasIt(context.Request, tag))
+        if (HasIt(context.Request))
         {
             response.StatusCode = StatusCodes.Status304NotModified;
-            return;
+            return Task.CompletedTask;
         }
 
-        response.ContentType = contentType;
-        response.ContentLength = _length;
-        await response.Body.WriteAsync(_bytes.AsMemory(0, _length), context.RequestAborted);
+        response.ContentType = _contentType;
+        response.ContentLength = _body.Length;
+
+        // Without a token: to make one for each request costs, and a client that goes ends the writing anyway.
+        var written = response.BodyWriter.WriteAsync(_body, CancellationToken.None);
+        return written.IsCompletedSuccessfully ? Task.CompletedTask : written.AsTask();
     }
 
-    /// <inheritdoc/>
-    public void Dispose() => ArrayPool<byte>.Shared.Return(_bytes);
-
     /// <summary>A strong tag: of the bytes themselves, so the same on every replica.</summary>
-    private string Tag()
+    private static string Tag(ReadOnlySpan<byte> body)
     {
-        var hash = XxHash128.HashToUInt128(_bytes.AsSpan(0, _length));
+        var hash = XxHash128.HashToUInt128(body);
         return string.Create(24, hash, static (text, hash) =>
         {
             text[0] = text[^1] = '"';
@@ -68,23 +72,11 @@ internal sealed class Answer : IBufferWriter<byte>, IDisposable
     }
 
     /// <summary>Whether <c>If-None-Match</c> names the tag; a proxy that compressed the answer may have made it weak.</summary>
-    private static bool HasIt(HttpRequest request, string tag)
+    private bool HasIt(HttpRequest request)
     {
         var named = request.Headers.IfNoneMatch;
         return named.Count > 0 && EntityTagHeaderValue.TryParseList(named, out var tags)
-            && tags.Any(known => known.Tag == tag || known.Equals(EntityTagHeaderValue.Any));
-    }
-
-    private void Reserve(int sizeHint)
-    {
-        var needed = _length + Math.Max(sizeHint, 256);
-        if (needed > _bytes.Length)
-        {
-            var larger = ArrayPool<byte>.Shared.Rent(Math.Max(needed, _bytes.Length * 2));
-            _bytes.AsSpan(0, _length).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(_bytes);
-            _bytes = larger;
-        }
+            && tags.Any(known => known.Tag == _tag || known.Equals(EntityTagHeaderValue.Any));
     }
 }
 

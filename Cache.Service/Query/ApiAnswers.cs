@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text.Json;
 using Cache.Service.Persist;
 
 namespace Cache.Service.Query;
@@ -15,34 +14,17 @@ internal static class ApiAnswers
     /// <summary>A route for GET, and for HEAD, which asks whether there is anything new.</summary>
     public static RouteHandlerBuilder MapRead(this IEndpointRouteBuilder routes, string pattern, Delegate read)
     {
-        routes.MapMethods(pattern, [HttpMethods.Head], read).AddEndpointFilter(WhenRedisIsAway).ExcludeFromDescription();
-        return routes.MapGet(pattern, read).AddEndpointFilter(WhenRedisIsAway)
+        routes.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
+        return routes.MapGet(pattern, read)
             .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
     }
 
-    /// <summary>A filter: a route that Redis does not answer says so, with 503.</summary>
-    private static async ValueTask<object?> WhenRedisIsAway(EndpointFilterInvocationContext invocation, EndpointFilterDelegate next)
-    {
-        try
-        {
-            return await next(invocation);
-        }
-        catch (Exception exception) when (RedisErrors.IsAway(exception) && !invocation.HttpContext.RequestAborted.IsCancellationRequested)
-        {
-            return Results.Problem(
-                statusCode: StatusCodes.Status503ServiceUnavailable,
-                title: "Redis does not answer",
-                detail: "What is asked for is kept in Redis, and it does not answer right now. Try again soon.");
-        }
-    }
+    /// <summary>Sends an answer once it is there; says so, with 503, when Redis does not give it.</summary>
+    public static Task SendAsync(HttpContext context, Task<Answer> answer) =>
+        answer.IsCompletedSuccessfully ? answer.Result.SendAsync(context) : SendOnceReadAsync(context, answer);
 
     /// <summary>When a caller is told that Redis does not answer.</summary>
-    public static CancellationTokenSource Deadline(HttpContext context)
-    {
-        var deadline = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
-        deadline.CancelAfter(RedisPatience);
-        return deadline;
-    }
+    public static CancellationTokenSource Deadline() => new(RedisPatience);
 
     /// <summary>Reads <c>limit</c>: how many at most, 20 by default; notes an error when it cannot be read.</summary>
     public static int Limit(string? text, Dictionary<string, string[]> errors)
@@ -66,15 +48,21 @@ internal static class ApiAnswers
     public static Task WriteErrorsAsync(HttpContext context, Dictionary<string, string[]> errors) =>
         Results.ValidationProblem(errors, detail: string.Join(" ", errors.Select(error => $"{error.Value[0]}."))).ExecuteAsync(context);
 
-    /// <summary>Answers with JSON.</summary>
-    public static async Task WriteAsync(HttpContext context, Action<Utf8JsonWriter> write)
+    private static async Task SendOnceReadAsync(HttpContext context, Task<Answer> answer)
     {
-        using var answer = new Answer();
-        using (var json = new Utf8JsonWriter(answer))
+        try
         {
-            write(json);
+            await answer;
+        }
+        catch (Exception exception) when (RedisErrors.IsAway(exception))
+        {
+            await Results.Problem(
+                statusCode: StatusCodes.Status503ServiceUnavailable,
+                title: "Redis does not answer",
+                detail: "What is asked for is kept in Redis, and it does not answer right now. Try again soon.").ExecuteAsync(context);
+            return;
         }
 
-        await answer.SendAsync(context, "application/json; charset=utf-8");
+        await answer.Result.SendAsync(context);
     }
 }

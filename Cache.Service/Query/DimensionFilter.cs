@@ -15,7 +15,7 @@ internal sealed class DimensionFilter
     /// <summary>The filter; null for all, which is also what no name at all means.</summary>
     public static DimensionFilter? Of(string? text)
     {
-        var names = (text ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+        var names = text is null ? [] : text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         return names.Length == 0 ? null : new([.. names.Select(Encoding.UTF8.GetBytes)]);
     }
 

@@ -1,7 +1,6 @@
 using System.ComponentModel;
 using System.Globalization;
 using System.Text;
-using System.Text.Json;
 using Cache.Service.Decode;
 using static Cache.Service.Query.ApiAnswers;
 
@@ -13,49 +12,29 @@ internal static class MetricsApi
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
         var metrics = routes.MapGroup("/metrics").WithTags("Windows");
-        Map(metrics, "event", RowKind.Event);
-        Map(metrics, "performance", RowKind.Performance);
-        metrics.MapRead("/overview", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
-        {
-            using var deadline = Deadline(context);
-            var events = reader.ReadAsync(RowKind.Event, 1, null, null, deadline.Token);
-            var performance = reader.ReadAsync(RowKind.Performance, 1, null, null, deadline.Token);
-            await Task.WhenAll(events, performance);
-            var filter = DimensionFilter.Of(fields);
-            await WriteAsync(context, json =>
-            {
-                json.WriteStartObject();
-                json.WritePropertyName("event_latest"u8);
-                WriteLatest(json, events.Result, filter);
-                json.WritePropertyName("performance_latest"u8);
-                WriteLatest(json, performance.Result, filter);
-                json.WriteEndObject();
-            });
-        })
+        var answers = routes.ServiceProvider.GetRequiredService<WindowAnswers>();
+        Map(metrics, "event", RowKind.Event, answers);
+        Map(metrics, "performance", RowKind.Performance, answers);
+        metrics.MapRead("/overview", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
+            SendAsync(context, answers.GetAsync(new(null, null, fields), context.Request)))
         .WithSummary("The newest window of each type")
         .WithMetadata(DescribedAnswer.Json("Overview", $$"""{"event_latest":{{Example(RowKind.Event)}},"performance_latest":{{Example(RowKind.Performance)}}}"""));
     }
 
-    private static void Map(RouteGroupBuilder metrics, string type, RowKind kind)
+    private static void Map(RouteGroupBuilder metrics, string type, RowKind kind, WindowAnswers answers)
     {
-        metrics.MapRead($"/{type}/latest", async ([Description(DimensionFilter.Description)] string? fields, HttpContext context, WindowReader reader) =>
-        {
-            using var deadline = Deadline(context);
-            var windows = await reader.ReadAsync(kind, 1, null, null, deadline.Token);
-            var filter = DimensionFilter.Of(fields);
-            await WriteAsync(context, json => WriteLatest(json, windows, filter));
-        })
+        metrics.MapRead($"/{type}/latest", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
+            SendAsync(context, answers.GetAsync(new(kind, null, fields), context.Request)))
         .WithSummary($"The newest {type} window").WithDescription("An empty object when there is none.")
         .WithMetadata(DescribedAnswer.Json("Window", Example(kind)));
 
         // Read as text, so that whatever is wrong gets the same kind of answer.
-        metrics.MapRead($"/{type}/windows", async (
+        metrics.MapRead($"/{type}/windows", (
             [Description("How many at most, 1 or more; 20 by default; beyond retention means all.")] string? limit,
             [Description("The earliest start: milliseconds since 1970, or ISO-8601.")] string? from,
             [Description("The latest start, likewise.")] string? to,
             [Description(DimensionFilter.Description)] string? fields,
-            HttpContext context,
-            WindowReader reader) =>
+            HttpContext context) =>
         {
             var errors = new Dictionary<string, string[]>();
             var most = Limit(limit, errors);
@@ -68,30 +47,11 @@ internal static class MetricsApi
 
             if (errors.Count > 0)
             {
-                await WriteErrorsAsync(context, errors);
-                return;
+                return WriteErrorsAsync(context, errors);
             }
 
-            using var deadline = Deadline(context);
-            var windows = await reader.ReadAsync(kind, most, earliest, latest, deadline.Token);
-            var filter = DimensionFilter.Of(fields);
             context.Response.Headers.Vary = "Accept";
-            if (WindowsCsv.IsWanted(context.Request))
-            {
-                using var answer = new Answer();
-                WindowsCsv.Write(answer, kind, windows, filter);
-                await answer.SendAsync(context, WindowsCsv.ContentType);
-                return;
-            }
-
-            await WriteAsync(context, json =>
-            {
-                json.WriteStartObject();
-                json.WriteStartArray("windows"u8);
-                windows.ForEach(window => WriteWindow(json, window, filter));
-                json.WriteEndArray();
-                json.WriteEndObject();
-            });
+            return SendAsync(context, answers.GetAsync(new(kind, most, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)), context.Request));
         })
         .WithSummary($"The recent {type} windows, newest first")
         .WithDescription("As CSV for `Accept: text/csv`: a row a window and dimension.")
@@ -128,33 +88,5 @@ internal static class MetricsApi
 
         errors[name] = [$"{name} must be milliseconds since 1970 or an ISO-8601 time such as 2025-01-01T00:00:00Z"];
         return null;
-    }
-
-    private static void WriteLatest(Utf8JsonWriter json, List<Window> windows, DimensionFilter? filter)
-    {
-        if (windows is [var window, ..])
-        {
-            WriteWindow(json, window, filter);
-        }
-        else
-        {
-            json.WriteStartObject();
-            json.WriteEndObject();
-        }
-    }
-
-    private static void WriteWindow(Utf8JsonWriter json, Window window, DimensionFilter? filter)
-    {
-        json.WriteStartObject();
-        json.WriteNumber("window_start"u8, window.Start);
-        foreach (var field in window.Fields)
-        {
-            if (filter is null || filter.Wants(((ReadOnlyMemory<byte>)field.Name).Span))
-            {
-                Measure.Write(json, field);
-            }
-        }
-
-        json.WriteEndObject();
     }
 }

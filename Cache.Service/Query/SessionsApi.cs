@@ -24,16 +24,7 @@ internal static class SessionsApi
                 return;
             }
 
-            using var deadline = Deadline(context);
-            var sessions = await reader.ReadAsync(most, deadline.Token);
-            await WriteAsync(context, json =>
-            {
-                json.WriteStartObject();
-                json.WriteStartArray("sessions"u8);
-                sessions.ForEach(session => WriteSession(json, session));
-                json.WriteEndArray();
-                json.WriteEndObject();
-            });
+            await SendAsync(context, ReadAsync(reader, most));
         })
         .WithTags("Sessions").WithSummary("The active sessions, latest first")
         .WithDescription("A session is active until active_session_ttl_seconds after its end. Without session_metrics among the topics there is none.")
@@ -44,6 +35,20 @@ internal static class SessionsApi
                 {"sessions":[{"session_id":"s-17","user_id":"u-4","start_time":1710000000000,"end_time":1710000090000,"duration":90000,"page_count":3,"device_category":"Mobile"}]}
                 """),
             DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
+
+    private static async Task<Answer> ReadAsync(SessionReader reader, int most)
+    {
+        using var deadline = Deadline();
+        var sessions = await reader.ReadAsync(most, deadline.Token);
+        return Answer.Json(json =>
+        {
+            json.WriteStartObject();
+            json.WriteStartArray("sessions"u8);
+            sessions.ForEach(session => WriteSession(json, session));
+            json.WriteEndArray();
+            json.WriteEndObject();
+        });
+    }
 
     private static void WriteSession(Utf8JsonWriter json, HashEntry[] fields)
     {

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Threading.Channels;
+using Cache.Service.Decode;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using StackExchange.Redis;
@@ -33,7 +34,10 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     private readonly Lock _gate = new();
     private readonly Lock _clientsGate = new();
     private volatile StreamClient[] _clients = [];
+    private ISubscriber? _subscriber;
     private long _last;
+    private long _lastEvent;
+    private long _lastPerformance;
     private long _lastGap;
     private long _oldest = 1;
     private long _keptBytes;
@@ -43,6 +47,13 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
 
     /// <summary>The number of the last update, or gap.</summary>
     public long Last => Volatile.Read(ref _last);
+
+    /// <summary>Whether updates are heard; not before the first subscription, nor while it is lost.</summary>
+    public bool IsListening =>
+        Volatile.Read(ref _subscriber) is { } subscriber && subscriber.SubscribedEndpoint(keys.Updates) is not null && subscriber.IsConnected(keys.Updates);
+
+    /// <summary>The number of the last update of a type of windows, or of a gap.</summary>
+    public long LastOf(RowKind kind) => Volatile.Read(ref kind == RowKind.Event ? ref _lastEvent : ref _lastPerformance);
 
     /// <summary>The event id of an update.</summary>
     public string IdOf(long number) => string.Create(CultureInfo.InvariantCulture, $"{_instance}-{number}");
@@ -92,6 +103,17 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             }
 
             Volatile.Write(ref _ring[number % KeptUpdates], update);
+
+            // Before a stream may tell it: who reads after that gets no answer from before.
+            if (update.Type == RedisKeys.TypeName(RowKind.Event))
+            {
+                Volatile.Write(ref _lastEvent, number);
+            }
+            else if (update.Type == RedisKeys.TypeName(RowKind.Performance))
+            {
+                Volatile.Write(ref _lastPerformance, number);
+            }
+
             Volatile.Write(ref _last, number);
         }
 
@@ -111,6 +133,8 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             // A number of its own, so that an id from before the gap is no longer the latest.
             _oldest = _last + 2;
             Volatile.Write(ref _lastGap, _last + 1);
+            Volatile.Write(ref _lastEvent, _last + 1);
+            Volatile.Write(ref _lastPerformance, _last + 1);
             Volatile.Write(ref _last, _last + 1);
         }
 
@@ -139,11 +163,13 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
         try
         {
             var multiplexer = (await redis.GetAsync(stoppingToken)).Multiplexer;
-            await SubscribeAsync(multiplexer.GetSubscriber(), stoppingToken);
+            var subscriber = multiplexer.GetSubscriber();
+            await SubscribeAsync(subscriber, stoppingToken);
 
             // The client subscribes again by itself; what was published meanwhile is gone.
             multiplexer.ConnectionFailed += (_, _) => Gap();
             multiplexer.ConnectionRestored += (_, _) => Gap();
+            Volatile.Write(ref _subscriber, subscriber);
             LogListening();
             await Task.Delay(Timeout.InfiniteTimeSpan, time, stoppingToken);
         }

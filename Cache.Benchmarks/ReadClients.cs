@@ -1,0 +1,77 @@
+using System.Buffers.Text;
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// Connections that ask one route again and again, one request each at a time. One thread takes them in turns, with blocking
+/// sockets: two calls of the system a request is the least that asking can cost, on cores that the server wants too.
+/// </summary>
+internal static class ReadClients
+{
+    private const int Connections = 32;
+    private const int MostHeaderBytes = 4096;
+
+    /// <summary>Asks for a span of time.</summary>
+    /// <returns>How many answers came, and the time that it took.</returns>
+    /// <exception cref="InvalidOperationException">An answer was not 200 or had another length: speed of that is none.</exception>
+    public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span)
+    {
+        var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        var buffer = new byte[MostHeaderBytes + length];
+        var sockets = new Socket[Connections];
+        for (var at = 0; at < Connections; at++)
+        {
+            sockets[at] = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 10_000 };
+            sockets[at].Connect(IPAddress.Loopback, port);
+            sockets[at].Send(request);
+        }
+
+        var started = Stopwatch.GetTimestamp();
+        long answers = 0;
+        while (Stopwatch.GetElapsedTime(started) < span)
+        {
+            foreach (var socket in sockets)
+            {
+                Receive(socket, buffer, length);
+                socket.Send(request);
+            }
+
+            answers += Connections;
+        }
+
+        var elapsed = Stopwatch.GetElapsedTime(started);
+        Array.ForEach(sockets, socket => socket.Dispose());
+        return (answers, elapsed);
+    }
+
+    private static void Receive(Socket socket, byte[] buffer, int length)
+    {
+        var (had, end) = (0, -1);
+        while (end < 0 || had < end)
+        {
+            had += socket.Receive(buffer, had, buffer.Length - had, SocketFlags.None) is > 0 and var read
+                ? read : throw new InvalidOperationException("The server closed a connection.");
+            var answer = buffer.AsSpan(0, had);
+            if (end < 0 && answer.IndexOf("\r\n\r\n"u8) is >= 0 and var head)
+            {
+                end = head + 4 + Length(answer[..(head + 2)]);
+                if (end != head + 4 + length)
+                {
+                    throw new InvalidOperationException($"Not what was asked for: {Encoding.ASCII.GetString(answer)}");
+                }
+            }
+        }
+    }
+
+    /// <summary>The length of an answer's body; -1 when it is no answer, or has none.</summary>
+    private static int Length(ReadOnlySpan<byte> head)
+    {
+        var name = "\r\nContent-Length: "u8;
+        return head.StartsWith("HTTP/1.1 200 "u8) && head.IndexOf(name) is >= 0 and var at && Utf8Parser.TryParse(head[(at + name.Length)..], out int length, out _)
+            ? length : -1;
+    }
+}

@@ -1,0 +1,150 @@
+using System.Globalization;
+using System.Text;
+using StackExchange.Redis;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// <c>reads</c>: requests a second of 32 connections on the routes that dashboards ask, while 100 updates a second arrive,
+/// against <see cref="BareReads"/>. The updates are those of another replica: a field of the newest window of one type, then
+/// of the other, with their message; so that what it costs is reading, and not consuming too.
+/// </summary>
+internal static class ReadsVerb
+{
+    private const int Windows = 120;
+    private const long FirstWindow = 1_700_000_000_000;
+    private const long Newest = FirstWindow + ((Windows - 1) * 60_000L);
+
+    private static readonly string[] Routes =
+    [
+        "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows?limit=20", "/metrics/performance/windows?limit=20",
+    ];
+
+    private static readonly RedisChannel Updates = RedisChannel.Literal("cache:updates");
+
+    /// <summary>One side of one route in one round.</summary>
+    internal sealed record Result(double RequestsPerSecond, double CpuMicrosPerRequest);
+
+    public static async Task RunAsync(Run run)
+    {
+        await using var kafka = await Broker.StartAsync(1, new(0));
+        await using var redis = await ServerProcess.StartRedisAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}");
+        var database = client.GetDatabase();
+        for (var window = 0; window < Windows; window++)
+        {
+            Write(database, FirstWindow + (window * 60_000L));
+        }
+
+        await database.PingAsync();
+        await using var service = await ServerProcess.StartAsync(
+            "Cache.Service.dll", "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", $"127.0.0.1:{kafka.Port}",
+            "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}");
+
+        var answers = Directory.CreateTempSubdirectory("bench-answers-");
+        try
+        {
+            var lengths = await SaveAsync(service, answers.FullName);
+            await using var bare = await ServerProcess.StartAsync("Cache.Benchmarks.dll", "bare-reads", answers.FullName);
+            await MeasureAsync(run, service, bare, lengths, database);
+        }
+        finally
+        {
+            answers.Delete(recursive: true);
+        }
+    }
+
+    private static async Task MeasureAsync(Run run, ServerProcess service, ServerProcess bare, int[] lengths, IDatabase database)
+    {
+        var span = TimeSpan.FromSeconds(run.Quick ? 0.5 : 2);
+
+        // While both sides are measured: Redis and this process do the same then.
+        using var stop = new CancellationTokenSource();
+        var updating = Task.Run(() => StreamVerb.TickAsync(number => Update(database, number), stop.Token));
+
+        // Code that runs often is compiled anew until it is as fast as it gets.
+        for (var route = 0; route < Routes.Length; route++)
+        {
+            Ask(service, Routes[route], lengths[route], span);
+            Ask(bare, $"/{route}", lengths[route], span);
+        }
+
+        var results = await Rounds.AlternateAsync(run.Rounds,
+        [
+            .. Enumerable.Range(0, Routes.Length).SelectMany(route => new (string, Func<Task<Result>>)[]
+            {
+                ($"service {Routes[route]}", () => Task.Run(() => Ask(service, Routes[route], lengths[route], span))),
+                ($"bare {Routes[route]}", () => Task.Run(() => Ask(bare, $"/{route}", lengths[route], span))),
+            }),
+        ]);
+        await stop.CancelAsync();
+        await updating;
+
+        var worst = Routes.MinBy(route => Report.Median(Ratios(route)))!;
+        foreach (var route in Routes)
+        {
+            var name = string.Join('_', route.Split('/', '?')[2..^(route.Contains('?') ? 1 : 0)]);
+            run.Report.Add($"reads_{name}_per_s", "requests/s", results[$"service {route}"].Select(result => result.RequestsPerSecond));
+            run.Report.Add($"reads_bare_{name}_per_s", "requests/s", results[$"bare {route}"].Select(result => result.RequestsPerSecond));
+            run.Report.Add($"reads_{name}_vs_bare", "×", Ratios(route));
+            run.Report.AddRatio(
+                $"reads_{name}_cpu_vs_bare", results[$"service {route}"].Select(result => result.CpuMicrosPerRequest), results[$"bare {route}"].Select(result => result.CpuMicrosPerRequest));
+        }
+
+        run.Report.Add("reads_vs_bare", "×", Ratios(worst));
+
+        IEnumerable<double> Ratios(string route) =>
+            results[$"service {route}"].Zip(results[$"bare {route}"], (ours, theirs) => ours.RequestsPerSecond / theirs.RequestsPerSecond);
+    }
+
+    private static Result Ask(ServerProcess server, string route, int length, TimeSpan span)
+    {
+        var cpu = server.Cpu;
+        var (requests, elapsed) = ReadClients.Ask(server.Port, route, length, span);
+        return new(requests / elapsed.TotalSeconds, (server.Cpu - cpu).TotalMicroseconds / requests);
+    }
+
+    /// <summary>Saves the body of each route's answer; gives their lengths.</summary>
+    private static async Task<int[]> SaveAsync(ServerProcess service, string folder)
+    {
+        using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{service.Port}") };
+        var lengths = new int[Routes.Length];
+        for (var route = 0; route < Routes.Length; route++)
+        {
+            var body = await http.GetByteArrayAsync(Routes[route]);
+            if (!Encoding.ASCII.GetString(body).Contains(Newest.ToString(CultureInfo.InvariantCulture), StringComparison.Ordinal))
+            {
+                throw new InvalidOperationException($"{Routes[route]} has no windows.");
+            }
+
+            await File.WriteAllBytesAsync(Path.Combine(folder, route.ToString(CultureInfo.InvariantCulture)), body);
+            lengths[route] = body.Length;
+        }
+
+        return lengths;
+    }
+
+    /// <summary>A window of each type, as the service writes them.</summary>
+    private static void Write(IDatabase database, long window)
+    {
+        string[] events = ["page_view", "click", "add_to_cart", "purchase"];
+        string[] devices = ["Desktop", "Mobile", "Tablet"];
+        Write("event", [.. events.SelectMany(name => new HashEntry[] { new($"{name}.count", 400), new($"{name}.users", 120) })]);
+        Write("perf", [.. devices.SelectMany(name => new HashEntry[] { new($"{name}.avg_load_time", "412.5"), new($"{name}.p95_load_time", "807.6") })]);
+
+        void Write(string type, HashEntry[] fields)
+        {
+            database.HashSet($"metrics:{type}:{window}", fields, CommandFlags.FireAndForget);
+            database.SortedSetAdd($"metrics:{type}:windows", window, window, CommandFlags.FireAndForget);
+        }
+    }
+
+    /// <summary>An update of one field; its value always has as many digits, so that an answer always has the same length.</summary>
+    private static void Update(IDatabase database, long number)
+    {
+        var value = 100 + (number / 2 % 900);
+        var (type, segment, field, text) = number % 2 == 0 ? ("event", "event", "click.count", $"{value}") : ("performance", "perf", "Mobile.avg_load_time", $"{value}.5");
+        database.HashSet($"metrics:{segment}:{Newest}", field, text, When.Always, CommandFlags.FireAndForget);
+        database.Publish(Updates, $$$"""{"type":"{{{type}}}","window_start":{{{Newest}}},"fields":{"{{{field}}}":{{{text}}}}}""", CommandFlags.FireAndForget);
+    }
+}
