@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using System.Text;
+using Cache.Embedded;
 using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
@@ -9,6 +11,8 @@ using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
+using StackExchange.Redis;
+using Proxy = Cache.Tests.Simulation.Proxy;
 
 namespace Cache.Tests.Streaming;
 
@@ -147,6 +151,51 @@ public sealed class UpdateHubTests
         Assert.False(await woken.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
     }
 
+    [Fact]
+    public async Task ASubscriptionThatFailed_IsTakenBack_BeforeTheNextAttempt()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var subscriber = redis.GetSubscriber();
+        var queues = new ConcurrentQueue<ChannelMessageQueue>();
+
+        // The first attempt fails after the client has noted it, as it does when the connection goes at that moment.
+        var failing = Proxy.Of<ISubscriber>((name, args) => name switch
+        {
+            "SubscribeAsync" => SubscribeAsync((RedisChannel)args[0]!),
+            "Unsubscribe" => Unsubscribe((RedisChannel)args[0]!),
+            _ => throw new NotSupportedException(name),
+        });
+        var client = Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetSubscriber" ? failing : null);
+        var database = Proxy.Of<IDatabase>((_, _) => client);
+        var link = RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
+        using var hub = Hub(link);
+
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.Equal(2, queues.Count));
+        await subscriber.PublishAsync(RedisChannel.Literal("cache:updates"), Message);
+        await Eventually.HoldsAsync(() => Assert.Equal(1, hub.Last));
+        await hub.StopAsync(TestContext.Current.CancellationToken);
+
+        // Nobody would ever read it.
+        Assert.True(queues.First().Completion.IsCompleted);
+        Assert.False(queues.First().TryRead(out _));
+        Assert.False(queues.Last().Completion.IsCompleted);
+
+        async Task<ChannelMessageQueue> SubscribeAsync(RedisChannel channel)
+        {
+            var queue = await subscriber.SubscribeAsync(channel);
+            queues.Enqueue(queue);
+            return queues.Count > 1 ? queue : throw new RedisException("gone");
+        }
+
+        object? Unsubscribe(RedisChannel channel)
+        {
+            subscriber.Unsubscribe(channel);
+            return null;
+        }
+    }
+
     [Theory]
     [InlineData("not json")]
     [InlineData("")]
@@ -233,12 +282,12 @@ public sealed class UpdateHubTests
 
     private const string Message = """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2,"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""";
 
-    private static UpdateHub Hub()
+    private static UpdateHub Hub(RedisLink? redis = null)
     {
         var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         var options = new CacheOptions();
         var metrics = new CacheMetrics(services.GetRequiredService<IMeterFactory>(), new RowQueue(options), new Assignment(), TimeProvider.System);
-        return new(new RedisLink(services, options), new RedisKeys(options), metrics, TimeProvider.System, NullLogger<UpdateHub>.Instance);
+        return new(redis ?? new RedisLink(services, options), new RedisKeys(options), metrics, TimeProvider.System, NullLogger<UpdateHub>.Instance);
     }
 
     private void Send(int from, int to)
