@@ -73,8 +73,8 @@ internal sealed class OpenPage : IAsyncDisposable
 
     public async Task<OpenPage> LoadAsync(string route = "/")
     {
-        // What the page's own policy stops is no request yet: the browser tells of it only in the page.
-        await _context.ExposeFunctionAsync("noteBlocked", (string address) => Note(_foreign, $"blocked: {address}", true));
+        // Some of what the page's own policy stops is no request yet: the browser tells of it only in the page.
+        await _context.ExposeFunctionAsync("noteBlocked", (string address) => Note(_foreign, $"blocked: {address}", address.Contains(':', StringComparison.Ordinal)));
         await _context.AddInitScriptAsync("addEventListener('securitypolicyviolation', event => noteBlocked(event.blockedURI))");
         Page = await _context.NewPageAsync();
         await Page.GotoAsync(route);
