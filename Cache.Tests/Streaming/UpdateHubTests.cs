@@ -11,6 +11,7 @@ using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
 using StackExchange.Redis;
 using Proxy = Cache.Tests.Simulation.Proxy;
 
@@ -152,6 +153,59 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
+    public async Task Heartbeats_ReachEveryClient_InTimeForProxies()
+    {
+        var time = new FakeTimeProvider();
+        var never = new TaskCompletionSource<ChannelMessageQueue>();
+        var running = new TaskCompletionSource();
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((_, _) =>
+        {
+            running.TrySetResult();
+            return never.Task;
+        })), time);
+        StreamClient[] clients = [hub.Open(null), hub.Open(null)];
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await running.Task.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken);
+
+        for (var beat = 0; beat < 3; beat++)
+        {
+            Assert.All(clients, client => Assert.False(client.TakeBeat()));
+
+            // Proxies close a connection that is silent for a minute, some for half of one.
+            for (var second = 0; second < 25 && !clients[0].TakeBeat(); second++)
+            {
+                time.Advance(TimeSpan.FromSeconds(1));
+            }
+
+            Assert.True(clients[1].TakeBeat());
+            Assert.True(await clients[1].WaitAsync().AsTask().WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
+        }
+    }
+
+    [Fact]
+    public async Task AConnectionThatGoes_AndOneThatComesBack_AreAGapEach()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
+        var events = new ConcurrentDictionary<string, Delegate>();
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((_, _) => Task.FromResult(queue)), events));
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.Equal(["ConnectionFailed", "ConnectionRestored"], events.Keys.Order()));
+
+        // What was published between the two is gone: who read everything at the first has to do so again.
+        var client = hub.Open(null);
+        Taken(client);
+        foreach (var (_, handler) in events)
+        {
+            handler.DynamicInvoke(null, null);
+            Assert.Single(Taken(client), item => item.StartsWith("gap", StringComparison.Ordinal));
+        }
+
+        await hub.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
     public async Task ASubscriptionThatFailed_IsTakenBack_BeforeTheNextAttempt()
     {
         await using var server = await EmbeddedRedis.StartAsync();
@@ -166,10 +220,7 @@ public sealed class UpdateHubTests
             "Unsubscribe" => Unsubscribe((RedisChannel)args[0]!),
             _ => throw new NotSupportedException(name),
         });
-        var client = Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetSubscriber" ? failing : null);
-        var database = Proxy.Of<IDatabase>((_, _) => client);
-        var link = RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
-        using var hub = Hub(link);
+        using var hub = Hub(LinkTo(failing));
 
         await hub.StartAsync(TestContext.Current.CancellationToken);
         await Eventually.HoldsAsync(() => Assert.Equal(2, queues.Count));
@@ -282,12 +333,28 @@ public sealed class UpdateHubTests
 
     private const string Message = """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2,"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""";
 
-    private static UpdateHub Hub(RedisLink? redis = null)
+    /// <summary>A way to Redis whose client has this subscriber, and lets a test raise its events.</summary>
+    private static RedisLink LinkTo(ISubscriber subscriber, ConcurrentDictionary<string, Delegate>? events = null)
+    {
+        var client = Proxy.Of<IConnectionMultiplexer>((name, args) =>
+        {
+            if (name.StartsWith("add_", StringComparison.Ordinal))
+            {
+                events?.TryAdd(name["add_".Length..], (Delegate)args[0]!);
+            }
+
+            return name == "GetSubscriber" ? subscriber : null;
+        });
+        var database = Proxy.Of<IDatabase>((_, _) => client);
+        return RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
+    }
+
+    private static UpdateHub Hub(RedisLink? redis = null, TimeProvider? time = null)
     {
         var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         var options = new CacheOptions();
         var metrics = new CacheMetrics(services.GetRequiredService<IMeterFactory>(), new RowQueue(options), new Assignment(), TimeProvider.System);
-        return new(redis ?? new RedisLink(services, options), new RedisKeys(options), metrics, TimeProvider.System, NullLogger<UpdateHub>.Instance);
+        return new(redis ?? new RedisLink(services, options), new RedisKeys(options), metrics, time ?? TimeProvider.System, NullLogger<UpdateHub>.Instance);
     }
 
     private void Send(int from, int to)
