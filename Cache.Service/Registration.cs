@@ -170,7 +170,7 @@ internal static class Registration
         app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
-        app.MapOpenApi();
+        app.MapOpenApi().LimitRate(options);
         app.MapScalarApiReference("/scalar", page =>
         {
             // A page of this service alone: nothing is fetched from, or told to, anybody else.

@@ -4,6 +4,9 @@
 
 import * as format from "./format.js";
 
+// Room for half a label at the end, always: otherwise the chart gets narrower whenever the last window has one.
+const FIXED = { right: 26, outerBoundsMode: "none" };
+
 class Chart {
   /** @param element The chart's frame: a slider over the windows. @param pick Called with the index of a place, or undefined for the newest. */
   constructor(element, pick) {
@@ -62,7 +65,7 @@ export class EventsChart extends Chart {
   render(places, series, openFrom, look, fromNothing) {
     this.places = places;
     this.draw({
-      grid: { left: 44, right: 6, top: 10, bottom: 24 },
+      grid: { left: 44, top: 10, bottom: 24, ...FIXED },
       xAxis: timeAxis(places, look),
       yAxis: { ...valueAxis(look, format.axis), minInterval: 1 },
       tooltip: pointer("shadow", look),
@@ -90,7 +93,7 @@ export class LoadChart extends Chart {
         text, left: 6, top: panel === 0 ? 4 : "52%", padding: 0, textStyle: { color: look.muted, fontSize: 12, fontWeight: 400, fontFamily: look.font },
       })),
       axisPointer: { link: [{ xAxisIndex: "all" }] },
-      grid: [{ left: 52, right: 6, top: 28, height: "28%" }, { left: 52, right: 6, bottom: 24, height: "28%" }],
+      grid: [{ left: 52, top: 28, height: "28%", ...FIXED }, { left: 52, bottom: 24, height: "28%", ...FIXED }],
       xAxis: titles.map((_, panel) => ({ ...timeAxis(places, look, panel === 1), gridIndex: panel })),
       yAxis: titles.map((_, panel) => ({ ...valueAxis(look, format.duration), gridIndex: panel, splitNumber: 2 })),
       tooltip: pointer("line", look),

@@ -50,7 +50,7 @@ export class Feed {
 
   start() {
     document.addEventListener("visibilitychange", () => document.hidden ? this.#close() : this.#open());
-    this.#open();
+    this.#begin();
     this.#poll();
   }
 
@@ -59,11 +59,17 @@ export class Feed {
     sessionStorage.setItem(KEY_STORE, key);
     this.isRefused = false;
     this.answeredAt = Date.now();
-    this.#open();
+    this.#begin();
   }
 
   get isOpen() {
     return this.#source?.readyState === EventSource.OPEN;
+  }
+
+  // Without waiting for the stream, which some proxies keep back.
+  #begin() {
+    this.#open();
+    this.#reload();
   }
 
   #open() {

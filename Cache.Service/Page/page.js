@@ -21,6 +21,12 @@ class Panel {
     this.show = show;
     this.card = document.querySelector(`[data-type=${windows.type}]`);
     this.table = document.querySelector(`[data-windows=${windows.type}] table`);
+    this.card.append(byId("numbers").content.cloneNode(true));
+    const columns = windows.type === "event" ? ["Type", "Events", "Users"] : ["Device", "Average", "p95"];
+    for (const head of this.card.querySelectorAll("thead")) {
+      rows(head, [columns.map((column) => ({ tag: "th", scope: "col", text: column }))]);
+    }
+
     this.chart = new chart(this.card.querySelector(".chart"), (index) => {
       this.picked = index;
       draw();
@@ -45,8 +51,9 @@ class Panel {
 
     const notes = [index === axis.starts.length - 1 ? "newest" : "", openFrom >= 0 && index >= openFrom ? "still filling" : ""].filter(Boolean);
     this.part("at", start === undefined ? "" : format.time(start)).dateTime = start === undefined ? "" : new Date(start).toISOString();
-    this.part("note", start === undefined ? "No window yet" : notes.join(", "));
-    this.chart.describe(index, start === undefined ? "No window yet" : [format.time(start), ...notes, this.card.querySelector(".big").textContent].join(", "));
+    const none = loaded ? "No window yet" : "Loading …";
+    this.part("note", start === undefined ? none : notes.join(", "));
+    this.chart.describe(index, start === undefined ? none : [format.time(start), ...notes, this.card.querySelector(".big").textContent].join(", "));
     this.#drawAll(start, others);
     this.#drawTable(starts, series);
   }
@@ -68,7 +75,9 @@ class Panel {
       return;
     }
 
-    text(all.querySelector("summary"), `All ${format.count(others + SHOWN)} ${this.windows.type === "event" ? "types" : "devices"}`);
+    const title = `All ${format.count(others + SHOWN)} ${this.windows.type === "event" ? "types" : "devices"}`;
+    text(all.querySelector("summary"), title);
+    all.querySelector(".scroll").ariaLabel = title;
     if (all.open) {
       const wanted = this.find.value.trim().toLowerCase();
       const found = this.windows.dimensions(start).filter((name) => name.toLowerCase().includes(wanted));
@@ -153,7 +162,7 @@ function showPipeline() {
     rowsBefore = { instance: pipeline.instance, time: pipeline.time, rows: consumed };
   }
 
-  tile("rate-note", `${format.count(consumed)} since its start`);
+  tile("rate-note", `${format.count(consumed)} since the start`);
 
   const known = pipeline.lag.filter((partition) => partition.rows !== null);
   const lag = known.reduce((total, partition) => total + partition.rows, 0);
@@ -171,7 +180,7 @@ function showPipeline() {
   const letters = sum(pipeline.dead_letters);
   const worst = Object.entries(pipeline.dead_letters).sort((a, b) => b[1] - a[1]).map(([reason, number]) => `${format.count(number)} ${reason}`).join(", ");
   tile("letters", format.count(letters), letters > 0 ? "warn" : "");
-  tile("letters-note", letters === 0 ? "since its start" : worst, "", worst);
+  tile("letters-note", letters === 0 ? "since the start" : worst, "", worst);
 
   showPartitions(pipeline.lag);
   text(byId("replica"), `Pipeline and lag are those of ${pipeline.instance}`);
@@ -181,14 +190,15 @@ function showPipeline() {
 
 function showSessions({ time }) {
   byId("sessions").hidden = !feed.sessions;
-  rows(byId("sessions").querySelector("tbody"), (feed.sessions ?? []).map((session) => [
+  const lines = (feed.sessions ?? []).map((session) => [
     { tag: "th", scope: "row", text: session.session_id, title: session.session_id },
     { text: session.user_id ?? format.absent, title: session.user_id },
     { text: session.device_category ?? format.absent, title: session.device_category },
     format.count(session.page_count),
     format.duration(session.duration),
     format.ago(time - session.end_time),
-  ]));
+  ]);
+  rows(byId("sessions").querySelector("tbody"), lines.length > 0 ? lines : [[{ text: "None is active.", span: 6, className: "spare" }]]);
 }
 
 /** A row a topic, a column a partition. */
@@ -197,7 +207,7 @@ function showPartitions(lag) {
   const topics = [...new Set(lag.map((partition) => partition.topic))];
   const numbers = [...new Set(lag.map((partition) => partition.partition))].sort((a, b) => a - b);
   rows(table.tHead, [[
-    { tag: "th", scope: "col", text: numbers.length === 0 ? "This replica has none." : "Topic" },
+    { tag: "th", scope: "col", text: numbers.length === 0 ? "This replica has no partitions." : "Topic" },
     ...numbers.map((number) => ({ tag: "th", scope: "col", text: String(number) })),
   ]]);
   rows(table.tBodies[0], topics.map((topic) => [
@@ -218,11 +228,13 @@ function tile(id, value, tone = "", title = "") {
   element.title = title;
 }
 
-/** Before the first window: how to send one. */
-function showEmpty({ kafka }) {
+/** Before the first window: how to send one, once it would arrive. */
+function showEmpty({ kafka, ready }) {
   const isEmpty = loaded && panels.every(({ windows }) => windows.isEmpty);
   byId("empty").hidden = !isEmpty;
-  byId("charts").hidden = byId("tables").hidden = isEmpty;
+  byId("empty-how").hidden = !ready;
+  byId("empty-wait").hidden = ready;
+  byId("charts").hidden = byId("tables").hidden = isEmpty || (!loaded && !ready);
   if (isEmpty && !byId("empty-kcat").textContent) {
     const row = { window_start: Math.floor(serverTime() / 60_000) * 60_000, event_type: "page_view", event_count: 12, user_count: 5 };
     text(byId("empty-simulator"), `dotnet run --project Cache.Producer.Simulator -- --ConnectionStrings:kafka ${kafka}`);
@@ -248,9 +260,10 @@ function judge(now) {
 
   if (!pipeline.ready) {
     const isRedis = pipeline.reasons.some((reason) => reason.startsWith("Redis"));
+    const why = `Not ready: ${sentence(pipeline.reasons)}`;
     return isRedis
-      ? ["bad", `${sentence(pipeline.reasons)} What is shown is old until it does.`, true, "Redis away"]
-      : ["warn", `Not ready: ${sentence(pipeline.reasons)}`, false, "not ready"];
+      ? ["bad", loaded ? `${why} What is shown is old.` : why, true, "Redis away"]
+      : ["warn", why, false, "not ready"];
   }
 
   if (now - (feed.openAt ?? startedAt) > 4000) {

@@ -80,12 +80,17 @@ internal static class ProtectSetup
             data.RequireAuthorization(KeyOrToken);
         }
 
+        data.LimitRate(options);
+        return data;
+    }
+
+    /// <summary>Limits the rate of routes, where one is configured: of those whose answer is made anew each time.</summary>
+    public static void LimitRate(this IEndpointConventionBuilder routes, CacheOptions options)
+    {
         if (options.RateLimitPerSecond > 0)
         {
-            data.RequireRateLimiting(RateLimit);
+            routes.RequireRateLimiting(RateLimit);
         }
-
-        return data;
     }
 
     private static void AddAuthentication(WebApplicationBuilder builder, CacheOptions options)

@@ -60,6 +60,7 @@ internal sealed class OpenPage : IAsyncDisposable
         _context = context;
         context.SetDefaultTimeout(Patience);
         context.Request += (_, request) => Note(_foreign, request.Url, !request.Url.StartsWith(address.ToString(), StringComparison.Ordinal) && !request.Url.StartsWith("data:", StringComparison.Ordinal));
+        context.Page += (_, page) => page.WebSocket += (_, socket) => Note(_foreign, socket.Url, true);
         context.Console += (_, message) => Note(_complaints, message.Text, message.Type is "error" or "warning");
         context.WebError += (_, error) => Note(_complaints, error.Error, true);
         context.Dialog += (_, dialog) => Note(_complaints, $"dialog {dialog.Message}", true);
@@ -70,11 +71,26 @@ internal sealed class OpenPage : IAsyncDisposable
     /// <summary>What the page or the browser complained about: errors, refused loads, dialogs.</summary>
     public IReadOnlyCollection<string> Complaints => _complaints;
 
-    public async Task<OpenPage> LoadAsync()
+    public async Task<OpenPage> LoadAsync(string route = "/")
     {
+        // Some of what the page's own policy stops is no request yet: the browser tells of it only in the page.
+        await _context.ExposeFunctionAsync("noteBlocked", (string address) => Note(_foreign, $"blocked: {address}", address.Contains(':', StringComparison.Ordinal)));
+        await _context.AddInitScriptAsync("addEventListener('securitypolicyviolation', event => noteBlocked(event.blockedURI))");
         Page = await _context.NewPageAsync();
-        await Page.GotoAsync("/");
+        await Page.GotoAsync(route);
         return this;
+    }
+
+    /// <summary>What was asked of anybody but the service, whether it got through or the page's policy stopped it; from now on forgotten.</summary>
+    public IReadOnlyList<string> TakeForeign()
+    {
+        var taken = new List<string>();
+        while (_foreign.TryDequeue(out var address))
+        {
+            taken.Add(address);
+        }
+
+        return taken;
     }
 
     /// <summary>Waits until the state's sentence contains a text.</summary>
@@ -98,7 +114,7 @@ internal sealed class OpenPage : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _context.DisposeAsync();
-        Assert.Empty(_foreign);
+        Assert.Empty(TakeForeign());
     }
 
     private static void Note(ConcurrentQueue<string> list, string text, bool isWorthIt)

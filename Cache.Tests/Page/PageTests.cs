@@ -33,6 +33,49 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         Assert.Empty(browser.Complaints);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Page_AsksNobodyButTheService_WithItsPolicyAndWithout(bool withoutPolicy)
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await SendAsync(stack, Event(Window(1), "a", 1), Load(Window(1), "tv", 1, 2));
+        await stack.EverythingIsCommittedAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, page => page.BypassCSP = withoutPolicy)).LoadAsync();
+        await browser.ShowsAsync("event", "a", "1", "–");
+        await browser.StatesAsync("Live.");
+        Assert.Empty(browser.TakeForeign());
+
+        // So that the test would see one, by each of the ways there are.
+        await browser.Page.EvaluateAsync(
+            """
+            () => {
+              new Image().src = "http://127.0.0.2:9/image";
+              fetch("http://127.0.0.2:9/fetch").catch(() => {});
+              new WebSocket("ws://127.0.0.2:9/socket");
+              document.head.append(Object.assign(document.createElement("script"), { src: "http://127.0.0.2:9/script" }));
+            }
+            """);
+        var seen = new List<string>();
+        await Eventually.HoldsAsync(() =>
+        {
+            seen.AddRange(browser.TakeForeign());
+            Assert.All(["image", "fetch", "socket", "script"], way => Assert.Contains(seen, address => address.EndsWith(way, StringComparison.Ordinal)));
+        });
+        Assert.Equal(!withoutPolicy, seen.Exists(address => address.StartsWith("blocked: ", StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public async Task PageToTryTheApi_HasItsRoutes_AndAsksNobodyButTheService()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync("/scalar/");
+
+        await Assertions.Expect(browser.Page.GetByText("The newest event window").First).ToBeVisibleAsync(new() { Timeout = 40_000 });
+        Assert.Empty(browser.TakeForeign());
+        Assert.Empty(browser.Complaints);
+    }
+
     [Fact]
     public async Task Page_ShowsEachMeasure_AsTheStreamTellsIt()
     {
@@ -130,18 +173,49 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_WithoutTheStream_SaysThatItIsInterrupted()
+    public async Task Page_NotReadyFromTheStart_SaysWhatItWaitsFor_AndTellsHowToSendARowOnlyWhenItWouldArrive()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        stack.Broker.BreakAllBrokers();
+        stack.OwnRedis.Break();
+        await stack.StartServiceAsync();
+        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
+
+        // Nothing was read yet: no empty charts, and nothing that could be old.
+        await browser.StatesAsync($"Not ready: no partitions assigned: Kafka at {stack.KafkaAddress} does not answer yet; Redis does not answer.");
+        await Assertions.Expect(browser.Page.Locator("#charts, #tables, #empty").And(browser.Page.Locator(":visible"))).ToHaveCountAsync(0);
+        Assert.DoesNotContain("old", await browser.Page.InnerTextAsync("#state"));
+        await browser.ContainsAsync("#partitions", "This replica has no partitions.");
+        await AssertFitsAsync(browser);
+
+        stack.OwnRedis.Mend();
+        await browser.ContainsAsync("#empty-wait", "once the service is ready");
+        await Assertions.Expect(browser.Page.Locator("#empty-wait")).ToBeVisibleAsync();
+        await Assertions.Expect(browser.Page.Locator("#empty-kcat")).ToBeHiddenAsync();
+
+        stack.Broker.MendAllBrokers();
+        await browser.StatesAsync("Ready, and waiting");
+        await Assertions.Expect(browser.Page.Locator("#empty-kcat")).ToBeVisibleAsync();
+        await Assertions.Expect(browser.Page.Locator("#empty-wait")).ToBeHiddenAsync();
+    }
+
+    [Fact]
+    public async Task Page_WithoutTheStream_ShowsWhatThereIs_AndSaysThatItIsInterrupted()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
+        await SendAsync(stack, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync();
         await using var browser = await chromium.OpenAsync(stack.Http.BaseAddress!);
         await browser.LoadAsync();
         await browser.Page.RouteAsync("**/stream*", route => route.FulfillAsync(new() { Status = 502 }));
         await browser.Page.ReloadAsync();
         await browser.StatesAsync("The stream is interrupted");
+        await browser.ShowsAsync("event", "a", "1", "–");
+        await Assertions.Expect(browser.Page.Locator("main.stale")).ToBeVisibleAsync();
 
         await browser.Page.UnrouteAllAsync();
-        await browser.StatesAsync("Ready");
+        await browser.StatesAsync("Live.");
     }
 
     [Fact]
@@ -180,6 +254,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         await stack.StartServiceAsync();
         await using var browser = await OpenAsync(stack);
         await browser.StatesAsync("Ready");
+        await browser.ContainsAsync("#sessions tbody", "None is active.");
 
         var now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
         await stack.Kafka.SendAsync(Sessions, 0, Session("<b>s-1</b>", now, "user-7", "Mobile"));

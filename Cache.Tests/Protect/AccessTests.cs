@@ -1,6 +1,12 @@
+using System.Diagnostics;
 using System.Net;
 using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
 using Cache.Tests.EndToEnd;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 
@@ -46,7 +52,6 @@ public sealed class AccessTests
                 Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, ("X-Api-Key", wrong)));
             }
 
-            Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, ("X-Api-Key", Old), ("X-Api-Key", New)));
             Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, ("Authorization", $"Bearer {Old}")));
         }
 
@@ -54,6 +59,13 @@ public sealed class AccessTests
         {
             Assert.Equal(HttpStatusCode.OK, await StatusAsync(stack, route));
         }
+
+        // HttpClient would make one line of two.
+        using var client = new System.Net.Sockets.TcpClient();
+        await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port, TestContext.Current.CancellationToken);
+        await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(
+            $"GET /metrics/overview HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Api-Key: {Old}\r\nX-Api-Key: {New}\r\n\r\n"));
+        Assert.StartsWith("HTTP/1.1 401", await ReadToEndAsync(client.GetStream()), StringComparison.Ordinal);
 
         using var refused = await stack.Http.GetAsync("/metrics/overview");
         Assert.Equal("application/problem+json", refused.Content.Headers.ContentType?.MediaType);
@@ -74,6 +86,16 @@ public sealed class AccessTests
         Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, $"/stream?api_key={New}"));
         Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, $"/stream?api_key={Old}", ("X-Api-Key", New)));
         Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, $"/metrics/overview?api_key={Old}"));
+    }
+
+    [Fact]
+    public async Task Key_InTheQuery_IsSeenByNobodyFurtherOn()
+    {
+        await using var app = await StartWithAsync(
+            "/seen", context => context.Features.GetRequiredFeature<IHttpRequestFeature>() is var seen ? $"{seen.RawTarget} {seen.QueryString}" : "", "--api_keys", Old);
+        using var http = new HttpClient { BaseAddress = new(app.Urls.First()) };
+
+        Assert.Equal("/seen?a=1&b=2 ?a=1&b=2", await http.GetStringAsync($"/seen?a=1&API_KEY={Old}&b=2"));
     }
 
     [Fact]
@@ -99,7 +121,12 @@ public sealed class AccessTests
             Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, Bearer(Token(secret, issuer: "others"))));
             Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, Bearer(Token(secret, lifetime: TimeSpan.FromHours(-1)))));
             Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, Bearer("nonsense")));
+            Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, Bearer(Unsigned(Token(secret)))));
         }
+
+        // What is wrong with a token is not told.
+        using var expired = await SendAsync(stack, "/metrics/overview", Bearer(Token(secret, lifetime: TimeSpan.FromHours(-1))));
+        Assert.Equal("Bearer", expired.Headers.WwwAuthenticate.ToString());
     }
 
     [Fact]
@@ -110,13 +137,15 @@ public sealed class AccessTests
         await stack.ReadyAsync();
 
         var statuses = new List<HttpStatusCode>();
-        for (var request = 0; request < 20; request++)
+        var started = Stopwatch.GetTimestamp();
+        while (statuses.Count < 20 || Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(3))
         {
             statuses.Add(await StatusAsync(stack, "/metrics/event/latest", ("X-Api-Key", Old)));
         }
 
         Assert.All(statuses.Take(5), status => Assert.Equal(HttpStatusCode.OK, status));
         Assert.Contains(HttpStatusCode.TooManyRequests, statuses);
+        Assert.InRange(statuses.Count(status => status == HttpStatusCode.OK), 6, 5 + (int)Stopwatch.GetElapsedTime(started).TotalSeconds + 1);
         using var refused = await Eventually429Async(stack);
         Assert.Equal("application/problem+json", refused.Content.Headers.ContentType?.MediaType);
         Assert.InRange(refused.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 5);
@@ -160,14 +189,29 @@ public sealed class AccessTests
         using var allowed = await stack.Http.SendAsync(preflight);
         Assert.Equal(HttpStatusCode.NoContent, allowed.StatusCode);
         Assert.Equal("https://boards.example", Assert.Single(allowed.Headers.GetValues("Access-Control-Allow-Origin")));
+        Assert.Equal("GET,HEAD", Assert.Single(allowed.Headers.GetValues("Access-Control-Allow-Methods")));
+        Assert.Equal(
+            ["Accept", "Authorization", "If-None-Match", "Last-Event-ID", "X-Api-Key"],
+            Assert.Single(allowed.Headers.GetValues("Access-Control-Allow-Headers")).Split(',').Order());
 
         using var read = await SendAsync(stack, "/metrics/overview", ("Origin", "https://boards.example"), ("X-Api-Key", Old));
         Assert.Equal("https://boards.example", Assert.Single(read.Headers.GetValues("Access-Control-Allow-Origin")));
-        Assert.Contains("ETag", read.Headers.GetValues("Access-Control-Expose-Headers").Single());
+        Assert.Equal(["ETag", "Retry-After"], read.Headers.GetValues("Access-Control-Expose-Headers").Single().Split(',').Order());
         Assert.False(read.Headers.Contains("Access-Control-Allow-Credentials"));
 
         using var stranger = await SendAsync(stack, "/metrics/overview", ("Origin", "https://evil.example"), ("X-Api-Key", Old));
         Assert.False(stranger.Headers.Contains("Access-Control-Allow-Origin"));
+    }
+
+    [Fact]
+    public async Task Cors_WithAStar_LetsEveryOriginRead()
+    {
+        await using var stack = await InProcessStack.StartAsync(null, ("cors_origins", "*"));
+
+        using var read = await SendAsync(stack, "/metrics/overview", ("Origin", "https://anybody.example"));
+
+        Assert.Equal("*", Assert.Single(read.Headers.GetValues("Access-Control-Allow-Origin")));
+        Assert.False(read.Headers.Contains("Access-Control-Allow-Credentials"));
     }
 
     [Fact]
@@ -191,10 +235,15 @@ public sealed class AccessTests
             Assert.Equal("nosniff", Header("X-Content-Type-Options"));
             Assert.Equal("DENY", Header("X-Frame-Options"));
             Assert.Equal("no-referrer", Header("Referrer-Policy"));
-            Assert.Contains("default-src 'none'", Header("Content-Security-Policy"));
-            Assert.Contains("frame-ancestors 'none'", Header("Content-Security-Policy"));
-            Assert.DoesNotContain("script-src 'self' 'unsafe-inline'", Header("Content-Security-Policy"));
+            Assert.Equal("same-origin", Header("Cross-Origin-Resource-Policy"));
             Assert.False(answer.Headers.Contains("Server"));
+
+            // Beyond the service itself, and pictures in the page, only Scalar's page may anything.
+            var directives = Header("Content-Security-Policy").Split("; ").Select(directive => directive.Split(' ', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
+            Assert.All(["default-src", "base-uri", "form-action", "frame-ancestors"], name => Assert.Equal("'none'", directives[name]));
+            Assert.All(
+                directives.Where(directive => route != "/scalar/"),
+                directive => Assert.True(directive.Value is "'none'" or "'self'" || directive is { Key: "img-src", Value: "'self' data:" }, directive.ToString()));
 
             string Header(string name) => Assert.Single(answer.Headers.GetValues(name));
         }
@@ -203,7 +252,50 @@ public sealed class AccessTests
         using var scalar = await stack.Http.GetAsync("/scalar/");
         var policy = Assert.Single(scalar.Headers.GetValues("Content-Security-Policy"));
         var nonce = policy.Split("'nonce-")[1].Split('\'')[0];
+        Assert.Contains($"script-src 'self' 'nonce-{nonce}';", policy);
+        Assert.Contains("connect-src 'self';", policy);
         Assert.Contains($"nonce=\"{nonce}\"", await scalar.Content.ReadAsStringAsync());
+        using var again = await stack.Http.GetAsync("/scalar/");
+        Assert.DoesNotContain(nonce, Assert.Single(again.Headers.GetValues("Content-Security-Policy")));
+    }
+
+    [Theory]
+    [InlineData("Production")]
+    [InlineData("Development")]
+    public async Task Exception_ThatNobodyExpected_IsAProblemWithoutAWordOfIt(string environment)
+    {
+        const string Secret = "password=S3cret";
+        await using var app = await StartWithAsync("/fails", _ => throw new InvalidOperationException(Secret), "--environment", environment);
+        using var http = new HttpClient { BaseAddress = new(app.Urls.First()) };
+
+        using var answer = await http.GetAsync("/fails");
+
+        Assert.Equal((HttpStatusCode.InternalServerError, "application/problem+json"), (answer.StatusCode, answer.Content.Headers.ContentType?.MediaType));
+        var body = await answer.Content.ReadAsStringAsync();
+        Assert.Equal(500, JsonElement.Parse(body).GetProperty("status").GetInt32());
+        Assert.All([Secret, nameof(InvalidOperationException), "   at ", nameof(AccessTests)], word => Assert.DoesNotContain(word, answer.Headers + body));
+        Assert.Equal("nosniff", Assert.Single(answer.Headers.GetValues("X-Content-Type-Options")));
+        Assert.Contains("default-src 'none'", Assert.Single(answer.Headers.GetValues("Content-Security-Policy")));
+    }
+
+    [Fact]
+    public async Task Rate_OfTheDescription_IsLimitedToo_AndThatOfProbesAndFilesIsNot()
+    {
+        await using var stack = await InProcessStack.StartAsync(null, ("rate_limit_per_second", "1"), ("rate_limit_burst", "3"));
+        await stack.ReadyAsync();
+
+        var statuses = new List<HttpStatusCode>();
+        for (var request = 0; request < 12; request++)
+        {
+            statuses.Add(await StatusAsync(stack, "/openapi/v1.json"));
+            foreach (var route in Open.Except(["/openapi/v1.json"]))
+            {
+                Assert.Equal(HttpStatusCode.OK, await StatusAsync(stack, route));
+            }
+        }
+
+        Assert.Equal(HttpStatusCode.OK, statuses[0]);
+        Assert.Contains(HttpStatusCode.TooManyRequests, statuses);
     }
 
     [Fact]
@@ -217,6 +309,41 @@ public sealed class AccessTests
         Assert.Equal(HttpStatusCode.RequestHeaderFieldsTooLarge, header.StatusCode);
         using var headers = await SendAsync(stack, "/metrics/event/latest", [.. Enumerable.Range(0, 70).Select(number => ($"X-{number}", "x"))]);
         Assert.Equal(HttpStatusCode.RequestHeaderFieldsTooLarge, headers.StatusCode);
+        using var few = await SendAsync(stack, "/metrics/event/latest", [.. Enumerable.Range(0, 50).Select(number => ($"X-{number}", "x"))]);
+        Assert.Equal(HttpStatusCode.OK, few.StatusCode);
+    }
+
+    [Theory]
+    [InlineData(16 * 1024, true)]
+    [InlineData((16 * 1024) + 1, false)]
+    public async Task Body_ThatIsTooLarge_EndsTheConnection(int length, bool goesOn)
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        using var client = new System.Net.Sockets.TcpClient();
+        await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port, TestContext.Current.CancellationToken);
+        var stream = client.GetStream();
+
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"GET /alive HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{new string('x', length)}"));
+        await stream.WriteAsync("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"u8.ToArray());
+
+        var answers = await ReadToEndAsync(stream);
+        Assert.Equal(goesOn, answers.Contains("\"redis\":true", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Headers_ThatDoNotComeToAnEnd_EndTheConnection()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        using var client = new System.Net.Sockets.TcpClient();
+        await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port, TestContext.Current.CancellationToken);
+        var stream = client.GetStream();
+        var started = Stopwatch.GetTimestamp();
+
+        await stream.WriteAsync("GET /alive HTTP/1.1\r\nHost: x\r\nX-"u8.ToArray());
+
+        Assert.StartsWith("HTTP/1.1 408", await ReadToEndAsync(stream), StringComparison.Ordinal);
+        Assert.InRange(Stopwatch.GetElapsedTime(started), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(25));
     }
 
     [Fact]
@@ -248,6 +375,39 @@ public sealed class AccessTests
             }
         }
     }
+
+    /// <summary>The service with a route more, and with nothing behind it.</summary>
+    private static async Task<WebApplication> StartWithAsync(string route, Func<HttpContext, string> answer, params string[] settings)
+    {
+        var app = Service.Program.Build(
+        [
+            "--urls", "http://127.0.0.1:0", "--Logging:Console:LogLevel:Default", "None",
+            "--ConnectionStrings:kafka", "127.0.0.1:9", "--ConnectionStrings:redis", "127.0.0.1:9", .. settings,
+        ]);
+        app.MapGet(route, answer);
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        return app;
+    }
+
+    /// <summary>What the service sends until it closes the connection.</summary>
+    private static async Task<string> ReadToEndAsync(Stream stream)
+    {
+        using var answers = new MemoryStream();
+        try
+        {
+            await stream.CopyToAsync(answers).WaitAsync(Eventually.Patience);
+        }
+        catch (IOException)
+        {
+            // It closed with something of ours unread.
+        }
+
+        return Encoding.ASCII.GetString(answers.ToArray());
+    }
+
+    /// <summary>The same token without its signature, as who has no key could make it.</summary>
+    private static string Unsigned(string token) =>
+        $"{Base64UrlEncoder.Encode("""{"alg":"none","typ":"JWT"}""")}.{token.Split('.')[1]}.";
 
     private static (string, string) Bearer(string token) => ("Authorization", $"Bearer {token}");
 

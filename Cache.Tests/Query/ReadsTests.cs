@@ -148,6 +148,8 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
             $"window_start,window_start_ms,device_category,avg_load_time,p95_load_time\r\n2024-03-09 16:02:00,{Window(2)},phone,1E-07,5E+20\r\n",
             await csv.Content.ReadAsStringAsync());
         Assert.NotEqual(json.Headers.ETag, csv.Headers.ETag);
+        using var picked = await GetAsync("/metrics/event/windows?limit=1&fields=a,b.c", ("Accept", "text/csv"));
+        Assert.Equal(["a", "b.c"], (await picked.Content.ReadAsStringAsync()).Split("\r\n")[1..^1].Select(line => line.Split(',')[2]).Order());
         using var again = await GetAsync("/metrics/performance/windows?limit=1&fields=phone", ("Accept", "text/csv"), ("If-None-Match", $"{csv.Headers.ETag}"));
         Assert.Equal(HttpStatusCode.NotModified, again.StatusCode);
         Assert.Contains("Accept", again.Headers.Vary);

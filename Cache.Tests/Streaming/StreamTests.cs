@@ -191,6 +191,10 @@ public sealed class StreamTests
 
         var response = await stack.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         Assert.Equal("text/event-stream", response.Content.Headers.ContentType?.MediaType);
+
+        // No proxy is to keep it, or to keep it back.
+        Assert.True(response.Headers.CacheControl is { NoCache: true, NoStore: true });
+        Assert.Equal(["no"], response.Headers.GetValues("X-Accel-Buffering"));
         return new(response, SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync().GetAsyncEnumerator());
     }
 

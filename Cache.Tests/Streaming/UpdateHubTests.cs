@@ -1,5 +1,7 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using System.Text;
+using Cache.Embedded;
 using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
@@ -9,6 +11,9 @@ using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+using StackExchange.Redis;
+using Proxy = Cache.Tests.Simulation.Proxy;
 
 namespace Cache.Tests.Streaming;
 
@@ -147,6 +152,101 @@ public sealed class UpdateHubTests
         Assert.False(await woken.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
     }
 
+    [Fact]
+    public async Task Heartbeats_ReachEveryClient_InTimeForProxies()
+    {
+        var time = new FakeTimeProvider();
+        var never = new TaskCompletionSource<ChannelMessageQueue>();
+        var running = new TaskCompletionSource();
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((_, _) =>
+        {
+            running.TrySetResult();
+            return never.Task;
+        })), time);
+        StreamClient[] clients = [hub.Open(null), hub.Open(null)];
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await running.Task.WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken);
+
+        for (var beat = 0; beat < 3; beat++)
+        {
+            Assert.All(clients, client => Assert.False(client.TakeBeat()));
+
+            // Proxies close a connection that is silent for a minute, some for half of one.
+            for (var second = 0; second < 25 && !clients[0].TakeBeat(); second++)
+            {
+                time.Advance(TimeSpan.FromSeconds(1));
+            }
+
+            Assert.True(clients[1].TakeBeat());
+            Assert.True(await clients[1].WaitAsync().AsTask().WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
+        }
+    }
+
+    [Fact]
+    public async Task AConnectionThatGoes_AndOneThatComesBack_AreAGapEach()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
+        var events = new ConcurrentDictionary<string, Delegate>();
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((_, _) => Task.FromResult(queue)), events));
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.Equal(["ConnectionFailed", "ConnectionRestored"], events.Keys.Order()));
+
+        // What was published between the two is gone: who read everything at the first has to do so again.
+        var client = hub.Open(null);
+        Taken(client);
+        foreach (var (_, handler) in events)
+        {
+            handler.DynamicInvoke(null, null);
+            Assert.Single(Taken(client), item => item.StartsWith("gap", StringComparison.Ordinal));
+        }
+
+        await hub.StopAsync(TestContext.Current.CancellationToken);
+    }
+
+    [Fact]
+    public async Task ASubscriptionThatFailed_IsTakenBack_BeforeTheNextAttempt()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var subscriber = redis.GetSubscriber();
+        var queues = new ConcurrentQueue<ChannelMessageQueue>();
+
+        // The first attempt fails after the client has noted it, as it does when the connection goes at that moment.
+        var failing = Proxy.Of<ISubscriber>((name, args) => name switch
+        {
+            "SubscribeAsync" => SubscribeAsync((RedisChannel)args[0]!),
+            "Unsubscribe" => Unsubscribe((RedisChannel)args[0]!),
+            _ => throw new NotSupportedException(name),
+        });
+        using var hub = Hub(LinkTo(failing));
+
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.Equal(2, queues.Count));
+        await subscriber.PublishAsync(RedisChannel.Literal("cache:updates"), Message);
+        await Eventually.HoldsAsync(() => Assert.Equal(1, hub.Last));
+        await hub.StopAsync(TestContext.Current.CancellationToken);
+
+        // Nobody would ever read it.
+        Assert.True(queues.First().Completion.IsCompleted);
+        Assert.False(queues.First().TryRead(out _));
+        Assert.False(queues.Last().Completion.IsCompleted);
+
+        async Task<ChannelMessageQueue> SubscribeAsync(RedisChannel channel)
+        {
+            var queue = await subscriber.SubscribeAsync(channel);
+            queues.Enqueue(queue);
+            return queues.Count > 1 ? queue : throw new RedisException("gone");
+        }
+
+        object? Unsubscribe(RedisChannel channel)
+        {
+            subscriber.Unsubscribe(channel);
+            return null;
+        }
+    }
+
     [Theory]
     [InlineData("not json")]
     [InlineData("")]
@@ -233,12 +333,28 @@ public sealed class UpdateHubTests
 
     private const string Message = """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2,"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""";
 
-    private static UpdateHub Hub()
+    /// <summary>A way to Redis whose client has this subscriber, and lets a test raise its events.</summary>
+    private static RedisLink LinkTo(ISubscriber subscriber, ConcurrentDictionary<string, Delegate>? events = null)
+    {
+        var client = Proxy.Of<IConnectionMultiplexer>((name, args) =>
+        {
+            if (name.StartsWith("add_", StringComparison.Ordinal))
+            {
+                events?.TryAdd(name["add_".Length..], (Delegate)args[0]!);
+            }
+
+            return name == "GetSubscriber" ? subscriber : null;
+        });
+        var database = Proxy.Of<IDatabase>((_, _) => client);
+        return RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
+    }
+
+    private static UpdateHub Hub(RedisLink? redis = null, TimeProvider? time = null)
     {
         var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         var options = new CacheOptions();
         var metrics = new CacheMetrics(services.GetRequiredService<IMeterFactory>(), new RowQueue(options), new Assignment(), TimeProvider.System);
-        return new(new RedisLink(services, options), new RedisKeys(options), metrics, TimeProvider.System, NullLogger<UpdateHub>.Instance);
+        return new(redis ?? new RedisLink(services, options), new RedisKeys(options), metrics, time ?? TimeProvider.System, NullLogger<UpdateHub>.Instance);
     }
 
     private void Send(int from, int to)

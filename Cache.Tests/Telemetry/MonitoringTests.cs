@@ -42,9 +42,46 @@ public sealed partial class MonitoringTests
         Assert.Equal(panels.Count, panels.Select(panel => panel.GetProperty("id").GetInt32()).Distinct().Count());
     }
 
+    [Fact]
+    public async Task AlertRules_AreComplete_AndAsTheDocsListThem()
+    {
+        var text = await File.ReadAllTextAsync(Repository.File("docs", "grafana", "alerts.yaml"));
+        var lines = text.Split('\n').SkipWhile(line => line.StartsWith('#')).ToList();
+        Assert.Equal(["groups:", "  - name: cache", "    rules:"], lines[..3]);
+
+        // A rule is written in one way, so that its structure can be checked without a reader of YAML.
+        var rules = string.Join('\n', lines[3..]).TrimEnd('\n').Split("\n\n").Select(rule => Rule().Match(rule) is { Success: true } match ? match.Groups : throw new FormatException(rule)).ToList();
+        Assert.All(rules, rule => Assert.Equal(rule["expr"].Value.Count(c => c is '('), rule["expr"].Value.Count(c => c is ')')));
+
+        // Of what has to wake somebody, each has a rule.
+        Assert.All(
+            ["cache_kafka_lag_rows", "cache_kafka_lag_seconds", "cache_ready == 0", "absent(cache_ready)", "cache_dead_letters_total", "cache_rebuilds_total"],
+            expression => Assert.Contains(rules, rule => rule["expr"].Value.Contains(expression, StringComparison.Ordinal)));
+
+        var docs = await File.ReadAllTextAsync(Repository.File("docs", "operations.md"));
+        var table = docs[docs.IndexOf("| alert | when |", StringComparison.Ordinal)..].Split("\n\n")[0];
+        Assert.Equal(Alert().Matches(table).Select(match => match.Value).Order(), rules.Select(rule => rule["alert"].Value).Order());
+    }
+
     private static IEnumerable<string> Names(string text, string before) =>
         Metric().Matches(text).Where(match => text[..match.Index].EndsWith(before, StringComparison.Ordinal)).Select(match => match.Value);
 
     [GeneratedRegex(@"\bcache_[a-z_]+[a-z]\b")]
     private static partial Regex Metric();
+
+    [GeneratedRegex(
+        """
+        ^      - alert: (?<alert>[A-Z]\w+)
+                expr: (?<expr>[a-z][^#]*)
+                for: \d+m
+                labels:
+                  severity: (warning|critical)
+                annotations:
+                  summary: "[^"\\]+"
+                  description: "[^"\\]+"$
+        """)]
+    private static partial Regex Rule();
+
+    [GeneratedRegex(@"\bCache[A-Z]\w+")]
+    private static partial Regex Alert();
 }
