@@ -8,7 +8,7 @@ namespace Cache.Tests.Consume;
 public sealed class KafkaClientsTests
 {
     // As a broker with SASL over TLS asks for; no embedded one can ask.
-    private static readonly Dictionary<string, string?> Secured = new()
+    private static readonly Dictionary<string, string> Secured = new()
     {
         ["Kafka:security.protocol"] = "sasl_ssl",
         ["Kafka:sasl.mechanism"] = "SCRAM-SHA-512",
@@ -20,7 +20,7 @@ public sealed class KafkaClientsTests
     [Fact]
     public void TlsAndSasl_ReachEveryClient()
     {
-        var options = CacheOptionsReader.Read(new ConfigurationBuilder().AddInMemoryCollection(Secured).Build());
+        var options = Options(Secured.Select(setting => (setting.Key, setting.Value)));
         var consumer = new ConsumerConfig();
         var producer = new ProducerConfig();
 
@@ -35,4 +35,68 @@ public sealed class KafkaClientsTests
             Assert.Equal(SslEndpointIdentificationAlgorithm.Https, client.SslEndpointIdentificationAlgorithm);
         }
     }
+
+    [Fact]
+    public void WhatThePromisesHangOn_IsSet_WhateverWasThere()
+    {
+        var options = Options(("cache_kafka_consumer_group", "group"));
+        var consumer = new ConsumerConfig
+        {
+            GroupId = "other",
+            PartitionAssignmentStrategy = PartitionAssignmentStrategy.Range,
+            EnableAutoCommit = true,
+            EnableAutoOffsetStore = true,
+            EnablePartitionEof = false,
+            IsolationLevel = IsolationLevel.ReadUncommitted,
+            AutoOffsetReset = AutoOffsetReset.Latest,
+        };
+        var producer = new ProducerConfig { EnableIdempotence = false };
+
+        KafkaClients.Configure(consumer, options);
+        KafkaClients.Configure(producer, options);
+
+        Assert.Equal("group", consumer.GroupId);
+        Assert.Equal(PartitionAssignmentStrategy.CooperativeSticky, consumer.PartitionAssignmentStrategy);
+        Assert.Equal((false, false, true), (consumer.EnableAutoCommit, consumer.EnableAutoOffsetStore, consumer.EnablePartitionEof));
+        Assert.Equal((IsolationLevel.ReadCommitted, AutoOffsetReset.Earliest), (consumer.IsolationLevel, consumer.AutoOffsetReset));
+        Assert.True(producer.EnableIdempotence);
+    }
+
+    [Fact]
+    public void Defaults_AreOnlyDefaults()
+    {
+        var consumer = new ConsumerConfig();
+        var producer = new ProducerConfig();
+        KafkaClients.Configure(consumer, Options());
+        KafkaClients.Configure(producer, Options());
+
+        Assert.Equal((32 * 1024, 20, 5000, "cache-service"), (consumer.QueuedMaxMessagesKbytes, consumer.FetchQueueBackoffMs, consumer.TopicMetadataRefreshIntervalMs, consumer.ClientId));
+        Assert.Equal((5, 100_000_000, 15_000, "cache-service-dead-letters"), (producer.LingerMs, producer.MessageMaxBytes, producer.MessageTimeoutMs, producer.ClientId));
+
+        KafkaClients.Configure(consumer, Options(
+            ("Kafka:queued.max.messages.kbytes", "64"), ("Kafka:fetch.queue.backoff.ms", "1"), ("Kafka:topic.metadata.refresh.interval.ms", "100"), ("Kafka:client.id", "mine")));
+        KafkaClients.Configure(producer, Options(("Kafka:message.max.bytes", "1000"), ("Kafka:client.id", "mine")));
+
+        Assert.Equal((64, 1, 100, "mine"), (consumer.QueuedMaxMessagesKbytes, consumer.FetchQueueBackoffMs, consumer.TopicMetadataRefreshIntervalMs, consumer.ClientId));
+        Assert.Equal((1000, "mine"), (producer.MessageMaxBytes, producer.ClientId));
+    }
+
+    [Fact]
+    public void RowsAreReadAgain_OutsideTheGroup()
+    {
+        var config = KafkaClients.ForReading(Options(("cache_kafka_consumer_group", "group"), ("ConnectionStrings:kafka", "broker:9092"), ("Kafka:client.id", "mine")));
+
+        Assert.Equal(("broker:9092", "group-reader", "cache-service-reader"), (config.BootstrapServers, config.GroupId, config.ClientId));
+        Assert.False(config.EnableAutoCommit);
+    }
+
+    [Fact]
+    public void SessionTimeout_IsTheConfiguredOne_OrTheClientsOwn()
+    {
+        Assert.Equal(TimeSpan.FromSeconds(45), KafkaClients.SessionTimeout(new()));
+        Assert.Equal(TimeSpan.FromSeconds(6), KafkaClients.SessionTimeout(new() { SessionTimeoutMs = 6000 }));
+    }
+
+    private static CacheOptions Options(params IEnumerable<(string Key, string Value)> settings) => CacheOptionsReader.Read(
+        new ConfigurationBuilder().AddInMemoryCollection(settings.Select(setting => KeyValuePair.Create(setting.Key, (string?)setting.Value))).Build());
 }

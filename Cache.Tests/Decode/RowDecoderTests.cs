@@ -100,6 +100,7 @@ public sealed class RowDecoderTests
 
     [Theory]
     [InlineData("-1")]
+    [InlineData("-1e3")]
     [InlineData("-9223372036854775808")]
     [InlineData("9223372036854775808")]
     [InlineData("1e400")]
@@ -251,6 +252,8 @@ public sealed class RowDecoderTests
     [Theory]
     [InlineData("-1")]
     [InlineData("-0.5")]
+    [InlineData("-1.0")]
+    [InlineData("-2e3")]
     [InlineData("2.5")]
     [InlineData("1e-40")]
     [InlineData("1e-400")]
@@ -371,8 +374,11 @@ public sealed class RowDecoderTests
     [InlineData("\\uD800vent_type")]
     [InlineData("event_typ\\udc00")]
     [InlineData("event_coun\\ud83dx")]
-    public void PropertyName_ThatIsNoText_IsAnUnknownOne(string name) =>
+    public void PropertyName_ThatIsNoText_IsAnUnknownOne(string name)
+    {
         AssertAccepted(NewYear, $$"""{"{{name}}":1,"window_start":{{GoodTime}},"event_type":"e",{{GoodMeasures}}}""");
+        AssertAccepted(NewYear, $$"""{"window_start":{{GoodTime}},"{{name}}":{"window_start":1,"event_type":["x"]},"event_type":"e",{{GoodMeasures}}}""");
+    }
 
     [Theory]
     [InlineData("")]

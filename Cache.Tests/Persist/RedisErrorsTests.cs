@@ -11,6 +11,8 @@ public sealed class RedisErrorsTests
 
     private static readonly RedisConnectionException NoConnection = new(ConnectionFailureType.UnableToConnect, "no connection");
     private static readonly RedisTimeoutException TooLate = new("too late", CommandStatus.Sent);
+
+    private static RedisConnectionException Lost(ConnectionFailureType how) => new(how, "lost");
 #pragma warning restore CS0618
 
     public static TheoryData<Exception> Passing =>
@@ -50,5 +52,26 @@ public sealed class RedisErrorsTests
     {
         Assert.False(RedisErrors.IsAway(new InvalidOperationException()));
         Assert.False(RedisErrors.IsWrongType(new InvalidOperationException("WRONGTYPE")));
+    }
+
+    [Fact]
+    public void CommandThatMayNotBeGiven_IsTold_FromOthersThatFail()
+    {
+        Assert.True(RedisErrors.IsNotPermitted(Says("NOPERM this user has no permissions to run the 'info' command")));
+        Assert.True(RedisErrors.IsNotPermitted(Says("ERR unknown command 'INFO'")));
+        Assert.True(RedisErrors.IsNotPermitted(Says("ERR Unknown command 'INFO'")));
+        Assert.False(RedisErrors.IsNotPermitted(Says("ERR syntax error")));
+        Assert.False(RedisErrors.IsNotPermitted(Says("LOADING NOPERM")));
+    }
+
+    [Fact]
+    public void OnlyWithoutAConnection_NothingWasSent()
+    {
+        Assert.True(RedisErrors.IsNotSent(NoConnection));
+        Assert.True(RedisErrors.IsNotSent(Lost(ConnectionFailureType.UnableToResolvePhysicalConnection)));
+        Assert.False(RedisErrors.IsNotSent(Lost(ConnectionFailureType.SocketFailure)));
+        Assert.False(RedisErrors.IsNotSent(Lost(ConnectionFailureType.InternalFailure)));
+        Assert.False(RedisErrors.IsNotSent(TooLate));
+        Assert.False(RedisErrors.IsNotSent(Says("OOM")));
     }
 }

@@ -17,6 +17,8 @@ public sealed class RedisKeysTests
         Assert.Equal(prefix + "metrics:perf:0", keys.Window(new(RowKind.Performance, 0)));
         Assert.Equal(prefix + "metrics:event:windows", keys.Index(RowKind.Event));
         Assert.Equal(prefix + "metrics:perf:windows", keys.Index(RowKind.Performance));
+        Assert.Equal(prefix + "session:s-1", keys.Session("s-1"));
+        Assert.Equal(prefix + "sessions:active", keys.Sessions);
         Assert.Equal(prefix + "cache:epoch", keys.Epoch);
         Assert.Equal(prefix + "cache:updates", keys.Updates.ToString());
         Assert.False(keys.Updates.IsPattern);
@@ -27,5 +29,6 @@ public sealed class RedisKeysTests
     {
         Assert.Equal("event", RedisKeys.TypeName(RowKind.Event));
         Assert.Equal("performance", RedisKeys.TypeName(RowKind.Performance));
+        Assert.Equal("session", RedisKeys.TypeName(RowKind.Session));
     }
 }

@@ -18,7 +18,7 @@ internal sealed class RedisStages
 {
     private readonly IConnectionMultiplexer _redis;
 
-    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000)
+    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000, string kafka = "")
     {
         _redis = redis;
         Options = new CacheOptions
@@ -27,12 +27,15 @@ internal sealed class RedisStages
             WindowRetentionCount = retention,
             WindowHashTtlSeconds = ttlSeconds,
             WindowMaxDimensions = dimensions,
+            KafkaBootstrapServers = kafka,
+            KafkaProperties = new Dictionary<string, string> { ["fetch.wait.max.ms"] = "5" },
         };
         var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
             .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
             .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<DimensionLimit>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
             .AddSingleton<SessionReader>()
             .BuildServiceProvider();
+        Services = services;
         Keys = services.GetRequiredService<RedisKeys>();
         Store = services.GetRequiredService<WindowStore>();
         Reader = services.GetRequiredService<WindowReader>();
@@ -43,6 +46,8 @@ internal sealed class RedisStages
         Membership.Proved(TimeProvider.System.GetTimestamp());
         Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Membership, Rebuilds, NullLogger<RedisEpoch>.Instance);
     }
+
+    public IServiceProvider Services { get; }
 
     public CacheOptions Options { get; }
 

@@ -1,0 +1,559 @@
+using System.Collections.Concurrent;
+using Cache.Embedded;
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
+using Cache.Tests.Flush;
+using Cache.Tests.Simulation;
+using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Cache.Tests.Consume;
+
+/// <summary>The loop by itself, on a client that does as a test wants it to. (Rebalances and faults in every order: the simulation.)</summary>
+public sealed class ConsumeLoopTests : IDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+
+    private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
+    private readonly LogCapture _log = new();
+    private readonly LoggerFactory _loggers;
+    private readonly ServiceProvider _services;
+    private readonly Assignment _assignment = new();
+    private readonly StartPositions _positions;
+    private readonly RebuildRequests _rebuilds = new();
+    private readonly RowQueue _queue;
+    private readonly CacheMetrics _metrics;
+    private readonly Counters _counters;
+    private readonly FatalError _fatal;
+    private readonly ConsumeLoop _loop;
+
+    private readonly IConsumer<RowKey, Row> _consumer;
+    private readonly ConcurrentQueue<Func<ConsumeResult<RowKey, Row>?>> _deliveries = [];
+    private readonly ConcurrentQueue<string> _calls = [];
+    private readonly List<double> _waits = [];
+    private readonly ManualResetEventSlim _mayClose = new(true);
+    private Handle? _handle;
+    private long _committed = -1;
+    private long _young;
+    private Exception? _refusal;
+
+    public ConsumeLoopTests()
+    {
+        var options = new CacheOptions { QueueMaxSize = 4, KafkaBootstrapServers = "kafka:9092", RebuildLookbackSeconds = 3600 };
+        _loggers = new([_log]);
+        _consumer = Proxy.Of<IConsumer<RowKey, Row>>(OnConsumer);
+        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
+            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton(_consumer).BuildServiceProvider();
+        _queue = _services.GetRequiredService<RowQueue>();
+        _metrics = _services.GetRequiredService<CacheMetrics>();
+        _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
+        _positions = new(options, new RowReader(options), Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
+        _fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
+        {
+            _calls.Enqueue(method);
+            return null;
+        }));
+        _loop = new(_services, _assignment, _positions, _queue, _rebuilds, options, _metrics, _time, _fatal, _loggers.CreateLogger<ConsumeLoop>());
+    }
+
+    public void Dispose()
+    {
+        _mayClose.Set();
+        _loop.Dispose();
+        _counters.Dispose();
+        _services.Dispose();
+        _loggers.Dispose();
+    }
+
+    [Fact]
+    public void Row_GoesToTheQueue_WithItsOrigin()
+    {
+        var partition = Take(0);
+        Deliver(partition, 7);
+
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.True(_queue.TryDequeue(out var row));
+        Assert.Same(partition, row.Partition);
+        Assert.Equal((7, 1234, RowKind.Event), (row.Offset, row.Timestamp, row.Row.Kind));
+        Assert.Equal(8, partition.Next);
+        Assert.Equal(1, partition.Records.Value);
+        Assert.Null(_loop.WaitsFor);
+    }
+
+    [Fact]
+    public void Row_OfAPartitionThatIsNotHeld_IsDropped()
+    {
+        var partition = Take(0);
+        Deliver(TestRows.Partition(1), 7);
+
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.Equal(0, _queue.Count);
+        Assert.Equal(-1, partition.Next);
+        Assert.NotNull(_loop.WaitsFor);
+    }
+
+    [Theory]
+    [InlineData(9, 8)]
+    [InlineData(6, 5)]
+    [InlineData(5, -1)]
+    [InlineData(4, -1)]
+    public void End_StandsForRowsThatNobodySees(long end, long skipped)
+    {
+        var partition = Take(0);
+        partition.StartAt(5);
+        _deliveries.Enqueue(() => new() { TopicPartitionOffset = new(partition.TopicPartition, end), IsPartitionEOF = true });
+
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.Equal(skipped >= 0, _queue.TryDequeue(out var row));
+        Assert.Equal(skipped >= 0 ? (skipped, 0, RowKind.Skipped) : default, (row.Offset, row.Timestamp, row.Row.Kind));
+        Assert.Equal(Math.Max(5, end), partition.Next);
+        Assert.Equal(0, partition.Records.Value);
+        Assert.Null(_loop.WaitsFor);
+    }
+
+    [Fact]
+    public void FailureToDeliver_IsTold_AndTheLoopGoesOn()
+    {
+        Fail(ErrorCode.Local_Transport);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Contains("Kafka did not deliver", Assert.Single(_log.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void MissingTopic_IsToldOnce()
+    {
+        for (var times = 0; times < 3; times++)
+        {
+            Fail(ErrorCode.UnknownTopicOrPart);
+            Assert.True(_loop.Turn(_consumer));
+        }
+
+        Assert.Contains("The topic event_metrics does not exist yet", Assert.Single(_log.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void FatalError_EndsTheLoop()
+    {
+        Fail(ErrorCode.Local_Fatal, isFatal: true);
+        Assert.Throws<ConsumeException>(() => _loop.Turn(_consumer));
+    }
+
+    [Fact]
+    public void FullQueue_PausesOnlyWhenItStaysFull_AndGoesOnWhenItIsHalfEmpty()
+    {
+        var (first, second) = (Take(0), Take(1));
+        _loop.Turn(_consumer);
+        Assert.Equal(100, _waits.Last());
+        _calls.Clear();
+        for (var offset = 0; offset < 5; offset++)
+        {
+            Deliver(first, offset);
+            Assert.True(_loop.Turn(_consumer));
+        }
+
+        // Four are in the queue, one is held. That may pass: nothing is asked of the client.
+        for (var waited = 0; waited <= 200; waited += 50)
+        {
+            Assert.False(_loop.Turn(_consumer));
+            _time.Advance(TimeSpan.FromMilliseconds(waited < 200 ? 50 : 1));
+        }
+
+        Assert.Empty(_calls);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
+        Assert.Equal(5, _waits.Last());
+
+        // It keeps polling: what comes all the same is held too, in order, though the queue has room by now.
+        _queue.TryDequeue(out _);
+        Deliver(second, 0);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Single(_calls);
+        Assert.Equal([1, 2, 3, 4], Dequeue(4));
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(["Pause event_metrics/0 event_metrics/1", "Resume event_metrics/0 event_metrics/1"], _calls);
+        Assert.Equal(100, _waits.Last());
+        Assert.Equal([0], Dequeue(1));
+        Assert.Equal(2, _log.Lines.Count);
+    }
+
+    [Fact]
+    public void QueueThatWasFullForAMoment_PausesNothing_HoweverOftenThatIs()
+    {
+        var partition = Take(0);
+        _loop.Turn(_consumer);
+        _calls.Clear();
+        for (var offset = 0; offset < 20; offset++)
+        {
+            Deliver(partition, offset);
+            Assert.True(_loop.Turn(_consumer));
+            if (offset >= 4)
+            {
+                Assert.False(_loop.Turn(_consumer));
+                _time.Advance(TimeSpan.FromMilliseconds(150));
+                Assert.Equal([offset - 4], Dequeue(1));
+            }
+        }
+
+        Assert.Empty(_calls);
+    }
+
+    [Fact]
+    public void PartitionThatComesWhilePaused_IsPausedToo_AndOneThatCameBackGoesOn()
+    {
+        var partition = Take(0);
+        Fill(partition);
+        _calls.Clear();
+
+        Take(1);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Single(_calls);
+
+        // Rows of partitions that are gone are not waited for.
+        _assignment.LetGo([partition.TopicPartition]);
+        Dequeue(4);
+        _calls.Clear();
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(["Resume event_metrics/1"], _calls);
+        Assert.Equal(0, _queue.Count);
+
+        Take(0);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(["Resume event_metrics/1", "Resume event_metrics/1 event_metrics/0"], _calls);
+    }
+
+    [Theory]
+    [InlineData(ErrorCode.Local_State)]
+    [InlineData(ErrorCode.Local_UnknownPartition)]
+    public void PartitionOnItsWayToAnotherMember_HoldsUpNoPause(ErrorCode error)
+    {
+        _refusal = new KafkaException(error);
+        Fill(Take(0));
+        Assert.Contains("Pause event_metrics/0", _calls);
+    }
+
+    [Fact]
+    public void PauseThatFailsOtherwise_IsNotHidden()
+    {
+        _refusal = new KafkaException(ErrorCode.Local_Fatal);
+        Take(0);
+        Assert.Throws<KafkaException>(() => _loop.Turn(_consumer));
+    }
+
+    [Fact]
+    public void Rebuild_RewindsToTheLookback_ButNeverForward()
+    {
+        var (back, behind, gone, unknown) = (Take(0), Take(1), Take(2), Take(3));
+        back.StartAt(50);
+        behind.StartAt(10);
+        gone.StartAt(50);
+        _assignment.LetGo([gone.TopicPartition]);
+        _young = 20;
+        _rebuilds.Add(new("epoch", [back, behind, gone, unknown]));
+
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.Equal(["Seek event_metrics/0 20", "Seek event_metrics/1 10"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
+        Assert.Equal([(3, -1, null), (0, 20, "epoch"), (1, 10, "epoch")],
+            _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.CoveredEpoch)));
+        Assert.False(back.Owned);
+        Assert.False(back.MayBeElsewhere);
+        Assert.Equal(-1, _assignment.Current[1].Committed);
+        Assert.Equal(2, _counters["cache.rebuilds"]);
+        Assert.Contains("2 partitions are read again, 30 rows, from 3600 s ago", _log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Rebuild_ThatKafkaDoesNotAnswer_ChangesNothing()
+    {
+        var partition = Take(0);
+        partition.StartAt(50);
+        _rebuilds.Add(new("epoch", [partition]));
+        _young = -1;
+
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.True(partition.Owned);
+        Assert.Equal(0, _counters["cache.rebuilds"]);
+        Assert.Contains("could not be rewound yet", _log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void StartsThatKafkaDidNotTell_AreAskedForEachSecond()
+    {
+        var (unknown, known) = (Take(0), Take(1));
+        known.StartAt(5);
+        _positions.AnyUnknown = true;
+        for (var turns = 0; turns < 3; turns++)
+        {
+            Assert.True(_loop.Turn(_consumer));
+        }
+
+        Assert.Equal(["Committed event_metrics/0"], Asked());
+        _time.Advance(TimeSpan.FromMilliseconds(999));
+        _loop.Turn(_consumer);
+        Assert.Single(Asked());
+        Assert.True(_positions.AnyUnknown);
+        Assert.Same(unknown, _assignment.Current[0]);
+
+        _committed = 7;
+        _time.Advance(TimeSpan.FromMilliseconds(1));
+        _loop.Turn(_consumer);
+
+        Assert.False(_positions.AnyUnknown);
+        Assert.Equal(["IncrementalUnassign event_metrics/0", "IncrementalAssign event_metrics/0 7"], _calls.Where(call => call.StartsWith("Incremental", StringComparison.Ordinal)));
+        Assert.Equal([(1, 5), (0, 7)], _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written)));
+        _time.Advance(TimeSpan.FromSeconds(2));
+        _loop.Turn(_consumer);
+        Assert.Equal(2, Asked().Count());
+
+        IEnumerable<string> Asked() => _calls.Where(call => call.StartsWith("Committed", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void UnknownStart_OfAPartitionThatIsGone_IsNotAskedFor()
+    {
+        Take(0).StartAt(5);
+        _positions.AnyUnknown = true;
+        _loop.Turn(_consumer);
+
+        Assert.False(_positions.AnyUnknown);
+        Assert.DoesNotContain(_calls, call => call.StartsWith("Committed", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Beat_IsTheLastTurn()
+    {
+        _loop.Turn(_consumer);
+        _time.Advance(TimeSpan.FromSeconds(7));
+        Assert.Equal(TimeSpan.FromSeconds(7), _loop.SinceLastBeat);
+        _loop.Turn(_consumer);
+        Assert.Equal(TimeSpan.Zero, _loop.SinceLastBeat);
+    }
+
+    [Fact]
+    public async Task Loop_SubscribesWhenKafkaAnswers_ConsumesAndCommits_AndLeavesTheGroupWhenItIsStopped()
+    {
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
+        broker.CreateTopic(Rows.Events, partitions: 1);
+        broker.SetTopicError(Rows.Performance, ErrorCode.UnknownTopicOrPart);
+        using var client = Client(broker.BootstrapServers);
+        var partition = Take(0);
+        Assert.Equal("the consume loop has not started", _loop.WaitsFor);
+        Assert.Null(_loop.Consumer);
+
+        await StartAsync();
+        await Eventually.HoldsAsync(() => Assert.Equal("partitions are being assigned", _loop.WaitsFor), Patience);
+        Assert.Contains("Subscribe event_metrics performance_metrics", _calls);
+        Assert.Same(_consumer, _loop.Consumer);
+        Assert.Contains("The topic performance_metrics does not exist yet", Assert.Single(_log.Lines), StringComparison.Ordinal);
+        Deliver(partition, 3);
+        await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), Patience);
+        await _loop.CommitAsync([new(partition.TopicPartition, 4)]);
+        Assert.Contains("Commit event_metrics/0 4", _calls);
+        Assert.True(partition.Owned);
+        Assert.DoesNotContain("Close", _calls);
+
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+
+        Assert.Equal("Close", _calls.Last());
+        Assert.False(partition.Owned);
+        Assert.True(_queue.TryDequeue(out _));
+        Assert.False(await _queue.WaitForRowAsync());
+        Assert.Equal(0, _fatal.ExitCode);
+
+        // The topic that was not there is read from its beginning, though "latest" is configured.
+        var late = new TopicPartition(Rows.Performance, 0);
+        Assert.Equal([(new(late, 2), false), (new(partition.TopicPartition, 90), false)],
+            Quiet(() => _positions.Find(_consumer, [late, partition.TopicPartition], TimeSpan.Zero), committed: Offset.Unset));
+    }
+
+    [Fact]
+    public async Task LoopThatWaitsForKafka_SaysSo_AndCanBeStopped()
+    {
+        using var client = Client("127.0.0.1:1");
+        await StartAsync();
+        await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), Patience);
+        Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor);
+
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+
+        Assert.Equal(["Close"], _calls);
+        Assert.Equal(0, _fatal.ExitCode);
+    }
+
+    [Fact]
+    public async Task LoopThatFails_StopsTheService()
+    {
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
+        broker.CreateTopic(Rows.Events, partitions: 1);
+        broker.CreateTopic(Rows.Performance, partitions: 1);
+        using var client = Client(broker.BootstrapServers);
+        Fail(ErrorCode.Local_Fatal, isFatal: true);
+        await StartAsync();
+
+        await Eventually.HoldsAsync(() => Assert.Equal(1, _fatal.ExitCode), Patience);
+
+        Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        Assert.DoesNotContain("Close", _calls);
+    }
+
+    [Fact]
+    public async Task StopOfALoopThatNeverStarted_WaitsForNothing()
+    {
+        var partition = Take(0);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        Assert.False(partition.Owned);
+        Assert.False(await _queue.WaitForRowAsync());
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task StopThatHangsInTheClient_EndsAfterAWhile_OrWhenTheHostGivesUp(bool givesUp)
+    {
+        using var client = Client("127.0.0.1:1");
+        using var host = new CancellationTokenSource();
+        var partition = Take(0);
+        _mayClose.Reset();
+        await StartAsync();
+        var stop = _loop.StopAsync(host.Token);
+        await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), Patience);
+        _time.Advance(TimeSpan.FromSeconds(14.9));
+        Assert.False(stop.IsCompleted);
+        Assert.True(partition.Owned);
+
+        _time.Advance(TimeSpan.FromSeconds(givesUp ? 0 : 0.2));
+        if (givesUp)
+        {
+            await host.CancelAsync();
+        }
+
+        await stop.WaitAsync(Patience, TestContext.Current.CancellationToken);
+        Assert.False(partition.Owned);
+        Assert.Contains("Kafka did not let go in time", _log.ToString(), StringComparison.Ordinal);
+        _mayClose.Set();
+    }
+
+    private Task StartAsync() => _loop.StartedAsync(TestContext.Current.CancellationToken);
+
+    private AssignedPartition Take(int number)
+    {
+        var partition = TestRows.Partition(number);
+        _assignment.Take(partition);
+        return partition;
+    }
+
+    private void Deliver(AssignedPartition partition, long offset) => _deliveries.Enqueue(() => new()
+    {
+        TopicPartitionOffset = new(partition.TopicPartition, offset),
+        Message = new() { Value = TestRows.Event(1, "a", count: offset), Timestamp = new Timestamp(1234, TimestampType.CreateTime) },
+    });
+
+    private void Fail(ErrorCode error, bool isFatal = false) => _deliveries.Enqueue(() => throw new ConsumeException(
+        new() { TopicPartitionOffset = new(Rows.Events, 0, 0) }, new Error(error, "it failed", isFatal)));
+
+    /// <summary>Fills the queue until the loop has paused.</summary>
+    private void Fill(AssignedPartition partition)
+    {
+        for (var offset = 0; offset < 5; offset++)
+        {
+            Deliver(partition, offset);
+            Assert.True(_loop.Turn(_consumer));
+        }
+
+        Assert.False(_loop.Turn(_consumer));
+        _time.Advance(TimeSpan.FromMilliseconds(201));
+        Assert.True(_loop.Turn(_consumer));
+    }
+
+    private List<long> Dequeue(int rows)
+    {
+        var offsets = new List<long>();
+        while (offsets.Count < rows && _queue.TryDequeue(out var row))
+        {
+            offsets.Add(row.Offset);
+        }
+
+        return offsets;
+    }
+
+    /// <summary>A client that is there for its connections.</summary>
+    private IProducer<Null, Null> Client(string brokers)
+    {
+        var client = new ProducerBuilder<Null, Null>(new ProducerConfig { BootstrapServers = brokers }).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
+        _handle = client.Handle;
+        return client;
+    }
+
+    private T Quiet<T>(Func<T> ask, long committed)
+    {
+        _committed = committed;
+        return ask();
+    }
+
+    private object? OnConsumer(string method, object?[] arguments)
+    {
+        switch (method)
+        {
+            case "get_Handle":
+                return _handle;
+            case nameof(IConsumer<,>.Consume):
+                lock (_waits)
+                {
+                    _waits.Add(((TimeSpan)arguments[0]!).TotalMilliseconds);
+                }
+
+                return _deliveries.TryDequeue(out var delivery) ? delivery() : null;
+            case nameof(IConsumer<,>.Close):
+                _calls.Enqueue(method);
+                _mayClose.Wait(Patience);
+                return null;
+            case nameof(IConsumer<,>.Subscribe):
+                _calls.Enqueue($"Subscribe {string.Join(' ', (IEnumerable<string>)arguments[0]!)}");
+                return null;
+            case nameof(IConsumer<,>.Seek):
+                _calls.Enqueue($"Seek {Text((TopicPartitionOffset)arguments[0]!)}");
+                return null;
+            case nameof(IConsumer<,>.Commit):
+                _calls.Enqueue($"Commit {string.Join(' ', ((IEnumerable<TopicPartitionOffset>)arguments[0]!).Select(Text))}");
+                return null;
+            case nameof(IConsumer<,>.IncrementalAssign):
+                _calls.Enqueue($"IncrementalAssign {string.Join(' ', ((IEnumerable<TopicPartitionOffset>)arguments[0]!).Select(Text))}");
+                return null;
+            case nameof(IConsumer<,>.Committed):
+                var asked = ((IEnumerable<TopicPartition>)arguments[0]!).ToList();
+                _calls.Enqueue($"Committed {string.Join(' ', asked.Select(Text))}");
+                return _committed == -1 ? throw new KafkaException(ErrorCode.Local_TimedOut) : asked.ConvertAll(partition => new TopicPartitionOffset(partition, _committed));
+            case nameof(IConsumer<,>.QueryWatermarkOffsets):
+                return new WatermarkOffsets(2, 90);
+            case nameof(IConsumer<,>.OffsetsForTimes):
+                var searches = ((IEnumerable<TopicPartitionTimestamp>)arguments[0]!).ToList();
+                Assert.All(searches, search => Assert.Equal(_time.GetUtcNow().AddSeconds(-3600).ToUnixTimeMilliseconds(), search.Timestamp.UnixTimestampMs));
+                return _young < 0 ? throw new KafkaException(ErrorCode.Local_TimedOut) : searches.ConvertAll(search => new TopicPartitionOffset(search.TopicPartition, _young));
+            case nameof(IConsumer<,>.Pause) or nameof(IConsumer<,>.Resume) or nameof(IConsumer<,>.IncrementalUnassign):
+                _calls.Enqueue($"{method} {string.Join(' ', ((IEnumerable<TopicPartition>)arguments[0]!).Select(Text))}");
+                return _refusal is null ? null : throw _refusal;
+            default:
+                throw new NotSupportedException(method);
+        }
+    }
+
+    private static string Text(TopicPartition partition) => $"{partition.Topic}/{partition.Partition.Value}";
+
+    private static string Text(TopicPartitionOffset offset) => $"{Text(offset.TopicPartition)} {offset.Offset.Value}";
+}

@@ -1,0 +1,57 @@
+using Cache.Service.Consume;
+using Cache.Tests.EndToEnd;
+using Confluent.Kafka;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Cache.Tests.Consume;
+
+public sealed class KafkaErrorsTests : IDisposable
+{
+    private static readonly Error Away = new(ErrorCode.Local_AllBrokersDown, "all brokers are down");
+    private static readonly Error Refused = new(ErrorCode.Local_Transport, "connection refused");
+
+    private readonly FakeTimeProvider _time = new();
+    private readonly LogCapture _log = new();
+    private readonly LoggerFactory _loggers;
+    private readonly KafkaErrors _errors;
+
+    public KafkaErrorsTests()
+    {
+        _loggers = new([_log]);
+        _errors = new(_time, _loggers.CreateLogger<KafkaErrors>());
+    }
+
+    [Fact]
+    public void Last_IsWhatWasReportedLast()
+    {
+        Assert.Null(_errors.Last);
+        _errors.Note(Away);
+        _errors.Note(Refused);
+        _errors.Note(Away);
+        Assert.Equal("all brokers are down", _errors.Last);
+    }
+
+    [Fact]
+    public void Flood_OfOneKind_IsLoggedOnceInHalfAMinute()
+    {
+        for (var seconds = 0; seconds < 60; seconds++)
+        {
+            _errors.Note(Away);
+            Assert.Equal(seconds < 30 ? 1 : 2, _log.Lines.Count);
+            _time.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.All(_log.Lines, line => Assert.Contains("all brokers are down", line, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void EachKind_IsLogged()
+    {
+        _errors.Note(Away);
+        _errors.Note(Refused);
+        Assert.Equal(2, _log.Lines.Count);
+    }
+
+    public void Dispose() => _loggers.Dispose();
+}

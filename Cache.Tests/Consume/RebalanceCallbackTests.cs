@@ -1,0 +1,220 @@
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
+using Cache.Tests.Flush;
+using Cache.Tests.Simulation;
+using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Cache.Tests.Consume;
+
+/// <summary>What the client's callbacks do by themselves. (In every order, between members: the simulation.)</summary>
+public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
+{
+    private readonly FakeTimeProvider _time = new();
+    private readonly LogCapture _log = new();
+    private readonly LoggerFactory _loggers;
+    private readonly ServiceProvider _services;
+    private readonly Assignment _assignment = new();
+    private readonly RowQueue _queue;
+    private readonly OffsetCommitter _committer;
+    private readonly Counters _counters;
+    private readonly Callbacks _callbacks = new();
+    private readonly IConsumer<RowKey, Row> _consumer;
+    private readonly List<string> _commits = [];
+    private readonly List<TimeSpan> _patiences = [];
+    private bool _flushes = true;
+    private bool _refusesCommits;
+    private bool _hangs;
+
+    public RebalanceCallbackTests()
+    {
+        var options = new CacheOptions();
+        _loggers = new([_log]);
+        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
+            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>()
+            .AddSingleton(services => new Rebalance(
+                _assignment, new StartPositions(options, new RowReader(options), Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
+                Block, services.GetRequiredService<CacheMetrics>(), _time, _loggers.CreateLogger<Rebalance>()))
+            .BuildServiceProvider();
+        _queue = _services.GetRequiredService<RowQueue>();
+        var metrics = _services.GetRequiredService<CacheMetrics>();
+        _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
+        _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, NullLogger<OffsetCommitter>.Instance);
+        _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, arguments) => method switch
+        {
+            // The group has committed 5 in the partition 0, and nothing in the others.
+            nameof(IConsumer<,>.Committed) => ((IEnumerable<TopicPartition>)arguments[0]!)
+                .Select(partition => new TopicPartitionOffset(partition, partition.Partition == 0 ? 5 : Offset.Unset)).ToList(),
+            nameof(IConsumer<,>.QueryWatermarkOffsets) => new WatermarkOffsets(2, 9),
+            _ => throw new NotSupportedException(method),
+        });
+        Rebalance.Attach(_services, _callbacks);
+    }
+
+    public void Dispose()
+    {
+        _committer.Dispose();
+        _counters.Dispose();
+        _services.Dispose();
+        _loggers.Dispose();
+    }
+
+    [Fact]
+    public void AssignedPartitions_AreHeld_AndStartWhereTheGroupIs()
+    {
+        Assert.Equal([At(0, 5), At(1, 9)], _callbacks.Assigned(_consumer, 0, 1));
+
+        Assert.Equal([(0, 5, 5, null), (1, 9, -1, AssignedPartition.AnyEpoch)],
+            _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.Committed, partition.CoveredEpoch)));
+        Assert.Equal(1, _counters["cache.rebalances[assigned]"]);
+        Assert.Contains("2 partitions assigned, 2 in all: event_metrics[0,1]", Assert.Single(_log.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void EmptyChange_IsNone()
+    {
+        Assert.Empty(_callbacks.Assigned(_consumer));
+        _callbacks.Revoked(_consumer);
+
+        Assert.Equal((0, 0), (_counters["cache.rebalances[assigned]"], _counters["cache.rebalances[revoked]"]));
+        Assert.Empty(_log.Lines);
+        Assert.Empty(_patiences);
+    }
+
+    [Theory]
+    [InlineData(0, 0)]
+    [InlineData(1, 1)]
+    public async Task FirstPosition_IsCommittedAtOnce_AndNoOther(int partition, int commits)
+    {
+        await _committer.StartAsync(CancellationToken.None);
+        _callbacks.Assigned(_consumer, partition);
+
+        // The clock stands still.
+        if (commits > 0)
+        {
+            await Eventually.HoldsAsync(() => Assert.Equal(["event_metrics [[1]] @9"], _commits));
+        }
+        else
+        {
+            await Eventually.KeepsHoldingAsync(() => Task.Run(() => Assert.Empty(_commits)), TimeSpan.FromMilliseconds(200));
+        }
+
+        await _committer.StopAsync(CancellationToken.None);
+    }
+
+    [Fact]
+    public void RevokedPartitions_AreFlushedThenCommittedThenLetGo_AndNoOthers()
+    {
+        _callbacks.Assigned(_consumer, 0, 1);
+        var (first, second) = (_assignment.Current[0], _assignment.Current[1]);
+        _queue.TryEnqueue(TestRows.Event(1, "a", count: 1).At(first, 5));
+        first.WrittenUpTo(5, 0);
+        var before = _log.Lines.Count;
+
+        _callbacks.Revoked(_consumer, 0);
+
+        Assert.Equal(["event_metrics [[0]] @6"], _commits);
+        Assert.Equal((false, true, true), (first.Owned, first.MayBeElsewhere, second.Owned));
+        Assert.Equal([TimeSpan.FromSeconds(8), TimeSpan.FromSeconds(4)], _patiences);
+        Assert.Equal(1, _counters["cache.rebalances[revoked]"]);
+        Assert.Contains("1 partitions revoked; their rows are written and committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(false, false, false)]
+    [InlineData(true, true, false)]
+    [InlineData(true, false, true)]
+    public void RevocationThatDoesNotGetReady_LetsGoAllTheSame_AndSaysSo(bool flushes, bool refusesCommits, bool hangs)
+    {
+        _callbacks.Assigned(_consumer, 0);
+        var partition = _assignment.Current[0];
+        _queue.TryEnqueue(TestRows.Event(1, "a", count: 1).At(partition, 5));
+        (_flushes, _refusesCommits, _hangs) = (flushes, refusesCommits, hangs);
+        var before = _log.Lines.Count;
+
+        _callbacks.Revoked(_consumer, 0);
+
+        // The row that may not be written is not committed.
+        Assert.False(partition.Owned);
+        Assert.DoesNotContain("event_metrics [[0]] @6", _commits);
+        Assert.Contains("1 partitions revoked before all their rows were written or committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void LostPartitions_AreLetGo_AndNothingIsWaitedForOrCommitted()
+    {
+        _callbacks.Assigned(_consumer, 0, 1);
+        var (first, second) = (_assignment.Current[0], _assignment.Current[1]);
+        first.WrittenUpTo(8, 0);
+        var before = _log.Lines.Count;
+
+        _callbacks.Lost(_consumer, 0);
+
+        Assert.Equal((false, true, true), (first.Owned, first.MayBeElsewhere, second.Owned));
+        Assert.Empty(_commits);
+        Assert.Empty(_patiences);
+        Assert.Equal(1, _counters["cache.rebalances[lost]"]);
+        Assert.Contains("1 partitions lost: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Block_WaitsAsLongAsPatienceLasts_AndTellsWhetherTheWorkIsDone()
+    {
+        Assert.True(Rebalance.Block(Task.CompletedTask, TimeSpan.Zero));
+        Assert.False(Rebalance.Block(new TaskCompletionSource().Task, TimeSpan.FromMilliseconds(20)));
+        Assert.False(Rebalance.Block(Task.FromException(new InvalidOperationException()), TimeSpan.FromSeconds(1)));
+    }
+
+    /// <inheritdoc/>
+    public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
+    {
+        if (_hangs)
+        {
+            return new TaskCompletionSource().Task;
+        }
+
+        if (_refusesCommits)
+        {
+            return Task.FromException(new KafkaException(ErrorCode.Local_TimedOut));
+        }
+
+        _commits.AddRange(offsets.Select(offset => offset.ToString()));
+        return Task.CompletedTask;
+    }
+
+    /// <summary>The flush works while the thread waits, unless it does not.</summary>
+    private bool Block(Task work, TimeSpan patience)
+    {
+        _patiences.Add(patience);
+        while (_flushes && _queue.TryDequeue(out var row))
+        {
+            row.Partition?.WrittenUpTo(row.Offset + 1, 0);
+            row.Drained?.SetResult();
+        }
+
+        _time.Advance(patience);
+        return Rebalance.Block(work, TimeSpan.FromMilliseconds(work.IsCompleted ? 10_000 : 200));
+    }
+
+    private static TopicPartitionOffset At(int partition, long offset) => new(new TopicPartition(Rows.Events, partition), offset);
+
+    /// <summary>Takes the handlers that the service gives to the builder of its consumer.</summary>
+    private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])
+    {
+        public List<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, params int[] partitions) =>
+            [.. PartitionsAssignedHandler(consumer, [.. partitions.Select(partition => At(partition, 0).TopicPartition)])];
+
+        public void Revoked(IConsumer<RowKey, Row> consumer, params int[] partitions) =>
+            PartitionsRevokedHandler(consumer, [.. partitions.Select(partition => At(partition, 6))]);
+
+        public void Lost(IConsumer<RowKey, Row> consumer, params int[] partitions) =>
+            PartitionsLostHandler(consumer, [.. partitions.Select(partition => At(partition, 6))]);
+    }
+}

@@ -1,0 +1,39 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
+
+namespace Cache.Tests.Flush;
+
+/// <summary>What the service's counters say, by their names; a tag's value follows in brackets.</summary>
+internal sealed class Counters : IDisposable
+{
+    private readonly MeterListener _listener = new();
+    private readonly ConcurrentDictionary<string, long> _values = new();
+
+    public Counters(IMeterFactory meters)
+    {
+        _listener.InstrumentPublished = (instrument, listener) =>
+        {
+            if (ReferenceEquals(instrument.Meter.Scope, meters))
+            {
+                listener.EnableMeasurementEvents(instrument);
+            }
+        };
+        _listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) =>
+        {
+            var name = tags.IsEmpty ? instrument.Name : $"{instrument.Name}[{tags[0].Value}]";
+            _values.AddOrUpdate(name, value, (_, sum) => instrument.IsObservable ? value : sum + value);
+        });
+        _listener.Start();
+    }
+
+    public long this[string name]
+    {
+        get
+        {
+            _listener.RecordObservableInstruments();
+            return _values.GetValueOrDefault(name);
+        }
+    }
+
+    public void Dispose() => _listener.Dispose();
+}

@@ -1,0 +1,330 @@
+using System.Text;
+using Cache.Embedded;
+using Cache.Service;
+using Cache.Service.Consume;
+using Cache.Service.Decode;
+using Cache.Service.Enqueue;
+using Cache.Service.Flush;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
+using Cache.Tests.Persist;
+using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+using StackExchange.Redis;
+using Proxy = Cache.Tests.Simulation.Proxy;
+
+namespace Cache.Tests.Flush;
+
+/// <summary>The worker between its queue and Redis, by a clock that the test moves. (Faults in every order: the simulation.)</summary>
+public sealed class FlushWorkerTests(RedisServers servers)
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    [Fact]
+    public async Task RowsInTheQueue_AreWritten_ThoughNoTimePasses()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        partition.StartAt(5);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 5), TestRows.Event(2, "a", count: 2).At(partition, 6), Row.Skip.At(partition, 9));
+
+        await flush.DrainedAsync();
+
+        Assert.Equal(10, partition.Written);
+        Assert.Equal(new() { ["a.count"] = "2" }, await flush.Redis.HashAsync(2));
+        Assert.Equal((3, 2), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
+        Assert.Equal(0, flush.Counters["cache.redis.batch.errors"]);
+    }
+
+    [Fact]
+    public async Task SessionsAlone_AreWrittenToo()
+    {
+        await using var flush = await StartAsync();
+        var end = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+        flush.Enqueue(TestRows.Session("s", end).At(flush.Take(0), 0));
+
+        await flush.DrainedAsync();
+
+        Assert.Equal(end, (long)await flush.Redis.Database.HashGetAsync(flush.Redis.Keys.Session("s"), "end_time"));
+        Assert.Equal((1, 0), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
+    }
+
+    [Fact]
+    public async Task RowsWithoutAWindow_DoNotCountAsAWrite_AndAreDoneWithAllTheSame()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(Row.Skip.At(partition, 0), Row.Skip.At(partition, 1));
+
+        await flush.DrainedAsync();
+
+        Assert.Equal(2, partition.Written);
+        Assert.Null(flush.Metrics.LastFlush);
+    }
+
+    [Fact]
+    public async Task FullCommitBatch_IsCommitted_WhenItIsWritten()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        var rows = flush.Redis.Options.CommitBatchSize;
+        flush.Enqueue(Enumerable.Range(0, rows).Select(offset => TestRows.Event(1, "a", count: offset).At(partition, offset)));
+
+        // The clock stands still: only the number of rows can be the reason.
+        await flush.HoldsAsync(() => Assert.Equal(rows, partition.Committed), advances: false);
+    }
+
+    [Fact]
+    public async Task BatchThatRedisRefuses_IsTriedAgain_AndCounted_AndCountsAsWrittenOnlyThen()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await using var flush = await StartAsync(client);
+        var partition = flush.Take(0);
+        partition.StartAt(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.DrainedAsync();
+
+        await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
+        flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 3, int.MaxValue));
+        Assert.Equal((1, 1), (partition.Written, flush.Metrics.LastFlush!.Rows));
+        flush.Enqueue(TestRows.Event(1, "b", count: 1).At(partition, 2), TestRows.Event(1, "b", count: 2).At(partition, 3));
+
+        await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
+        await flush.HoldsAsync(() => Assert.Equal(4, partition.Written));
+        Assert.Equal(new() { ["a.count"] = "2", ["b.count"] = "2" }, await flush.Redis.HashAsync(1));
+
+        // What came meanwhile was one batch.
+        Assert.Equal(2, flush.Metrics.LastFlush!.Rows);
+    }
+
+    [Fact]
+    public async Task BatchThatIsWritten_ButWhoseEpochCannotBeMade_IsNotWrittenAgain()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await using var flush = await StartAsync(client);
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.DrainedAsync();
+        await flush.Redis.Database.KeyDeleteAsync(flush.Redis.Keys.Epoch);
+        await flush.Redis.Database.ExecuteAsync("ACL", "SETUSER", "default", "-set");
+
+        flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
+        await flush.DrainedAsync();
+
+        Assert.Equal(2, partition.Written);
+        Assert.Equal(0, flush.Counters["cache.redis.batch.errors"]);
+    }
+
+    [Fact]
+    public async Task RejectedRows_AreWaitedFor_UntilTheyAreInTheDeadLetters()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        partition.StartAt(0);
+        flush.RefusesDeadLetters = true;
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0), TestRows.Rejected().At(partition, 1));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 2, int.MaxValue));
+        Assert.Equal(0, partition.Written);
+        Assert.Empty(flush.DeadLetters);
+
+        flush.RefusesDeadLetters = false;
+        await flush.HoldsAsync(() => Assert.Equal(2, partition.Written));
+        Assert.Equal(["1"], flush.DeadLetters.Select(letter => Header(letter, DeadLetters.OffsetHeader)));
+    }
+
+    [Fact]
+    public async Task RowsThatRedisWillNeverTake_AreDeadLetters_WithTheirBytesFromKafka()
+    {
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
+        broker.CreateTopic(Rows.Events, partitions: 1);
+        using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
+        string[] values = [Rows.Event(1, "a", 1), Rows.Event(2, "a", 2), "bad", Rows.Event(1, "b", 3)];
+        var messages = values.Select((value, offset) => Rows.Message(value, $"key {offset}")).Append(new() { Key = "gone"u8.ToArray() }).ToList();
+        messages[3].Headers = [new Header("mine", "1"u8.ToArray())];
+        messages[3].Timestamp = new Timestamp(1_735_689_600_123, TimestampType.CreateTime);
+        await kafka.SendAsync(Rows.Events, 0, messages);
+        await using var flush = await StartAsync(kafka: broker.BootstrapServers);
+        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(RowKind.Event, 1), "somebody else's");
+        var partition = flush.Take(0);
+
+        flush.Enqueue(
+            TestRows.Event(1, "a", count: 1).At(partition, 0), TestRows.Event(2, "a", count: 2).At(partition, 1), TestRows.Rejected().At(partition, 2),
+            TestRows.Event(1, "b", count: 3).At(partition, 3), Row.Skip.At(partition, 4));
+        await flush.DrainedAsync();
+
+        Assert.Equal(
+            [("0", "wrong_key_type", "key 0", values[0]), ("2", "not_json", "", "\0\0\0"), ("3", "wrong_key_type", "key 3", values[3])],
+            flush.DeadLetters.Select(letter => (
+                Header(letter, DeadLetters.OffsetHeader)!, Header(letter, DeadLetters.ReasonHeader)!,
+                Encoding.UTF8.GetString(letter.Key ?? []), Encoding.UTF8.GetString(letter.Value!))).Order());
+        var last = flush.DeadLetters.Single(letter => Header(letter, DeadLetters.OffsetHeader) == "3");
+        Assert.Equal(("1", "1735689600123"), (Header(last, "mine"), Header(last, DeadLetters.TimestampHeader)));
+        Assert.Equal(5, partition.Written);
+
+        // The window that was not written is none of those that were.
+        Assert.Equal((5, 1), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
+    }
+
+    [Fact]
+    public async Task Epoch_IsLookedAtEachInterval_ThoughNoRowsCome()
+    {
+        await using var flush = await StartAsync();
+        flush.Take(0);
+        for (var times = 0; times < 2; times++)
+        {
+            await flush.HoldsAsync(async () => Assert.True(await flush.Redis.Database.KeyExistsAsync(flush.Redis.Keys.Epoch)));
+            await flush.Redis.Database.KeyDeleteAsync(flush.Redis.Keys.Epoch);
+        }
+    }
+
+    [Fact]
+    public async Task WhatIsInTheQueueAtTheEnd_IsWritten_BeforeTheWorkerEnds()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(Enumerable.Range(0, 500).Select(offset => TestRows.Event(offset, "a", count: offset).At(partition, offset)));
+
+        await flush.EndsAsync();
+
+        Assert.Equal(500, partition.Written);
+    }
+
+    [Fact]
+    public async Task WorkerThatFails_StopsTheService()
+    {
+        var broken = Proxy.Of<IConnectionMultiplexer>((method, _) => method.StartsWith("add_", StringComparison.Ordinal) ? null : throw new NotSupportedException(method));
+        await using var flush = await StartAsync(broken);
+        Assert.Equal(0, flush.Fatal.ExitCode);
+
+        await flush.HoldsAsync(() => Assert.Equal(1, flush.Fatal.ExitCode));
+
+        Assert.True(flush.IsStopped);
+    }
+
+    private async Task<Running> StartAsync(IConnectionMultiplexer? redis = null, string kafka = "") =>
+        new(new RedisStages(redis ?? await servers.ConnectAsync(RedisKind.Embedded), kafka: kafka));
+
+    private static string? Header(Message<byte[]?, byte[]?> letter, string name) =>
+        letter.Headers.TryGetLastBytes(name, out var bytes) ? Encoding.UTF8.GetString(bytes) : null;
+
+    /// <summary>A worker and a committer that run.</summary>
+    private sealed class Running : IOffsetCommit, IServiceProvider, IAsyncDisposable
+    {
+        private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
+        private readonly RowQueue _queue;
+        private readonly FlushWorker _worker;
+        private readonly OffsetCommitter _committer;
+
+        public Running(RedisStages redis)
+        {
+            Redis = redis;
+            Metrics = redis.Services.GetRequiredService<CacheMetrics>();
+            Counters = new(redis.Services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
+            _queue = redis.Services.GetRequiredService<RowQueue>();
+            Fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
+            {
+                IsStopped |= method == nameof(IHostApplicationLifetime.StopApplication);
+                return null;
+            }));
+            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, _time, NullLogger<OffsetCommitter>.Instance);
+            _worker = new(
+                _queue, redis.Store, redis.Epoch, new Letters(this, redis.Options, Metrics, _time), new RowReader(redis.Options), _committer, redis.Membership,
+                redis.Options, Metrics, _time, new Random(1), Fatal, NullLogger<FlushWorker>.Instance);
+            _worker.StartAsync(CancellationToken.None);
+            _committer.StartAsync(CancellationToken.None);
+        }
+
+        public RedisStages Redis { get; }
+
+        public CacheMetrics Metrics { get; }
+
+        public Counters Counters { get; }
+
+        public FatalError Fatal { get; }
+
+        public bool IsStopped { get; private set; }
+
+        public bool RefusesDeadLetters { get; set; }
+
+        public List<Message<byte[]?, byte[]?>> DeadLetters { get; } = [];
+
+        public AssignedPartition Take(int number)
+        {
+            var partition = TestRows.Partition(number);
+            partition.CoveredEpoch = AssignedPartition.AnyEpoch;
+            Redis.Assignment.Take(partition);
+            return partition;
+        }
+
+        public void Enqueue(params IEnumerable<QueuedRow> rows)
+        {
+            foreach (var row in rows)
+            {
+                Assert.True(_queue.TryEnqueue(row));
+            }
+        }
+
+        public Task DrainedAsync() => _queue.DrainAsync(CancellationToken.None).WaitAsync(Patience);
+
+        public async Task EndsAsync()
+        {
+            _queue.Complete();
+            await _worker.ExecuteTask!.WaitAsync(Patience);
+        }
+
+        public Task HoldsAsync(Action assertions, bool advances = true) => HoldsAsync(() => Task.Run(assertions), advances);
+
+        /// <summary>Time goes on until assertions hold.</summary>
+        public Task HoldsAsync(Func<Task> assertions, bool advances = true) => Eventually.HoldsAsync(
+            () =>
+            {
+                if (advances)
+                {
+                    _time.Advance(Interval);
+                }
+
+                return assertions();
+            },
+            Patience);
+
+        public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => Task.CompletedTask;
+
+        public object? GetService(Type serviceType) => Proxy.Of<IProducer<byte[]?, byte[]?>>((_, arguments) =>
+        {
+            if (RefusesDeadLetters)
+            {
+                return Task.FromException<DeliveryResult<byte[]?, byte[]?>>(new KafkaException(ErrorCode.Local_MsgTimedOut));
+            }
+
+            DeadLetters.Add((Message<byte[]?, byte[]?>)arguments[1]!);
+            return Task.FromResult(new DeliveryResult<byte[]?, byte[]?>());
+        });
+
+        public async ValueTask DisposeAsync()
+        {
+            // As at a stop; what a failed test left undone is given up.
+            Redis.Assignment.LetGoOfAll();
+            _queue.Complete();
+            await HoldsAsync(() => Assert.True(_worker.ExecuteTask!.IsCompleted));
+            await _committer.StopAsync(CancellationToken.None);
+            _worker.Dispose();
+            _committer.Dispose();
+            Counters.Dispose();
+        }
+
+        /// <summary>The topic is there.</summary>
+        private sealed class Letters(IServiceProvider services, CacheOptions options, CacheMetrics metrics, TimeProvider time)
+            : DeadLetters(services, options, metrics, time, NullLogger<DeadLetters>.Instance)
+        {
+            protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer) => Task.CompletedTask;
+        }
+    }
+}
