@@ -19,11 +19,11 @@ internal static class BareReads
         foreach (var file in Directory.GetFiles(answers))
         {
             var bytes = await File.ReadAllBytesAsync(file);
-            app.MapGet($"/{Path.GetFileName(file)}", (HttpContext context) =>
+            app.MapGet($"/{Path.GetFileName(file)}", async (HttpContext context) =>
             {
                 context.Response.ContentType = "application/json; charset=utf-8";
                 context.Response.ContentLength = bytes.Length;
-                return context.Response.BodyWriter.WriteAsync(bytes).AsTask();
+                await context.Response.BodyWriter.WriteAsync(bytes);
             });
         }
 

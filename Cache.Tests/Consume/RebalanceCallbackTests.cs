@@ -41,7 +41,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
             .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>()
             .AddSingleton(services => new Rebalance(
                 _assignment, new StartPositions(options, new RowReader(options), Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
-                Block, services.GetRequiredService<CacheMetrics>(), _time, _loggers.CreateLogger<Rebalance>()))
+                Block, services.GetRequiredService<CacheMetrics>(), _loggers.CreateLogger<Rebalance>()))
             .BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
         var metrics = _services.GetRequiredService<CacheMetrics>();
@@ -173,7 +173,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     }
 
     /// <inheritdoc/>
-    public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
+    Task IOffsetCommit.CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
     {
         if (_hangs)
         {

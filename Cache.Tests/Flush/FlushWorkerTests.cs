@@ -42,6 +42,30 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
+    public async Task RowsAtHand_AreWaitedFor_AndWrittenTogether()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(moreComes: true, TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.HoldsAsync(() => Assert.Equal(0, flush.Waiting), advances: false);
+
+        flush.Enqueue(moreComes: false, TestRows.Event(1, "a", count: 2).At(partition, 1));
+        await flush.HoldsAsync(() => Assert.Equal(2, partition.Written), advances: false);
+
+        Assert.Equal(2, flush.Metrics.LastFlush!.Rows);
+    }
+
+    [Fact]
+    public async Task RowsAtHand_ThatDoNotCome_AreWaitedForOnlyAMoment()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(moreComes: true, TestRows.Event(1, "a", count: 1).At(partition, 0));
+
+        await flush.HoldsAsync(() => Assert.Equal(1, partition.Written));
+    }
+
+    [Fact]
     public async Task SessionsAlone_AreWrittenToo()
     {
         await using var flush = await StartAsync();
@@ -252,6 +276,9 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         public bool IsStopped { get; private set; }
 
+        /// <summary>Rows that the worker has not taken yet.</summary>
+        public int Waiting => _queue.Count;
+
         public bool RefusesDeadLetters { get; set; }
 
         public List<Message<byte[]?, byte[]?>> DeadLetters { get; } = [];
@@ -264,15 +291,19 @@ public sealed class FlushWorkerTests(RedisServers servers)
             return partition;
         }
 
-        public void Enqueue(params IEnumerable<QueuedRow> rows)
+        public void Enqueue(params IEnumerable<QueuedRow> rows) => Enqueue(false, rows);
+
+        public void Enqueue(bool moreComes, params IEnumerable<QueuedRow> rows)
         {
             foreach (var row in rows)
             {
                 Assert.True(_queue.TryEnqueue(row));
             }
+
+            Assert.True(_queue.HandOver(moreComes));
         }
 
-        public Task DrainedAsync() => _queue.DrainAsync(CancellationToken.None).WaitAsync(Patience);
+        public Task DrainedAsync() => _queue.DrainAsync().WaitAsync(Patience);
 
         public async Task EndsAsync()
         {
