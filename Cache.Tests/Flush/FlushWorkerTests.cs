@@ -208,9 +208,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var flush = await StartAsync(broken);
         Assert.Equal(0, flush.Fatal.ExitCode);
 
-        await flush.HoldsAsync(() => Assert.Equal(1, flush.Fatal.ExitCode));
-
-        Assert.True(flush.IsStopped);
+        await flush.HoldsAsync(() => Assert.Equal((1, true), (flush.Fatal.ExitCode, flush.IsStopped)));
     }
 
     [Fact]
