@@ -149,10 +149,18 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
 internal sealed class Assignment
 {
     private volatile IReadOnlyList<AssignedPartition> _current = [];
+    private volatile bool _isSpare;
     private AssignedPartition? _last;
 
     /// <summary>A snapshot.</summary>
     public IReadOnlyList<AssignedPartition> Current => _current;
+
+    /// <summary>Whether the group has shared the partitions out, and had none for this process.</summary>
+    public bool IsSpare
+    {
+        get => _isSpare;
+        set => _isSpare = value;
+    }
 
     /// <summary>The partition of a row; null when it is not held.</summary>
     public AssignedPartition? Find(string topic, Partition partition)

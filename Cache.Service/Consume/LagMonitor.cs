@@ -52,6 +52,12 @@ internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment
         {
             var ends = await admin.ListOffsetsAsync(
                 specs, new ListOffsetsOptions { RequestTimeout = TimeSpan.FromSeconds(2), IsolationLevel = IsolationLevel.ReadCommitted });
+            if (ends.ResultInfos.Exists(end => end.TopicPartitionOffsetError.Offset == Offset.Unset))
+            {
+                // A broker that goes in the midst of it leaves its partitions without an end, and without an error.
+                throw new KafkaException(ErrorCode.Local_Transport);
+            }
+
             var now = time.GetUtcNow();
             foreach (var end in ends.ResultInfos)
             {

@@ -36,6 +36,7 @@ internal sealed partial class Rebalance(
 
     private List<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, List<TopicPartition> partitions)
     {
+        assignment.IsSpare = partitions.Count == 0 && assignment.Current.Count == 0;
         if (partitions.Count == 0)
         {
             return [];

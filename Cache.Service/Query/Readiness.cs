@@ -19,7 +19,9 @@ internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment ass
         if (held.Count == 0)
         {
             // Brokers that stay away longer than the session lasts take the partitions with them.
-            reasons.Add($"no partitions assigned: {loop.WaitsFor ?? lag.Failure ?? "the group gave this process none"}");
+            reasons.Add("no partitions assigned: " + (assignment.IsSpare
+                ? "the group gave this process none; it is spare, and takes over when another leaves"
+                : loop.WaitsFor ?? lag.Failure ?? "partitions are being assigned"));
         }
         else if (lag.Failure is { } failure)
         {

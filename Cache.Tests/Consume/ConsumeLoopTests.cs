@@ -405,9 +405,9 @@ public sealed class ConsumeLoopTests : IDisposable
         Fail(ErrorCode.Local_Fatal, isFatal: true);
         await StartAsync();
 
-        await Eventually.HoldsAsync(() => Assert.Equal(1, _fatal.ExitCode), Patience);
+        await Eventually.HoldsAsync(() => Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls), Patience);
 
-        Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls);
+        Assert.Equal(1, _fatal.ExitCode);
         await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
         Assert.DoesNotContain("Close", _calls);
     }

@@ -218,4 +218,94 @@ public sealed class BatchTests
             _batch.Clear();
         }
     }
+
+    [Fact]
+    public void DropLetGo_GoesByWhoWroteAMeasureLast_AndLeavesNoEmptyWindow()
+    {
+        var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
+        _batch.Add(TestRows.Event(1, "a", count: 1, users: 1).At(kept, 0), 0);
+        _batch.Add(TestRows.Event(1, "a", count: 2, users: 2).At(lost, 0), 0);
+        _batch.Add(TestRows.Event(2, "a", count: 1, users: 1).At(lost, 1), 0);
+        _batch.Add(TestRows.Event(2, "a", count: 2).At(kept, 1), 0);
+        _batch.Add(TestRows.Event(2, "b", count: 3).At(lost, 2), 0);
+        lost.LetGo();
+
+        _batch.DropLetGo();
+
+        var (window, fields) = Assert.Single(_batch.Windows);
+        Assert.Equal(2, window.Start);
+        var (dimension, field) = Assert.Single(fields);
+        Assert.Equal(("a", new Measures(2, 0, true, false)), (dimension.Name, field.Measures));
+    }
+
+    [Fact]
+    public void DropLetGo_TakesTheDeadLettersOfTheLetGoPartition_AndWhatWasReadFromIt()
+    {
+        var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
+        foreach (var partition in new[] { kept, lost })
+        {
+            _batch.Add(TestRows.Rejected().At(partition, 0), 0);
+            _batch.Add(TestRows.Session($"of {partition}", 5).At(partition, 1), 0);
+        }
+
+        _batch.DropLetGo();
+        Assert.Equal((2, 2, 2), (_batch.Ranges.Count, _batch.DeadLetters.Count, _batch.Sessions.Count));
+
+        lost.LetGo();
+        _batch.DropLetGo();
+        Assert.Same(kept, Assert.Single(_batch.Ranges).Partition);
+        Assert.Same(kept, Assert.Single(_batch.DeadLetters).Partition);
+        Assert.Equal(["of event_metrics/0"], _batch.Sessions.Keys);
+    }
+
+    [Fact]
+    public void RefusedDimension_IsTakenOut_AndItsWindowWhenNothingIsLeftOfIt()
+    {
+        var partition = TestRows.Partition();
+        var (a, b) = (TestRows.Event(1, "a", count: 1), TestRows.Event(1, "b", count: 1));
+        _batch.Add(a.At(partition, 0), 0);
+        _batch.Add(b.At(partition, 1), 0);
+        var window = new WindowKey(RowKind.Event, 1);
+
+        _batch.Refuse(window, a.Dimension!);
+        Assert.Equal([b.Dimension!], _batch.Windows[window].Keys);
+        _batch.Refuse(window, b.Dimension!);
+        Assert.Empty(_batch.Windows);
+        Assert.Equal([(window, a.Dimension!), (window, b.Dimension!)], _batch.Refused.OrderBy(refused => refused.Dimension.Name));
+
+        _batch.Clear();
+        Assert.Empty(_batch.Refused);
+    }
+
+    [Fact]
+    public void Traces_AreThoseOfTheFirstRows_UpToABound()
+    {
+        var partition = TestRows.Partition();
+        using var receipt = new System.Diagnostics.Activity("receive").Start();
+        for (var offset = 0; offset < 100; offset++)
+        {
+            _batch.Add(TestRows.Event(1, "a", count: 1).At(partition, offset) with { Receipt = offset % 2 == 0 ? receipt : null }, 0);
+            Assert.Equal(Math.Min(32, (offset / 2) + 1), _batch.Traces.Count);
+        }
+
+        Assert.Equal(receipt.Context, _batch.Traces[0].Context);
+        _batch.Clear();
+        Assert.Empty(_batch.Traces);
+    }
+
+    [Fact]
+    public void ClearedBatch_CountsItsRowsAnew_AndIsEmptyOnlyWithoutRowsAndMarkers()
+    {
+        var partition = TestRows.Partition();
+        _batch.Add(Row.Skip.At(partition, 4), now: 7);
+        Assert.False(_batch.IsEmpty);
+        Assert.False(_batch.IsFull(mostWindows: 1));
+        _batch.Clear();
+        Assert.True(_batch.IsEmpty);
+        Assert.Empty(_batch.Ranges);
+
+        _batch.Add(Row.Skip.At(partition, 9), now: 8);
+        Assert.Equal((1, 8), (_batch.Rows, _batch.StartedAt));
+        Assert.Equal((9, 10), (_batch.Ranges[0].First, _batch.Ranges[0].Next));
+    }
 }

@@ -12,6 +12,7 @@ using Cache.Tests.Persist;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 using StackExchange.Redis;
@@ -118,6 +119,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 3, int.MaxValue));
         Assert.Equal((1, 1), (partition.Written, flush.Metrics.LastFlush!.Rows));
+        Assert.Equal((1, 0), (flush.Logged("Redis did not take a batch: OOM"), flush.Logged("Redis took the batch")));
         flush.Enqueue(TestRows.Event(1, "b", count: 1).At(partition, 2), TestRows.Event(1, "b", count: 2).At(partition, 3));
 
         await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
@@ -126,6 +128,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         // What came meanwhile was one batch.
         Assert.Equal(2, flush.Metrics.LastFlush!.Rows);
+        Assert.Equal((1, 1), (flush.Logged("Redis did not take a batch"), flush.Logged($"Redis took the batch after {flush.Counters["cache.redis.batch.errors"]} failures")));
     }
 
     [Fact]
@@ -158,6 +161,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 2, int.MaxValue));
         Assert.Equal(0, partition.Written);
         Assert.Empty(flush.DeadLetters);
+        Assert.Equal(1, flush.Logged("The dead-letter topic did not take a batch"));
 
         flush.RefusesDeadLetters = false;
         await flush.HoldsAsync(() => Assert.Equal(2, partition.Written));
@@ -228,13 +232,128 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var flush = await StartAsync(broken);
         Assert.Equal(0, flush.Fatal.ExitCode);
 
-        await flush.HoldsAsync(() => Assert.Equal(1, flush.Fatal.ExitCode));
-
-        Assert.True(flush.IsStopped);
+        await flush.HoldsAsync(() => Assert.Equal((1, true), (flush.Fatal.ExitCode, flush.IsStopped)));
     }
 
-    private async Task<Running> StartAsync(IConnectionMultiplexer? redis = null, string kafka = "") =>
-        new(new RedisStages(redis ?? await servers.ConnectAsync(RedisKind.Embedded), kafka: kafka));
+    [Fact]
+    public async Task BatchThatIsFullWhileAnotherIsOnTheWire_FollowsAtOnce()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await using var flush = await StartAsync(client);
+        var partition = flush.Take(0);
+        server.Freeze();
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.HoldsAsync(() => Assert.Equal(0, flush.Queue.Count), advances: false);
+        flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
+
+        // The marker is the last of the second batch; neither a row nor time comes behind it.
+        var drained = flush.DrainedAsync();
+        await flush.HoldsAsync(() => Assert.Equal(0, flush.Queue.Count), advances: false);
+        server.Thaw();
+
+        await drained;
+        Assert.Equal(2, partition.Written);
+    }
+
+    [Fact]
+    public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsTheEpoch_WhenItsPartitionWent()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await using var flush = await StartAsync(client);
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        await WriteWithoutProofAsync(flush, server, TestRows.Event(1, "a", count: 1).At(gone, 0));
+        var epoch = await flush.EpochAsync();
+        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+
+        // The clock stands still: the writes have to see to it themselves.
+        for (var offset = 0; offset < 3; offset++)
+        {
+            flush.Enqueue(TestRows.Event(1, "b", count: 1).At(kept, offset));
+            await flush.DrainedAsync();
+        }
+
+        Assert.NotEqual(epoch, await flush.EpochAsync());
+    }
+
+    [Fact]
+    public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsTheEpoch_AtTheEndToo()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await using var flush = await StartAsync(client);
+        await WriteWithoutProofAsync(flush, server, TestRows.Event(1, "a", count: 1).At(flush.Take(0), 0));
+        var epoch = await flush.EpochAsync();
+        flush.Redis.Assignment.LetGoOfAll();
+
+        await flush.EndsAsync();
+
+        Assert.NotEqual(epoch, await flush.EpochAsync());
+    }
+
+    [Fact]
+    public async Task WriteThatCameInTime_RenewsNoEpoch()
+    {
+        await using var flush = await StartAsync();
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0));
+        await flush.DrainedAsync();
+        var epoch = await flush.EpochAsync();
+        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Enqueue(TestRows.Event(1, "b", count: 1).At(kept, 0));
+        await flush.DrainedAsync();
+
+        await flush.EndsAsync();
+
+        Assert.Equal(epoch, await flush.EpochAsync());
+    }
+
+    [Fact]
+    public async Task RedisThatGoesWhileNothingIsToBeWritten_IsTold_AndSoIsItsReturn()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await using var flush = await StartAsync(client);
+        flush.Take(0);
+        for (var times = 1; times <= 2; times++)
+        {
+            await flush.Redis.Database.ExecuteAsync("ACL", "SETUSER", "default", "-get");
+            await flush.HoldsAsync(() => Assert.Equal(times, flush.Logged("Waiting for Redis")));
+            for (var intervals = 0; intervals < 5; intervals++)
+            {
+                await flush.HoldsAsync(() => { });
+            }
+
+            Assert.Equal((times, times - 1), (flush.Logged("Waiting for Redis"), flush.Logged("Redis answers")));
+            await flush.Redis.Database.ExecuteAsync("ACL", "SETUSER", "default", "+get");
+            await flush.HoldsAsync(() => Assert.Equal(times, flush.Logged("Redis answers")));
+        }
+    }
+
+    private async Task<Running> StartAsync(IConnectionMultiplexer? redis = null, string kafka = "")
+    {
+        var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        return new(new RedisStages(redis ?? await servers.ConnectAsync(RedisKind.Embedded), kafka: kafka, time: time), time);
+    }
+
+    /// <summary>Writes a row; while that is on the wire, the last proof of membership grows too old.</summary>
+    private static async Task WriteWithoutProofAsync(Running flush, RedisServer server, QueuedRow row)
+    {
+        // So that the epoch is not asked for first, and nothing else is under way.
+        flush.Enqueue(row);
+        await flush.DrainedAsync();
+        await flush.Redis.Database.PingAsync();
+        server.Freeze();
+        flush.Enqueue(row with { Offset = row.Offset + 1 });
+        await flush.HoldsAsync(() => Assert.True(Pending(flush) > 0), advances: false);
+        flush.Redis.Membership.Proved(-1);
+        server.Thaw();
+        await flush.DrainedAsync();
+
+        static long Pending(Running flush) => flush.Redis.Database.Multiplexer.GetCounters().Interactive.PendingUnsentItems
+            + flush.Redis.Database.Multiplexer.GetCounters().Interactive.SentItemsAwaitingResponse;
+    }
 
     private static string? Header(Message<byte[]?, byte[]?> letter, string name) =>
         letter.Headers.TryGetLastBytes(name, out var bytes) ? Encoding.UTF8.GetString(bytes) : null;
@@ -242,17 +361,19 @@ public sealed class FlushWorkerTests(RedisServers servers)
     /// <summary>A worker and a committer that run.</summary>
     private sealed class Running : IOffsetCommit, IServiceProvider, IAsyncDisposable
     {
-        private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
-        private readonly RowQueue _queue;
+        private readonly FakeTimeProvider _time;
+        private readonly LogCapture _log = new();
+        private readonly LoggerFactory _loggers;
         private readonly FlushWorker _worker;
         private readonly OffsetCommitter _committer;
 
-        public Running(RedisStages redis)
+        public Running(RedisStages redis, FakeTimeProvider time)
         {
-            Redis = redis;
+            (Redis, _time) = (redis, time);
+            _loggers = new([_log]);
             Metrics = redis.Services.GetRequiredService<CacheMetrics>();
             Counters = new(redis.Services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
-            _queue = redis.Services.GetRequiredService<RowQueue>();
+            Queue = redis.Services.GetRequiredService<RowQueue>();
             Fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
             {
                 IsStopped |= method == nameof(IHostApplicationLifetime.StopApplication);
@@ -260,13 +381,15 @@ public sealed class FlushWorkerTests(RedisServers servers)
             }));
             _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, _time, NullLogger<OffsetCommitter>.Instance);
             _worker = new(
-                _queue, redis.Store, redis.Epoch, new Letters(this, redis.Options, Metrics, _time), new RowReader(redis.Options), _committer, redis.Membership,
-                redis.Options, Metrics, _time, new Random(1), Fatal, NullLogger<FlushWorker>.Instance);
+                Queue, redis.Store, redis.Epoch, new Letters(this, redis.Options, Metrics, _time), new RowReader(redis.Options), _committer, redis.Membership,
+                redis.Options, Metrics, _time, new Random(1), Fatal, _loggers.CreateLogger<FlushWorker>());
             _worker.StartAsync(CancellationToken.None);
             _committer.StartAsync(CancellationToken.None);
         }
 
         public RedisStages Redis { get; }
+
+        public RowQueue Queue { get; }
 
         public CacheMetrics Metrics { get; }
 
@@ -277,7 +400,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         public bool IsStopped { get; private set; }
 
         /// <summary>Rows that the worker has not taken yet.</summary>
-        public int Waiting => _queue.Count;
+        public int Waiting => Queue.Count;
 
         public bool RefusesDeadLetters { get; set; }
 
@@ -297,17 +420,22 @@ public sealed class FlushWorkerTests(RedisServers servers)
         {
             foreach (var row in rows)
             {
-                Assert.True(_queue.TryEnqueue(row));
+                Assert.True(Queue.TryEnqueue(row));
             }
 
-            Assert.True(_queue.HandOver(moreComes));
+            Assert.True(Queue.HandOver(moreComes));
         }
 
-        public Task DrainedAsync() => _queue.DrainAsync().WaitAsync(Patience);
+        public Task DrainedAsync() => Queue.DrainAsync().WaitAsync(Patience);
+
+        /// <summary>Lines of the worker's log that begin with a text.</summary>
+        public int Logged(string text) => _log.Lines.Count(line => line.Contains($"FlushWorker: {text}", StringComparison.Ordinal));
+
+        public async Task<string> EpochAsync() => (await Redis.Database.StringGetAsync(Redis.Keys.Epoch)).ToString().Split(' ')[0];
 
         public async Task EndsAsync()
         {
-            _queue.Complete();
+            Queue.Complete();
             await _worker.ExecuteTask!.WaitAsync(Patience);
         }
 
@@ -343,12 +471,13 @@ public sealed class FlushWorkerTests(RedisServers servers)
         {
             // As at a stop; what a failed test left undone is given up.
             Redis.Assignment.LetGoOfAll();
-            _queue.Complete();
+            Queue.Complete();
             await HoldsAsync(() => Assert.True(_worker.ExecuteTask!.IsCompleted));
             await _committer.StopAsync(CancellationToken.None);
             _worker.Dispose();
             _committer.Dispose();
             Counters.Dispose();
+            _loggers.Dispose();
         }
 
         /// <summary>The topic is there.</summary>

@@ -42,8 +42,9 @@ internal sealed class RedisStages
         Sessions = services.GetRequiredService<SessionReader>();
         Assignment = services.GetRequiredService<Assignment>();
         Rebuilds = services.GetRequiredService<RebuildRequests>();
-        Membership = new Membership(TimeSpan.FromHours(1), TimeProvider.System);
-        Membership.Proved(TimeProvider.System.GetTimestamp());
+        time ??= TimeProvider.System;
+        Membership = new Membership(TimeSpan.FromHours(1), time);
+        Membership.Proved(time.GetTimestamp());
         Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Membership, Rebuilds, NullLogger<RedisEpoch>.Instance);
     }
 

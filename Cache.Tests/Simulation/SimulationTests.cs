@@ -93,15 +93,15 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     /// <summary>The first schedule that catches each by a promise that the bug breaks.</summary>
     public static TheoryData<string, int, string> Bugs => new()
     {
-        { "CommitBeforeWrite", 1, "I3" },
+        { "CommitBeforeWrite", 3, "I3" },
         { "CommitThePosition", 1, "I3" },
-        { "DropOnRetry", 14, "I3" },
-        { "ReorderOnRetry", 198, "I4" },
-        { "WriteAfterLost", 9, "I3" },
-        { "ForgetRevokeFlush", 14, "I4" },
-        { "LoseTheLastBatchOnShutdown", 4, "I3" },
-        { "SkipOneOnResume", 3, "I3" },
-        { "WrongRewind", 21, "I3" },
+        { "DropOnRetry", 130, "I3" },
+        { "ReorderOnRetry", 14, "I4" },
+        { "WriteAfterLost", 18, "I3" },
+        { "ForgetRevokeFlush", 61, "I4" },
+        { "LoseTheLastBatchOnShutdown", 64, "I3" },
+        { "SkipOneOnResume", 20, "I3" },
+        { "WrongRewind", 40, "I3" },
         { "TrimTheWrongWindow", 1, "I1" },
     };
 
