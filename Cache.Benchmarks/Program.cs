@@ -10,6 +10,7 @@ internal static class Program
         ["throughput"] = ThroughputVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
         ["reads"] = ReadsVerb.RunAsync,
+        ["startup"] = StartupVerb.RunAsync,
     };
 
     /// <summary>Runs a verb, or <c>all</c> of them.</summary>
