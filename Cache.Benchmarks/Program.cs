@@ -15,6 +15,7 @@ internal static class Program
         ["micro"] = MicroVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
         ["reads"] = ReadsVerb.RunAsync,
+        ["startup"] = StartupVerb.RunAsync,
     };
 
     /// <summary>Runs a verb, or <c>all</c> of them.</summary>

@@ -15,10 +15,10 @@ internal static class ReadClients
     private const int Connections = 32;
     private const int MostHeaderBytes = 4096;
 
-    /// <summary>Asks for a span of time.</summary>
+    /// <summary>Asks for a span of time, and until there are so many answers.</summary>
     /// <returns>How many answers came, and the time that it took.</returns>
     /// <exception cref="InvalidOperationException">An answer was not 200 or had another length: speed of that is none.</exception>
-    public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span)
+    public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span, long atLeast = 0)
     {
         var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: bench\r\n\r\n");
         var buffer = new byte[MostHeaderBytes + length];
@@ -32,7 +32,7 @@ internal static class ReadClients
 
         var started = Stopwatch.GetTimestamp();
         long answers = 0;
-        while (Stopwatch.GetElapsedTime(started) < span)
+        while (answers < atLeast || Stopwatch.GetElapsedTime(started) < span)
         {
             foreach (var socket in sockets)
             {

@@ -78,6 +78,51 @@ public sealed class HealthTests : IAsyncDisposable
         await stack.EventuallyAnswersAsync("/readyz", """{"status":"ready"}""");
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task AnswerThatIsKept_HidesNoLongerThanASecond_ThatRedisIsAway(bool frozen)
+    {
+        const string Route = "/metrics/event/latest";
+        _redis = await RedisServer.StartAsync();
+        await using var stack = await InProcessStack.StartAsync(_redis.ConnectionString);
+
+        // Three times, since this machine may be busy just then: once within the second shows that it can be done.
+        for (var attempt = 1; ; attempt++)
+        {
+            await Eventually.HoldsAsync(async () => Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync(Route)).Status));
+            if (frozen)
+            {
+                _redis.Freeze();
+            }
+            else
+            {
+                _redis.Kill();
+            }
+
+            var started = Stopwatch.GetTimestamp();
+            while ((await stack.AskAsync(Route)).Status == HttpStatusCode.OK)
+            {
+                Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(3), "It still answers.");
+            }
+
+            if (Stopwatch.GetElapsedTime(started) is var took && took <= TimeSpan.FromSeconds(1))
+            {
+                return;
+            }
+
+            Assert.True(attempt < 3, $"It took {took.TotalSeconds:F2} s.");
+            if (frozen)
+            {
+                _redis.Thaw();
+            }
+            else
+            {
+                await _redis.RestartAsync();
+            }
+        }
+    }
+
     [Fact]
     public async Task Readyz_WhenTheBrokersAreAway_TurnsBack_AndRecovers()
     {

@@ -82,6 +82,25 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
+    public async Task Answer_IsReadAnew_WhenTheClientAsksForThat()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync(Events);
+        for (var count = 2; count < 12; count++)
+        {
+            await stack.GetAsync("/metrics/event/latest");
+
+            // Of this no update tells.
+            await stack.Database.HashSetAsync(stack.Key($"metrics:event:{Window(1)}"), "a.count", count);
+            using var request = new HttpRequestMessage(HttpMethod.Get, "/metrics/event/latest");
+            request.Headers.CacheControl = new() { NoCache = true };
+            using var answer = await stack.Http.SendAsync(request);
+            Assert.Equal($$"""{"window_start":{{Window(1)}},"a.count":{{count}}}""", await answer.Content.ReadAsStringAsync());
+        }
+    }
+
+    [Fact]
     public async Task Head_GivesTheHeadersOfGet_AndNothingElse()
     {
         foreach (var route in Routes)

@@ -1,0 +1,72 @@
+using System.Diagnostics;
+using System.Net;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// <c>startup</c>: from the start of the process to the first 200 of <c>/readyz</c>, with broker and Redis up, and a consumer group
+/// that nobody else is in; against <see cref="BareReads"/>, from its start to its first answer. The mock broker waits 100 ms for more members of a
+/// new group; a real one as long as its <c>group.initial.rebalance.delay.ms</c> says, 3 s by default.
+/// </summary>
+internal static class StartupVerb
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+
+    public static async Task RunAsync(Run run)
+    {
+        await using var kafka = await Broker.StartAsync(6, 0);
+        await using var redis = await ServerProcess.StartRedisAsync();
+        var answers = Directory.CreateTempSubdirectory("bench-answers-");
+        await File.WriteAllTextAsync(Path.Combine(answers.FullName, "0"), "{}");
+        var group = 0;
+        try
+        {
+            var results = await Rounds.AlternateAsync(
+                2 * run.Rounds,
+                ("service", () => MeasureAsync("/readyz", () => ServerProcess.StartAsync(
+                    "Cache.Service.dll", "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", $"127.0.0.1:{kafka.Port}",
+                    "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}", "--cache_kafka_consumer_group", $"bench-{++group}"))),
+                ("bare", () => MeasureAsync("/0", () => ServerProcess.StartAsync("Cache.Benchmarks.dll", "bare-reads", answers.FullName))));
+            run.Report.Add("startup_ms", "ms", results["service"].Select(result => result.AnswerMs));
+            run.Report.Add("startup_listening_ms", "ms", results["service"].Select(result => result.ListeningMs));
+            run.Report.Add("startup_cpu_ms", "ms", results["service"].Select(result => result.CpuMs));
+            run.Report.Add("startup_bare_ms", "ms", results["bare"].Select(result => result.AnswerMs));
+            run.Report.Add("startup_bare_cpu_ms", "ms", results["bare"].Select(result => result.CpuMs));
+            run.Report.AddRatio("startup_vs_bare", results["service"].Select(result => result.AnswerMs), results["bare"].Select(result => result.AnswerMs));
+        }
+        finally
+        {
+            answers.Delete(recursive: true);
+        }
+    }
+
+    /// <summary>One start.</summary>
+    /// <param name="AnswerMs">Until the first 200.</param>
+    /// <param name="ListeningMs">Until it listened.</param>
+    /// <param name="CpuMs">The CPU time until the first 200.</param>
+    internal sealed record Result(double AnswerMs, double ListeningMs, double CpuMs);
+
+    private static async Task<Result> MeasureAsync(string route, Func<Task<ServerProcess>> start)
+    {
+        var started = Stopwatch.GetTimestamp();
+        await using var server = await start();
+        var listening = Stopwatch.GetElapsedTime(started);
+        using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{server.Port}") };
+        while (true)
+        {
+            using var answer = await http.GetAsync(route);
+            var took = Stopwatch.GetElapsedTime(started);
+            if (answer.StatusCode == HttpStatusCode.OK)
+            {
+                return new(took.TotalMilliseconds, listening.TotalMilliseconds, server.Cpu.TotalMilliseconds);
+            }
+
+            if (took > Patience)
+            {
+                throw new InvalidOperationException($"{route} says after {took}: {await answer.Content.ReadAsStringAsync()}");
+            }
+
+            await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System, CancellationToken.None);
+        }
+    }
+}
