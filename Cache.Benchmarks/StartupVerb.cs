@@ -14,7 +14,7 @@ internal static class StartupVerb
 
     public static async Task RunAsync(Run run)
     {
-        await using var kafka = await Broker.StartAsync(6, 0);
+        await using var kafka = await Broker.StartAsync(6, new(0));
         await using var redis = await ServerProcess.StartRedisAsync();
         var answers = Directory.CreateTempSubdirectory("bench-answers-");
         await File.WriteAllTextAsync(Path.Combine(answers.FullName, "0"), "{}");
