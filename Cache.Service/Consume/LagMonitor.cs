@@ -12,6 +12,9 @@ internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
+    // Readiness waits for the first answer.
+    private static readonly TimeSpan StartInterval = TimeSpan.FromMilliseconds(20);
+
     private string? _failure = "Kafka was not asked yet";
 
     /// <summary>Why the ends are not known; null when they are.</summary>
@@ -21,7 +24,7 @@ internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         IAdminClient? admin = null;
-        using var timer = new PeriodicTimer(Interval, time);
+        using var timer = new PeriodicTimer(StartInterval, time);
         try
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
@@ -33,6 +36,7 @@ internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment
 
                 admin ??= new DependentAdminClientBuilder(consumer.Handle).Build();
                 await AskAsync(admin, held);
+                timer.Period = Interval;
             }
         }
         catch (OperationCanceledException)

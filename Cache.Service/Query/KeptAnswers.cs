@@ -19,9 +19,9 @@ internal sealed class KeptAnswers(UpdateHub hub, TimeProvider time)
 
     /// <summary>
     /// What no update tells is seen after this: a window that expires, a Redis that was emptied, one that stands still. With the
-    /// time that a read takes at most it is the second after which a reader is told that Redis is away.
+    /// time that a read takes at most it stays within the second after which a reader is told that Redis is away.
     /// </summary>
-    public static readonly TimeSpan MostAge = TimeSpan.FromSeconds(0.25);
+    public static readonly TimeSpan MostAge = TimeSpan.FromSeconds(0.1);
 
     private readonly ConcurrentDictionary<Question, Kept> _kept = new();
     private readonly Lock _gate = new();
