@@ -234,5 +234,31 @@ public sealed class WindowStoreTests(RedisServers servers)
         }
     }
 
+    [Fact]
+    public async Task OnACluster_TheIndexNamesAWindowOrASession_OnlyWhenItsHashIsThere()
+    {
+        var cluster = new OneNodeCluster(await servers.ConnectAsync(RedisKind.Embedded));
+        var redis = new RedisStages(cluster.Client);
+        var now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
+
+        await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Session("s", now));
+
+        Assert.Equal(
+            [
+                ("StringGet HashSet KeyExpire HashLength HashSet KeyExpire", true),
+                ("SortedSetAdd SortedSetRemoveRangeByScore KeyExpire SortedSetAdd KeyExpire SortedSetRangeByRank", true),
+            ],
+            cluster.Pipelines);
+        Assert.Equal(
+            new()
+            {
+                ["metrics:event:1"] = "a.count=1",
+                ["metrics:event:windows"] = "1:1",
+                ["session:s"] = $"end_time={now} session_id=s",
+                ["sessions:active"] = $"s:{now}",
+            },
+            await redis.ContentAsync());
+    }
+
     private static readonly JsonSerializerOptions Readable = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 }
