@@ -6,9 +6,10 @@ namespace Cache.Service.Consume;
 
 /// <summary>
 /// Asks Kafka for the ends of the partitions, beside the consume loop: what the client remembers of them grows stale while
-/// partitions are paused or brokers are away, and readiness must not.
+/// partitions are paused or brokers are away, and readiness must not. Over connections of its own: on those of the consumer
+/// a question waits until the fetch before it is answered, half a second when nothing comes.
 /// </summary>
-internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment, TimeProvider time, ILogger<LagMonitor> logger) : BackgroundService
+internal sealed partial class LagMonitor(Assignment assignment, CacheOptions options, TimeProvider time, ILogger<LagMonitor> logger) : BackgroundService
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
@@ -23,29 +24,23 @@ internal sealed partial class LagMonitor(ConsumeLoop loop, Assignment assignment
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        IAdminClient? admin = null;
+        using var client = new ConsumerBuilder<Ignore, Ignore>(KafkaClients.ForReading(options)).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
+        using var admin = new DependentAdminClientBuilder(client.Handle).Build();
         using var timer = new PeriodicTimer(StartInterval, time);
         try
         {
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
-                if (loop.Consumer is not { } consumer || assignment.Current is not { Count: > 0 } held)
+                if (assignment.Current is { Count: > 0 } held)
                 {
-                    continue;
+                    await AskAsync(admin, held);
+                    timer.Period = Interval;
                 }
-
-                admin ??= new DependentAdminClientBuilder(consumer.Handle).Build();
-                await AskAsync(admin, held);
-                timer.Period = Interval;
             }
         }
         catch (OperationCanceledException)
         {
             // The service stops.
-        }
-        finally
-        {
-            admin?.Dispose();
         }
     }
 
