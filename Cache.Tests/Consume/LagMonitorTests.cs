@@ -1,16 +1,11 @@
 using Cache.Embedded;
 using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Decode;
-using Cache.Service.Enqueue;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
-using Cache.Tests.Simulation;
-using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;
@@ -25,26 +20,19 @@ public sealed class LagMonitorTests
         broker.CreateTopic(Rows.Performance, partitions: 1);
         using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
         await kafka.SendAsync(Rows.Events, 1, "a", "b", "c");
-        using var client = new ProducerBuilder<Null, Null>(new ProducerConfig { BootstrapServers = broker.BootstrapServers, ReconnectBackoffMaxMs = 100 })
-            .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
-        var consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) => method == "get_Handle" ? client.Handle : null);
         var time = new FakeTimeProvider();
-        var options = new CacheOptions();
+        var options = new CacheOptions
+        {
+            KafkaBootstrapServers = broker.BootstrapServers,
+            KafkaProperties = new Dictionary<string, string> { ["reconnect.backoff.max.ms"] = "100" },
+        };
         var assignment = new Assignment();
         var log = new LogCapture();
         using var loggers = new LoggerFactory([log]);
-        await using var services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(time).AddSingleton(options).AddSingleton(assignment)
-            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton(consumer).BuildServiceProvider();
-        using var loop = new ConsumeLoop(
-            services, assignment, new StartPositions(options, new RowReader(options), Rebalance.Block, time, NullLogger<StartPositions>.Instance),
-            services.GetRequiredService<RowQueue>(), new RebuildRequests(), options, services.GetRequiredService<CacheMetrics>(), time, null!, NullLogger<ConsumeLoop>.Instance);
-        using var monitor = new LagMonitor(loop, assignment, time, loggers.CreateLogger<LagMonitor>());
+        using var monitor = new LagMonitor(assignment, options, time, loggers.CreateLogger<LagMonitor>());
         await monitor.StartAsync(TestContext.Current.CancellationToken);
 
-        // There is no consumer yet, then no partition.
-        time.Advance(TimeSpan.FromSeconds(1));
-        await loop.StartedAsync(TestContext.Current.CancellationToken);
-        await Eventually.HoldsAsync(() => Assert.NotNull(loop.Consumer));
+        // There is no partition yet.
         time.Advance(TimeSpan.FromSeconds(1));
         Assert.Equal("Kafka was not asked yet", monitor.Failure);
 
@@ -67,7 +55,6 @@ public sealed class LagMonitorTests
 
         await monitor.StopAsync(TestContext.Current.CancellationToken);
         Assert.True(monitor.ExecuteTask!.IsCompletedSuccessfully);
-        await loop.StopAsync(TestContext.Current.CancellationToken);
 
         Task HoldsAsync(Action assertions) => Eventually.HoldsAsync(() =>
         {

@@ -11,20 +11,22 @@ public sealed class ShutdownTests
     [Fact]
     public async Task StopUnderLoad_WritesAndCommitsWhatWasEnqueued_WithinSeconds()
     {
+        // Each row is a window: not more of them than can be written within the seconds that a stop leaves for it.
+        const int Step = 200;
         await using var stack = await InProcessStack.StartAsync(
             null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
         await stack.ReadyAsync();
         using var enough = new CancellationTokenSource();
         var load = Task.Run(async () =>
         {
-            for (var sent = 0; ; sent += 1000)
+            for (var sent = 0; ; sent += Step)
             {
                 if (enough.IsCancellationRequested)
                 {
                     return sent;
                 }
 
-                await stack.Kafka.SendAsync(Enumerable.Range(sent, 1000).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
+                await stack.Kafka.SendAsync(Enumerable.Range(sent, Step).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
                 await Eventually.PaceAsync();
             }
         });
