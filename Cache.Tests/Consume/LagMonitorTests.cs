@@ -27,7 +27,11 @@ public sealed class LagMonitorTests
         await kafka.SendAsync(Rows.Events, 1, "a", "b", "c");
         using var client = new ProducerBuilder<Null, Null>(new ProducerConfig { BootstrapServers = broker.BootstrapServers, ReconnectBackoffMaxMs = 100 })
             .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
-        var consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) => method == "get_Handle" ? client.Handle : null);
+        var consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) =>
+        {
+            Thread.Sleep(1);
+            return method == "get_Handle" ? client.Handle : null;
+        });
         var time = new FakeTimeProvider();
         var options = new CacheOptions();
         var assignment = new Assignment();
@@ -44,7 +48,7 @@ public sealed class LagMonitorTests
         // There is no consumer yet, then no partition.
         time.Advance(TimeSpan.FromSeconds(1));
         await loop.StartedAsync(TestContext.Current.CancellationToken);
-        await Eventually.HoldsAsync(() => Assert.NotNull(loop.Consumer));
+        await Eventually.HoldsAsync(() => Assert.NotNull(loop.Consumer), Patience.Full);
         time.Advance(TimeSpan.FromSeconds(1));
         Assert.Equal("Kafka was not asked yet", monitor.Failure);
 
@@ -73,6 +77,6 @@ public sealed class LagMonitorTests
         {
             time.Advance(TimeSpan.FromSeconds(1));
             assertions();
-        });
+        }, Patience.Full);
     }
 }
