@@ -21,7 +21,6 @@ namespace Cache.Tests.Consume;
 /// <summary>The loop by itself, on a client that does as a test wants it to. (Rebalances and faults in every order: the simulation.)</summary>
 public sealed class ConsumeLoopTests : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
 
     private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
     private readonly LogCapture _log = new();
@@ -356,18 +355,18 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Null(_loop.Consumer);
 
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.Equal("partitions are being assigned", _loop.WaitsFor), Patience);
+        await Eventually.HoldsAsync(() => Assert.Equal("partitions are being assigned", _loop.WaitsFor), Patience.Full);
         Assert.Contains("Subscribe event_metrics performance_metrics", _calls);
         Assert.Same(_consumer, _loop.Consumer);
         Assert.Contains("The topic performance_metrics does not exist yet", Assert.Single(_log.Lines), StringComparison.Ordinal);
         Deliver(partition, 3);
-        await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), Patience);
+        await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), Patience.Full);
         await _loop.CommitAsync([new(partition.TopicPartition, 4)]);
         Assert.Contains("Commit event_metrics/0 4", _calls);
         Assert.True(partition.Owned);
         Assert.DoesNotContain("Close", _calls);
 
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
 
         Assert.Equal("Close", _calls.Last());
         Assert.False(partition.Owned);
@@ -386,10 +385,10 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         using var client = Client("127.0.0.1:1");
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), Patience);
+        await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), Patience.Full);
         Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor);
 
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
 
         Assert.Equal(["Close"], _calls);
         Assert.Equal(0, _fatal.ExitCode);
@@ -405,10 +404,10 @@ public sealed class ConsumeLoopTests : IDisposable
         Fail(ErrorCode.Local_Fatal, isFatal: true);
         await StartAsync();
 
-        await Eventually.HoldsAsync(() => Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls), Patience);
+        await Eventually.HoldsAsync(() => Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls), Patience.Full);
 
         Assert.Equal(1, _fatal.ExitCode);
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
         Assert.DoesNotContain("Close", _calls);
     }
 
@@ -416,7 +415,7 @@ public sealed class ConsumeLoopTests : IDisposable
     public async Task StopOfALoopThatNeverStarted_WaitsForNothing()
     {
         var partition = Take(0);
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
         Assert.False(partition.Owned);
         Assert.False(await _queue.WaitForRowAsync());
     }
@@ -432,7 +431,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _mayClose.Reset();
         await StartAsync();
         var stop = _loop.StopAsync(host.Token);
-        await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), Patience);
+        await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), Patience.Full);
         _time.Advance(TimeSpan.FromSeconds(14.9));
         Assert.False(stop.IsCompleted);
         Assert.True(partition.Owned);
@@ -443,7 +442,7 @@ public sealed class ConsumeLoopTests : IDisposable
             await host.CancelAsync();
         }
 
-        await stop.WaitAsync(Patience, TestContext.Current.CancellationToken);
+        await stop.WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
         Assert.False(partition.Owned);
         Assert.Contains("Kafka did not let go in time", _log.ToString(), StringComparison.Ordinal);
         _mayClose.Set();
@@ -518,10 +517,16 @@ public sealed class ConsumeLoopTests : IDisposable
                     _waits.Add(((TimeSpan)arguments[0]!).TotalMilliseconds);
                 }
 
-                return _deliveries.TryDequeue(out var delivery) ? delivery() : null;
+                if (_deliveries.TryDequeue(out var delivery))
+                {
+                    return delivery();
+                }
+
+                Thread.Sleep(1);
+                return null;
             case nameof(IConsumer<,>.Close):
                 _calls.Enqueue(method);
-                _mayClose.Wait(Patience);
+                _mayClose.Wait(Patience.Full);
                 return null;
             case nameof(IConsumer<,>.Subscribe):
                 _calls.Enqueue($"Subscribe {string.Join(' ', (IEnumerable<string>)arguments[0]!)}");

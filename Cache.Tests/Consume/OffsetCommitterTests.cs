@@ -13,7 +13,6 @@ namespace Cache.Tests.Consume;
 
 public sealed class OffsetCommitterTests : IAsyncLifetime
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Session = TimeSpan.FromSeconds(40);
 
     private readonly FakeTimeProvider _time = new();
@@ -119,12 +118,12 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         _first.WrittenUpTo(8, 0);
         _kafka.Hangs();
 
-        var commit = _committer.CommitNowAsync([_first.TopicPartition], Patience);
+        var commit = _committer.CommitNowAsync([_first.TopicPartition], Patience.Full);
         Assert.False(Rebalance.Block(commit, TimeSpan.FromMilliseconds(50)));
         Assert.Equal(-1, _first.Committed);
 
         _kafka.Answers();
-        Assert.True(await commit.WaitAsync(Patience));
+        Assert.True(await commit.WaitAsync(Patience.Full));
         Assert.Equal(8, _first.Committed);
     }
 
@@ -208,7 +207,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         // The process stands still here.
         _time.Advance(Session);
         _kafka.Answers();
-        await proof.WaitAsync(Patience);
+        await proof.WaitAsync(Patience.Full);
 
         Assert.False(_membership.IsFresh);
     }
@@ -237,14 +236,14 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
     private bool CommitNow(params AssignedPartition[] partitions)
     {
-        var commit = _committer.CommitNowAsync([.. partitions.Select(partition => partition.TopicPartition)], Patience);
-        return Rebalance.Block(commit, Patience) && commit.Result;
+        var commit = _committer.CommitNowAsync([.. partitions.Select(partition => partition.TopicPartition)], Patience.Full);
+        return Rebalance.Block(commit, Patience.Full) && commit.Result;
     }
 
     /// <summary>The committer may not have set its timer yet, so time goes on until it has.</summary>
     private async Task AdvanceUntilAsync(Task task)
     {
-        using var deadline = new CancellationTokenSource(Patience);
+        using var deadline = new CancellationTokenSource(Patience.Full);
         while (!task.IsCompleted)
         {
             deadline.Token.ThrowIfCancellationRequested();
@@ -269,11 +268,11 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
         public void Answers() => _answers?.TrySetResult();
 
-        public Task AskedAsync() => _asked.Task.WaitAsync(Patience);
+        public Task AskedAsync() => _asked.Task.WaitAsync(Patience.Full);
 
-        public Task FailedAsync() => _failed.Task.WaitAsync(Patience);
+        public Task FailedAsync() => _failed.Task.WaitAsync(Patience.Full);
 
-        public async Task<string[]> NextAsync() => await _acknowledged.Reader.ReadAsync().AsTask().WaitAsync(Patience);
+        public async Task<string[]> NextAsync() => await _acknowledged.Reader.ReadAsync().AsTask().WaitAsync(Patience.Full);
 
         public async Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
         {

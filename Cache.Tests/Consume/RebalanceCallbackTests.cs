@@ -99,7 +99,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         // The clock stands still.
         if (commits > 0)
         {
-            await Eventually.HoldsAsync(() => Assert.Equal(["event_metrics [[1]] @9"], _commits));
+            await Eventually.HoldsAsync(() => Assert.Equal(["event_metrics [[1]] @9"], _commits), Patience.Full);
         }
         else
         {

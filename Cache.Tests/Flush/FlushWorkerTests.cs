@@ -7,6 +7,7 @@ using Cache.Service.Enqueue;
 using Cache.Service.Flush;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
+using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Persist;
 using Confluent.Kafka;
@@ -23,7 +24,6 @@ namespace Cache.Tests.Flush;
 /// <summary>The worker between its queue and Redis, by a clock that the test moves. (Faults in every order: the simulation.)</summary>
 public sealed class FlushWorkerTests(RedisServers servers)
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
     [Fact]
@@ -426,7 +426,11 @@ public sealed class FlushWorkerTests(RedisServers servers)
             Assert.True(Queue.HandOver(moreComes));
         }
 
+<<<<<<< HEAD
         public Task DrainedAsync() => Queue.DrainAsync().WaitAsync(Patience);
+=======
+        public Task DrainedAsync() => Queue.DrainAsync(CancellationToken.None).WaitAsync(Patience.Full);
+>>>>>>> mutation
 
         /// <summary>Lines of the worker's log that begin with a text.</summary>
         public int Logged(string text) => _log.Lines.Count(line => line.Contains($"FlushWorker: {text}", StringComparison.Ordinal));
@@ -436,7 +440,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         public async Task EndsAsync()
         {
             Queue.Complete();
-            await _worker.ExecuteTask!.WaitAsync(Patience);
+            await _worker.ExecuteTask!.WaitAsync(Patience.Full);
         }
 
         public Task HoldsAsync(Action assertions, bool advances = true) => HoldsAsync(() => Task.Run(assertions), advances);
@@ -452,7 +456,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
                 return assertions();
             },
-            Patience);
+            Patience.Full);
 
         public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => Task.CompletedTask;
 
