@@ -1,10 +1,7 @@
 using Cache.Embedded;
 using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Persist;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
-using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 

@@ -426,11 +426,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
             Assert.True(Queue.HandOver(moreComes));
         }
 
-<<<<<<< HEAD
-        public Task DrainedAsync() => Queue.DrainAsync().WaitAsync(Patience);
-=======
-        public Task DrainedAsync() => Queue.DrainAsync(CancellationToken.None).WaitAsync(Patience.Full);
->>>>>>> mutation
+        public Task DrainedAsync() => Queue.DrainAsync().WaitAsync(Patience.Full);
 
         /// <summary>Lines of the worker's log that begin with a text.</summary>
         public int Logged(string text) => _log.Lines.Count(line => line.Contains($"FlushWorker: {text}", StringComparison.Ordinal));
