@@ -23,7 +23,8 @@ internal static class BareReads
             {
                 context.Response.ContentType = "application/json; charset=utf-8";
                 context.Response.ContentLength = bytes.Length;
-                return context.Response.BodyWriter.WriteAsync(bytes).AsTask();
+                Task sent = context.Response.BodyWriter.WriteAsync(bytes).AsTask();
+                return sent;
             });
         }
 
