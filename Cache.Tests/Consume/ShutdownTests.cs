@@ -16,6 +16,9 @@ public sealed class ShutdownTests
         await using var stack = await InProcessStack.StartAsync(
             null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
         await stack.ReadyAsync();
+
+        // Where the partitions start is committed at once; nothing else is before the stop.
+        await Eventually.HoldsAsync(() => Assert.Equal([0, 0], stack.Kafka.Committed(Events)));
         using var enough = new CancellationTokenSource();
         var load = Task.Run(async () =>
         {

@@ -42,7 +42,7 @@ public sealed class SessionTests : IAsyncDisposable
         await stack.AnswersAsync("/sessions/active", $$"""{"sessions":[{{first}},{"session_id":"b \"é\"","end_time":{{_now - 3000}}}]}""");
         await stack.AnswersAsync("/sessions/active?limit=1", $$"""{"sessions":[{{first}}]}""");
         Assert.Equal(["p:cache:epoch", "p:session:17", "p:session:b \"é\"", "p:sessions:active"], await KeysAsync(stack));
-        Assert.Matches(@"(?m)^cache_sessions_inactive_total\{[^}]*\} [1-9]", await stack.Http.GetStringAsync("/metrics"));
+        await Eventually.HoldsAsync(async () => Assert.Matches(@"(?m)^cache_sessions_inactive_total\{[^}]*\} [1-9]", await stack.Http.GetStringAsync("/metrics")));
 
         // The rows of inactive and of other sessions are all done with, and none of them is a dead letter.
         Assert.Empty(stack.Kafka.ReadAll(stack.DeadLetterTopic));
