@@ -53,13 +53,7 @@ internal static class LatencyVerb
             var results = await Rounds.AlternateAsync(
                 run.Rounds,
                 ("round trip", () => MeasureAsync(Broker.BareTopic, rate, bare)),
-                ("service", async () =>
-                {
-                    onStream.Take();
-                    var result = await MeasureAsync(BenchmarkRows.Topic, rate, inRedis);
-                    streamed.Add(onStream.Take());
-                    return result;
-                }));
+                ("service", () => MeasureServiceAsync(rate, streamed)));
             var name = rate >= 1000 ? $"{rate / 1000}k" : $"{rate}";
             run.Report.Add($"latency_p50_ms_{name}", "ms", results["service"].Select(result => result.P50Ms));
             run.Report.Add($"latency_p99_ms_{name}", "ms", results["service"].Select(result => result.P99Ms));
@@ -76,6 +70,14 @@ internal static class LatencyVerb
         consuming.Join();
         stream.Dispose();
         await reading;
+
+        async Task<Result> MeasureServiceAsync(int rate, List<Result> streamed)
+        {
+            onStream.Take();
+            var result = await MeasureAsync(BenchmarkRows.Topic, rate, inRedis);
+            streamed.Add(onStream.Take());
+            return result;
+        }
 
         async Task<Result> MeasureAsync(string topic, int rate, Arrivals arrivals)
         {
