@@ -2,7 +2,7 @@ namespace Cache.Service.Decode;
 
 /// <summary>
 /// Reads JSON as programs write it: an object of texts and numbers, ASCII without escapes, no white space but one blank behind a
-/// colon or a comma. Several times as fast as a full reader. Each method gives false for anything else, also for what is no
+/// colon or a comma. Each method gives false for anything else, also for what is no
 /// JSON: the full reader then has the word, from the beginning.
 /// </summary>
 internal ref struct PlainReader(ReadOnlySpan<byte> json)
