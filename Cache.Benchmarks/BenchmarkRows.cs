@@ -26,8 +26,9 @@ internal static class BenchmarkRows
     /// <param name="window">Start of the window, milliseconds since 1970 UTC.</param>
     public static long FirstRowOf(long window) => (window - FirstWindow) / WindowMs * PerWindow(4);
 
-    /// <summary>The partition of a row: a window is on one, as when its start is the key.</summary>
-    public static int PartitionOf(long row, int partitions, int dimensions = 4) => (int)(row / PerWindow(dimensions) % partitions);
+    /// <summary>The partition of a row: a window is on one, as when its start is the key; of many dimensions each is on one.</summary>
+    public static int PartitionOf(long row, int partitions, int dimensions = 4) =>
+        (int)(((row / PerWindow(dimensions)) + (dimensions <= Types.Length ? 0 : row % dimensions)) % partitions);
 
     /// <summary>The dimension of a row.</summary>
     public static string DimensionOf(long row, int dimensions = 4) =>

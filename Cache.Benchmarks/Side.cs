@@ -12,20 +12,18 @@ internal sealed class Side : IAsyncDisposable
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
     private readonly ServerProcess _redis;
-    private readonly string _bootstrapServers;
-    private readonly ConnectionMultiplexer _client;
     private int _groups;
 
     private Side(ServerProcess kafka, ServerProcess redis, ConnectionMultiplexer client)
     {
-        (_bootstrapServers, _redis, _client) = ($"127.0.0.1:{kafka.Port}", redis, client);
+        (BootstrapServers, _redis, Redis) = ($"127.0.0.1:{kafka.Port}", redis, client);
     }
 
     /// <summary>Where the broker is.</summary>
-    public string BootstrapServers => _bootstrapServers;
+    public string BootstrapServers { get; }
 
     /// <summary>A client of Redis.</summary>
-    public ConnectionMultiplexer Redis => _client;
+    public ConnectionMultiplexer Redis { get; }
 
     private string Group => $"bench-{_groups}";
 
@@ -37,7 +35,7 @@ internal sealed class Side : IAsyncDisposable
     {
         _groups++;
         return ServerProcess.Start(
-            "Cache.Benchmarks.dll", "consume", name, _bootstrapServers, Group, rows.ToString(CultureInfo.InvariantCulture), _redis.Port.ToString(CultureInfo.InvariantCulture));
+            "Cache.Benchmarks.dll", "consume", name, BootstrapServers, Group, rows.ToString(CultureInfo.InvariantCulture), _redis.Port.ToString(CultureInfo.InvariantCulture));
     }
 
     /// <summary>Starts the service, which reads from now on, as a group of its own; it has its partitions.</summary>
@@ -72,17 +70,17 @@ internal sealed class Side : IAsyncDisposable
     /// <summary>How the service is told where everything is.</summary>
     private string[] ServiceArguments(string consumeFrom) =>
     [
-        "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", _bootstrapServers, "--ConnectionStrings:redis", $"127.0.0.1:{_redis.Port}",
+        "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", BootstrapServers, "--ConnectionStrings:redis", $"127.0.0.1:{_redis.Port}",
         "--cache_kafka_consumer_group", Group, "--cache_kafka_topics", BenchmarkRows.Topic, "--cache_consume_from", consumeFrom,
     ];
 
-    private Task ClearRedisAsync() => _client.GetServers()[0].FlushAllDatabasesAsync();
+    private Task ClearRedisAsync() => Redis.GetServers()[0].FlushAllDatabasesAsync();
 
     /// <summary>Ends when a number of rows is committed.</summary>
     /// <exception cref="InvalidOperationException">They were not within minutes.</exception>
     public async Task CommittedAsync(long rows)
     {
-        using var consumer = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = _bootstrapServers, GroupId = Group }).Build();
+        using var consumer = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = Group }).Build();
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
         var partitions = admin.GetMetadata(BenchmarkRows.Topic, Patience).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
         var started = Stopwatch.GetTimestamp();
@@ -102,7 +100,7 @@ internal sealed class Side : IAsyncDisposable
     /// <exception cref="InvalidOperationException">They are not: what was measured is not the job.</exception>
     public async Task RequireWindowsAsync(long rows, int retention)
     {
-        var database = _client.GetDatabase();
+        var database = Redis.GetDatabase();
         var windows = await database.SortedSetLengthAsync("metrics:event:windows");
         var last = rows - 1;
         var count = (long?)await database.HashGetAsync($"metrics:event:{BenchmarkRows.WindowOf(last)}", $"{BenchmarkRows.DimensionOf(last)}.count");
@@ -112,5 +110,5 @@ internal sealed class Side : IAsyncDisposable
         }
     }
 
-    public async ValueTask DisposeAsync() => await _client.DisposeAsync();
+    public async ValueTask DisposeAsync() => await Redis.DisposeAsync();
 }
