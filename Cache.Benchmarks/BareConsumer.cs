@@ -21,15 +21,20 @@ internal static class BareConsumer
     /// <summary>Said when partitions are there, by the product too; the rows are read from then on.</summary>
     public const string Assigned = "partitions assigned";
 
-    /// <summary>Said when all rows are through.</summary>
-    public const string Done = "all rows are through";
+    /// <summary>Said when so many rows are through, together.</summary>
+    public static string Through(long rows) => $"all {rows} rows are through";
 
+    /// <summary>Runs until it is killed.</summary>
+    /// <param name="side"><c>client</c>, <c>decode</c> or <c>seed</c>.</param>
+    /// <param name="bootstrapServers">The broker.</param>
+    /// <param name="group">The consumer group.</param>
+    /// <param name="rows">After how many rows each time it says so.</param>
+    /// <param name="redisPort">The port of Redis.</param>
     public static async Task RunAsync(string side, string bootstrapServers, string group, long rows, int redisPort)
     {
         var config = new ConsumerConfig { BootstrapServers = bootstrapServers };
         var options = new CacheOptions { KafkaBootstrapServers = bootstrapServers, ConsumerGroup = group };
         KafkaClients.Configure(config, options);
-        var allocated = GC.GetTotalAllocatedBytes();
         switch (side)
         {
             case "client":
@@ -45,9 +50,6 @@ internal static class BareConsumer
                 await SeedAsync(new ConsumerBuilder<byte[]?, byte[]?>(config), rows, redisPort);
                 break;
         }
-
-        Console.WriteLine($"{Done}: allocated={GC.GetTotalAllocatedBytes() - allocated}");
-        await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, CancellationToken.None);
     }
 
     private static IConsumer<TKey, TValue> Subscribe<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder)
@@ -64,11 +66,11 @@ internal static class BareConsumer
     private static void Consume<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder, long rows)
     {
         var consumer = Subscribe(builder);
-        for (long row = 0; row < rows;)
+        for (long row = 0; ;)
         {
-            if (consumer.Consume(100) is { IsPartitionEOF: false })
+            if (consumer.Consume(100) is { IsPartitionEOF: false } && ++row % rows == 0)
             {
-                row++;
+                Say(row);
             }
         }
     }
@@ -79,22 +81,30 @@ internal static class BareConsumer
         var database = redis.GetDatabase();
         var consumer = Subscribe(builder);
         var batch = new List<ConsumeResult<byte[]?, byte[]?>>(SeedBatch);
-        for (long row = 0; row < rows;)
+        for (long row = 0; ;)
         {
-            if (consumer.Consume(100) is { IsPartitionEOF: false } result)
+            if (consumer.Consume(100) is not { IsPartitionEOF: false } result)
             {
-                row++;
-                batch.Add(result);
+                continue;
             }
 
-            if (batch.Count == SeedBatch || row == rows)
+            row++;
+            batch.Add(result);
+            if (batch.Count == SeedBatch || row % rows == 0)
             {
                 await WriteAsync(database, batch);
                 consumer.Commit(batch.GroupBy(read => read.TopicPartition).Select(reads => new TopicPartitionOffset(reads.Key, reads.Last().Offset + 1)));
                 batch.Clear();
             }
+
+            if (row % rows == 0)
+            {
+                Say(row);
+            }
         }
     }
+
+    private static void Say(long rows) => Console.WriteLine($"{Through(rows)}: allocated={GC.GetTotalAllocatedBytes()}");
 
     private static async Task WriteAsync(IDatabase database, List<ConsumeResult<byte[]?, byte[]?>> rows)
     {

@@ -29,12 +29,10 @@ internal static class LatencyVerb
     {
         var span = TimeSpan.FromSeconds(run.Quick ? 1 : 4);
         await using var kafka = await Broker.StartAsync(Partitions, new(0));
-        await using var redis = await ServerProcess.StartRedisAsync();
-        await using var side = await Side.ConnectAsync(kafka, redis);
-        await using var service = await side.StartServiceAsync("--Kafka:fetch.wait.max.ms", $"{FetchWaitMs}");
+        await using var side = await Side.StartServiceAsync(kafka, 1, "--Kafka:fetch.wait.max.ms", $"{FetchWaitMs}");
         using var feeder = new Feeder(side.BootstrapServers);
 
-        using var stream = await StreamVerb.OpenAsync(service.Port);
+        using var stream = await StreamVerb.OpenAsync(side.Process.Port);
         var inRedis = new Arrivals(feeder);
         var onStream = new Arrivals(feeder);
         var bare = new Arrivals(feeder);

@@ -19,10 +19,9 @@ internal static partial class MemoryVerb
     public static async Task RunAsync(Run run)
     {
         var rows = run.Quick ? 1_000_000L : 10_000_000L;
-        await using var redis = await ServerProcess.StartRedisAsync();
-        var service = await MeasureServiceAsync(redis, rows);
-        var client = await MeasureBareAsync(redis, "client", rows / 10);
-        var decode = await MeasureBareAsync(redis, "decode", rows / 10);
+        var service = await MeasureServiceAsync(rows);
+        var client = await MeasureBareAsync("client", rows / 10);
+        var decode = await MeasureBareAsync("decode", rows / 10);
         run.Report.Add("memory_client_alloc_bytes_per_row", "B", [client]);
         run.Report.Add("memory_decode_alloc_bytes_per_row", "B", [decode]);
         run.Report.Add("memory_service_alloc_bytes_per_row", "B", [service.BytesPerRow]);
@@ -32,11 +31,11 @@ internal static partial class MemoryVerb
         run.Report.Add("rss_slope_mb_per_million_rows", "MB", [service.SlopeMbPerMillionRows]);
     }
 
-    private static async Task<Result> MeasureServiceAsync(ServerProcess redis, long rows)
+    private static async Task<Result> MeasureServiceAsync(long rows)
     {
         await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
-        await using var side = await Side.ConnectAsync(kafka, redis);
-        await using var service = await side.StartServiceAsync();
+        await using var side = await Side.StartServiceAsync(kafka);
+        var service = side.Process;
         using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{service.Port}") };
 
         // What starting costs is no row's: it is over after the first ones.
@@ -50,13 +49,18 @@ internal static partial class MemoryVerb
         return new(allocated / rows, samples.Max(sample => sample.Mb), Slope(samples[(samples.Count / 2)..]));
     }
 
-    private static async Task<double> MeasureBareAsync(ServerProcess redis, string name, long rows)
+    private static async Task<double> MeasureBareAsync(string name, long rows)
     {
         await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(rows));
-        await using var side = await Side.ConnectAsync(kafka, redis);
-        await using var process = side.StartBare(name, rows);
-        var (line, _) = await process.LineAsync(BareConsumer.Done);
-        return double.Parse(line[(line.IndexOf('=', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture) / rows;
+        await using var side = await Side.StartBareAsync(kafka, name, rows / 2);
+        var (half, all) = (await AllocatedAtAsync(rows / 2), await AllocatedAtAsync(rows));
+        return (all - half) / (rows / 2.0);
+
+        async Task<double> AllocatedAtAsync(long read)
+        {
+            var (line, _) = await side.Process.LineAsync(BareConsumer.Through(read));
+            return double.Parse(line[(line.IndexOf('=', StringComparison.Ordinal) + 1)..], CultureInfo.InvariantCulture);
+        }
     }
 
     /// <summary>Produces rows, never further ahead of the commits than the mock keeps.</summary>

@@ -5,82 +5,88 @@ using StackExchange.Redis;
 
 namespace Cache.Benchmarks;
 
-/// <summary>Starts consumers, each in a group of its own, and asks Kafka and Redis how far they are.</summary>
+/// <summary>
+/// One side of a comparison of consumers: the service, some replicas of it, or a <see cref="BareConsumer"/>, in a group of its own and
+/// with a redis-server of its own. Sides that take turns are held (SIGSTOP) meanwhile: so all are warm, read the same rows, and
+/// have the machine to themselves.
+/// </summary>
 internal sealed class Side : IAsyncDisposable
 {
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+    private static int _groups;
 
-    private readonly ServerProcess _redis;
-    private int _groups;
+    private readonly ServerProcess _kafka;
+    private readonly ServerProcess _redisServer;
+    private readonly List<ServerProcess> _processes = [];
+    private readonly string _group = $"bench-{Interlocked.Increment(ref _groups)}";
 
-    private Side(ServerProcess kafka, ServerProcess redis, ConnectionMultiplexer client)
-    {
-        (BootstrapServers, _redis, Redis) = ($"127.0.0.1:{kafka.Port}", redis, client);
-    }
+    private Side(ServerProcess kafka, ServerProcess redisServer, ConnectionMultiplexer redis) => (_kafka, _redisServer, Redis) = (kafka, redisServer, redis);
+
+    /// <summary>What it cost to read some rows.</summary>
+    internal readonly record struct Turn(TimeSpan Elapsed, TimeSpan Cpu);
 
     /// <summary>Where the broker is.</summary>
-    public string BootstrapServers { get; }
+    public string BootstrapServers => $"127.0.0.1:{_kafka.Port}";
 
-    /// <summary>A client of Redis.</summary>
+    /// <summary>A client of its Redis.</summary>
     public ConnectionMultiplexer Redis { get; }
 
-    private string Group => $"bench-{_groups}";
+    /// <summary>The process, the first one of several.</summary>
+    public ServerProcess Process => _processes[0];
 
-    public static async Task<Side> ConnectAsync(ServerProcess kafka, ServerProcess redis) =>
-        new(kafka, redis, await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port},allowAdmin=true"));
-
-    /// <summary>Starts a baseline.</summary>
-    public ServerProcess StartBare(string name, long rows)
+    /// <summary>Starts a baseline; it says each time when it is through with as many rows more.</summary>
+    public static async Task<Side> StartBareAsync(ServerProcess kafka, string name, long rows)
     {
-        _groups++;
-        return ServerProcess.Start(
-            "Cache.Benchmarks.dll", "consume", name, BootstrapServers, Group, rows.ToString(CultureInfo.InvariantCulture), _redis.Port.ToString(CultureInfo.InvariantCulture));
+        var side = await ConnectAsync(kafka);
+        await side.AddAsync(ServerProcess.Start("Cache.Benchmarks.dll", "consume", name, side.BootstrapServers, side._group, Text(rows), Text(side._redisServer.Port)));
+        return side;
     }
 
-    /// <summary>Starts the service, which reads from now on, as a group of its own; it has its partitions.</summary>
-    public async Task<ServerProcess> StartServiceAsync(params string[] arguments)
+    /// <summary>Starts the service; it has its partitions.</summary>
+    /// <param name="kafka">The broker.</param>
+    /// <param name="replicas">How many of it.</param>
+    /// <param name="arguments">Further settings.</param>
+    public static async Task<Side> StartServiceAsync(ServerProcess kafka, int replicas = 1, params string[] arguments)
     {
-        await ClearRedisAsync();
-        _groups++;
-        var service = await ServerProcess.StartAsync("Cache.Service.dll", [.. ServiceArguments("latest"), .. arguments]);
-        await service.LineAsync(BareConsumer.Assigned);
-        return service;
-    }
-
-    /// <summary>Empties Redis, and has the service, or several of it, write a backlog.</summary>
-    /// <returns>How long it took from the moment at which partitions were assigned to the last commit, and what CPU time, the start too.</returns>
-    public async Task<(TimeSpan Elapsed, TimeSpan Cpu)> CatchUpAsync(long rows, int replicas = 1, params string[] arguments)
-    {
-        await ClearRedisAsync();
-        _groups++;
-        var services = Enumerable.Range(0, replicas).Select(_ => ServerProcess.Start("Cache.Service.dll", [.. ServiceArguments("earliest"), .. arguments])).ToList();
-        try
+        var side = await ConnectAsync(kafka);
+        for (var replica = 0; replica < replicas; replica++)
         {
-            var assigned = await Task.WhenAll(services.Select(service => service.LineAsync(BareConsumer.Assigned)));
-            await CommittedAsync(rows);
-            return (Stopwatch.GetElapsedTime(assigned.Min(line => line.At)), new(services.Sum(service => service.Cpu.Ticks)));
+            await side.AddAsync(await ServerProcess.StartAsync(
+                "Cache.Service.dll",
+                [
+                    "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", side.BootstrapServers,
+                    "--ConnectionStrings:redis", $"127.0.0.1:{side._redisServer.Port}",
+                    "--cache_kafka_consumer_group", side._group, "--cache_kafka_topics", BenchmarkRows.Topic, .. arguments,
+                ]));
         }
-        finally
-        {
-            await Task.WhenAll(services.Select(service => service.DisposeAsync().AsTask()));
-        }
+
+        return side;
     }
 
-    /// <summary>How the service is told where everything is.</summary>
-    private string[] ServiceArguments(string consumeFrom) =>
-    [
-        "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", BootstrapServers, "--ConnectionStrings:redis", $"127.0.0.1:{_redis.Port}",
-        "--cache_kafka_consumer_group", Group, "--cache_kafka_topics", BenchmarkRows.Topic, "--cache_consume_from", consumeFrom,
-    ];
+    /// <summary>Holds it until its turn.</summary>
+    public void Hold() => _processes.ForEach(process => process.Signal("STOP"));
 
-    private Task ClearRedisAsync() => Redis.GetServers()[0].FlushAllDatabasesAsync();
+    /// <summary>Lets it go on.</summary>
+    public void Release() => _processes.ForEach(process => process.Signal("CONT"));
+
+    /// <summary>Lets a service have its turn, until all that was produced so far is written and committed.</summary>
+    /// <param name="rows">How much that is.</param>
+    public Task<Turn> CommitAsync(long rows) => TakeTurnAsync(async () =>
+    {
+        await CommittedAsync(rows);
+        return Stopwatch.GetTimestamp();
+    });
+
+    /// <summary>Lets a baseline have its turn, until it is through with all that was produced so far.</summary>
+    /// <param name="rows">How much that is.</param>
+    public Task<Turn> ReadAsync(long rows) => TakeTurnAsync(async () => (await Process.LineAsync(BareConsumer.Through(rows))).At);
 
     /// <summary>Ends when a number of rows is committed.</summary>
     /// <exception cref="InvalidOperationException">They were not within minutes.</exception>
     public async Task CommittedAsync(long rows)
     {
-        using var consumer = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = Group }).Build();
+        using var consumer = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = _group }).Build();
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
         var partitions = admin.GetMetadata(BenchmarkRows.Topic, Patience).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
         var started = Stopwatch.GetTimestamp();
@@ -97,6 +103,8 @@ internal sealed class Side : IAsyncDisposable
     }
 
     /// <summary>Looks that the newest windows are in Redis, and all that was said of the last one.</summary>
+    /// <param name="rows">How many rows were produced.</param>
+    /// <param name="retention">How many windows are kept.</param>
     /// <exception cref="InvalidOperationException">They are not: what was measured is not the job.</exception>
     public async Task RequireWindowsAsync(long rows, int retention)
     {
@@ -110,5 +118,35 @@ internal sealed class Side : IAsyncDisposable
         }
     }
 
-    public async ValueTask DisposeAsync() => await Redis.DisposeAsync();
+    public async ValueTask DisposeAsync()
+    {
+        await Task.WhenAll(_processes.Select(process => process.DisposeAsync().AsTask()));
+        await Redis.DisposeAsync();
+        await _redisServer.DisposeAsync();
+    }
+
+    private static async Task<Side> ConnectAsync(ServerProcess kafka)
+    {
+        var redis = await ServerProcess.StartRedisAsync();
+        return new(kafka, redis, await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}"));
+    }
+
+    private async Task AddAsync(ServerProcess process)
+    {
+        _processes.Add(process);
+        await process.LineAsync(BareConsumer.Assigned);
+    }
+
+    private async Task<Turn> TakeTurnAsync(Func<Task<long>> done)
+    {
+        var (cpu, began) = (Cpu(), Stopwatch.GetTimestamp());
+        Release();
+        var ended = await done();
+        Hold();
+        return new(Stopwatch.GetElapsedTime(began, ended), Cpu() - cpu);
+    }
+
+    private TimeSpan Cpu() => new(_processes.Sum(process => process.Cpu.Ticks));
+
+    private static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
 }

@@ -1,59 +1,72 @@
-using System.Diagnostics;
-
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>throughput</c>: a backlog, from the moment at which partitions are assigned to the last row visible in Redis and
-/// committed, against what consuming alone costs (<see cref="BareConsumer"/>).
+/// <c>throughput</c>: a backlog, until its last row is visible in Redis and committed, against what consuming alone costs
+/// (<see cref="BareConsumer"/>). Each side is one process for all rounds; the first round, in which code is still being
+/// compiled, is told apart as <c>cold</c>.
 /// </summary>
 internal static class ThroughputVerb
 {
     private const int Retention = 120;
 
-    /// <summary>One side in one round.</summary>
-    internal sealed record Result(double RowsPerSecond, double CpuMicrosPerRow);
-
     public static async Task RunAsync(Run run)
     {
         var rows = run.Quick ? 200_000L : 1_000_000L;
+        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
+        await using var service = await Side.StartServiceAsync(kafka);
+        await using var client = await Side.StartBareAsync(kafka, "client", rows);
+        await using var decode = await Side.StartBareAsync(kafka, "decode", rows);
+        Side[] all = [service, client, decode];
+        Array.ForEach(all, side => side.Hold());
 
-        // It does some tens of thousands of rows a second: more of them tell no more.
-        var seedRows = rows / 10;
-        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(rows));
-        await using var redis = await ServerProcess.StartRedisAsync();
-        await using var side = await Side.ConnectAsync(kafka, redis);
-        var results = await Rounds.AlternateAsync(
-            run.Rounds,
-            ("client", () => MeasureBareAsync("client", rows)),
-            ("decode", () => MeasureBareAsync("decode", rows)),
-            ("service", MeasureServiceAsync),
-            ("seed", () => MeasureBareAsync("seed", seedRows)));
+        long produced = 0;
+        var cold = await AlternateAsync(1);
+        var warm = await AlternateAsync(run.Rounds);
+        await service.RequireWindowsAsync(produced, Retention);
 
-        foreach (var (name, rounds) in results)
+        foreach (var (name, turns) in warm)
         {
-            run.Report.Add($"throughput_{name}_rows_per_s", "rows/s", rounds.Select(result => result.RowsPerSecond));
-            run.Report.Add($"throughput_{name}_cpu_us_per_row", "µs", rounds.Select(result => result.CpuMicrosPerRow));
+            run.Report.Add($"throughput_{name}_rows_per_s", "rows/s", turns.Select(turn => turn.Rows / turn.Elapsed.TotalSeconds));
+            run.Report.Add($"throughput_{name}_cpu_us_per_row", "µs", turns.Select(turn => turn.Cpu.TotalMicroseconds / turn.Rows));
         }
 
         foreach (var baseline in (string[])["client", "decode", "seed"])
         {
-            run.Report.AddRatio(
-                $"throughput_vs_{baseline}", results["service"].Select(result => result.RowsPerSecond), results[baseline].Select(result => result.RowsPerSecond));
+            run.Report.AddRatio($"throughput_vs_{baseline}", warm["service"].Select(Rate), warm[baseline].Select(Rate));
         }
 
-        async Task<Result> MeasureBareAsync(string name, long sideRows)
-        {
-            await using var process = side.StartBare(name, sideRows);
-            var (_, assigned) = await process.LineAsync(BareConsumer.Assigned);
-            var (_, done) = await process.LineAsync(BareConsumer.Done);
-            return new(sideRows / Stopwatch.GetElapsedTime(assigned, done).TotalSeconds, process.Cpu.TotalMicroseconds / sideRows);
-        }
+        run.Report.AddRatio("throughput_cold_vs_decode", cold["service"].Select(Rate), cold["decode"].Select(Rate));
 
-        async Task<Result> MeasureServiceAsync()
+        Task<Dictionary<string, List<Result>>> AlternateAsync(int rounds) => Rounds.AlternateAsync(
+            rounds,
+            () =>
+            {
+                Broker.Fill(service.BootstrapServers, Backlog.Partitions, new(rows), produced);
+                produced += rows;
+            },
+            ("client", async () => new Result(rows, await client.ReadAsync(produced))),
+            ("decode", async () => new Result(rows, await decode.ReadAsync(produced))),
+            ("service", async () => new Result(rows, await service.CommitAsync(produced))),
+            ("seed", MeasureSeedAsync));
+
+        // It does some tens of thousands of rows a second: more of them tell no more. The first of them warm it up.
+        async Task<Result> MeasureSeedAsync()
         {
-            var result = await side.CatchUpAsync(rows);
-            await side.RequireWindowsAsync(rows, Retention);
-            return new(rows / result.Elapsed.TotalSeconds, result.Cpu.TotalMicroseconds / rows);
+            var some = rows / 10;
+            await using var seed = await Side.StartBareAsync(kafka, "seed", some);
+            await seed.ReadAsync(some);
+            return new(some, await seed.ReadAsync(2 * some));
+        }
+    }
+
+    private static double Rate(Result result) => result.Rows / result.Elapsed.TotalSeconds;
+
+    /// <summary>One side in one round.</summary>
+    private sealed record Result(long Rows, TimeSpan Elapsed, TimeSpan Cpu)
+    {
+        public Result(long rows, Side.Turn turn)
+            : this(rows, turn.Elapsed, turn.Cpu)
+        {
         }
     }
 }

@@ -17,29 +17,20 @@ internal static class TracingVerb
     {
         // A row with its header takes twice the room.
         var rows = run.Quick ? 100_000L : 400_000L;
-        await using var redis = await ServerProcess.StartRedisAsync();
-        await using var unsampled = await Broker.StartAsync(Backlog.Partitions, new(rows, Trace: "00"));
-        await using var sampled = await Broker.StartAsync(Backlog.Partitions, new(rows, Trace: "01"));
-        await using var quiet = await Side.ConnectAsync(unsampled, redis);
-        await using var traced = await Side.ConnectAsync(sampled, redis);
         await using var collector = await StartCollectorAsync();
         string[] export = ["--OTEL_EXPORTER_OTLP_ENDPOINT", AddressOf(collector), "--OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"];
-
-        var results = await Rounds.AlternateAsync(
+        var costs = await Variant.MeasureAsync(
             run.Rounds,
-            ("absent", () => MeasureAsync(quiet)),
-            ("sampled_out", () => MeasureAsync(quiet, export)),
-            ("exported", () => MeasureAsync(traced, export)));
-        foreach (var (name, rounds) in results)
+            new("absent", new(rows, Trace: "00")),
+            new("sampled_out", new(rows, Trace: "00"), 1, export),
+            new("exported", new(rows, Trace: "01"), 1, export));
+        foreach (var (name, rounds) in costs)
         {
-            run.Report.Add($"tracing_{name}_rows_per_s", "rows/s", rounds);
+            run.Report.Add($"tracing_{name}_us_per_row", "µs", rounds);
         }
 
-        run.Report.AddRatio("tracing_off_cost", results["absent"], results["sampled_out"]);
-        run.Report.AddRatio("tracing_on_cost", results["absent"], results["exported"]);
-
-        async Task<double> MeasureAsync(Side side, params string[] arguments) =>
-            rows / (await side.CatchUpAsync(rows, 1, arguments)).Elapsed.TotalSeconds;
+        run.Report.AddRatio("tracing_off_cost", costs["sampled_out"], costs["absent"]);
+        run.Report.AddRatio("tracing_on_cost", costs["exported"], costs["absent"]);
     }
 
     /// <summary>Takes whatever is exported, and drops it.</summary>

@@ -16,10 +16,10 @@ internal static class ApiAnswers
     {
         routes.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
         return routes.MapGet(pattern, read)
-            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
+            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or something else is in the place of what is asked for."));
     }
 
-    /// <summary>Sends an answer once it is there; says so, with 503, when Redis does not give it.</summary>
+    /// <summary>Sends an answer once it is there; says so, with 503, when Redis does not give it or has something else there.</summary>
     public static Task SendAsync(HttpContext context, Task<Answer> answer) =>
         answer.IsCompletedSuccessfully ? answer.Result.SendAsync(context) : SendOnceReadAsync(context, answer);
 
@@ -53,6 +53,14 @@ internal static class ApiAnswers
         try
         {
             await answer;
+        }
+        catch (Exception exception) when (RedisErrors.IsWrongType(exception))
+        {
+            await Results.Problem(
+                statusCode: StatusCodes.Status503ServiceUnavailable,
+                title: "A key in Redis holds another type",
+                detail: "What is asked for is kept in Redis, and something else is in its place. Delete or rename that key.").ExecuteAsync(context);
+            return;
         }
         catch (Exception exception) when (RedisErrors.IsAway(exception))
         {

@@ -101,6 +101,20 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
+    public async Task IndexOfAnotherType_IsSaidToBeInTheWay()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.Database.StringSetAsync(stack.Key("metrics:event:windows"), "somebody else's");
+
+        foreach (var route in new[] { "/metrics/event/latest", "/metrics/event/windows", "/metrics/overview" })
+        {
+            using var answer = await stack.Http.GetAsync(route);
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.StatusCode);
+            Assert.Equal("A key in Redis holds another type", JsonElement.Parse(await answer.Content.ReadAsStringAsync()).GetProperty("title").GetString());
+        }
+    }
+
+    [Fact]
     public async Task Head_GivesTheHeadersOfGet_AndNothingElse()
     {
         foreach (var route in Routes)
