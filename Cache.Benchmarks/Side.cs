@@ -19,9 +19,17 @@ internal sealed class Side : IAsyncDisposable
     private readonly ServerProcess _kafka;
     private readonly ServerProcess _redisServer;
     private readonly List<ServerProcess> _processes = [];
+    private readonly IConsumer<Ignore, Ignore> _watcher;
+    private readonly List<TopicPartition> _partitions;
     private readonly string _group = $"bench-{Interlocked.Increment(ref _groups)}";
 
-    private Side(ServerProcess kafka, ServerProcess redisServer, ConnectionMultiplexer redis) => (_kafka, _redisServer, Redis) = (kafka, redisServer, redis);
+    private Side(ServerProcess kafka, ServerProcess redisServer, ConnectionMultiplexer redis)
+    {
+        (_kafka, _redisServer, Redis) = (kafka, redisServer, redis);
+        _watcher = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = _group }).Build();
+        using var admin = new DependentAdminClientBuilder(_watcher.Handle).Build();
+        _partitions = admin.GetMetadata(BenchmarkRows.Topic, Patience).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
+    }
 
     /// <summary>What it cost to read some rows.</summary>
     internal readonly record struct Turn(TimeSpan Elapsed, TimeSpan Cpu);
@@ -86,12 +94,9 @@ internal sealed class Side : IAsyncDisposable
     /// <exception cref="InvalidOperationException">They were not within minutes.</exception>
     public async Task CommittedAsync(long rows)
     {
-        using var consumer = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = _group }).Build();
-        using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var partitions = admin.GetMetadata(BenchmarkRows.Topic, Patience).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
         var started = Stopwatch.GetTimestamp();
         long committed;
-        while ((committed = consumer.Committed(partitions, Patience).Sum(offset => Math.Max(0, offset.Offset.Value))) < rows)
+        while ((committed = _watcher.Committed(_partitions, Patience).Sum(offset => Math.Max(0, offset.Offset.Value))) < rows)
         {
             if (Stopwatch.GetElapsedTime(started) > Patience)
             {
@@ -121,6 +126,7 @@ internal sealed class Side : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Task.WhenAll(_processes.Select(process => process.DisposeAsync().AsTask()));
+        _watcher.Dispose();
         await Redis.DisposeAsync();
         await _redisServer.DisposeAsync();
     }

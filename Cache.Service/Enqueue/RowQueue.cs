@@ -28,7 +28,7 @@ internal sealed class RowQueue(CacheOptions options)
     public const long MostRejectedBytes = 32 * 1024 * 1024;
 
     /// <summary>Rows that are handed over at once.</summary>
-    public const int MostAtOnce = 256;
+    public const int MostAtOnce = 1024;
 
     private readonly Channel<Chunk> _chunks = Channel.CreateUnbounded<Chunk>(new() { SingleReader = true, SingleWriter = true });
     private readonly int _most = options.QueueMaxSize;

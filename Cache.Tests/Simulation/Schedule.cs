@@ -32,7 +32,7 @@ internal sealed class Schedule
         _bug = bug;
         Random = new Random(seed);
         // Many short ones find as much in a second as few long ones do, but some bugs take a long one.
-        _restlessSteps = Random.Next(4) == 0 ? Random.Next(100, 400) : Random.Next(20, 120);
+        _restlessSteps = Random.Next(4) == 0 ? Random.Next(80, 240) : Random.Next(20, 80);
         _options = new CacheOptions
         {
             ConsumeFrom = ConsumeFrom.Earliest,
