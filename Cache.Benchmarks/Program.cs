@@ -58,6 +58,7 @@ internal static class Program
             foreach (var verb in verbs)
             {
                 await Verbs[verb](run);
+                run.Report.Write("artifacts/bench.json");
             }
         }
         catch (InvalidOperationException exception)
@@ -67,7 +68,6 @@ internal static class Program
         }
 
         run.Report.Print();
-        run.Report.Write("artifacts/bench.json");
         return 0;
     }
 

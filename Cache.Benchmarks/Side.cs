@@ -107,19 +107,28 @@ internal sealed class Side : IAsyncDisposable
         }
     }
 
-    /// <summary>Looks that the newest windows are in Redis, and all that was said of the last one.</summary>
+    /// <summary>Looks that Redis has what the last row said.</summary>
     /// <param name="rows">How many rows were produced.</param>
-    /// <param name="retention">How many windows are kept.</param>
-    /// <exception cref="InvalidOperationException">They are not: what was measured is not the job.</exception>
-    public async Task RequireWindowsAsync(long rows, int retention)
+    /// <param name="dimensions">Dimensions of a window.</param>
+    /// <exception cref="InvalidOperationException">It has not: what was measured is not the job.</exception>
+    public async Task RequireLastAsync(long rows, int dimensions = 4)
     {
-        var database = Redis.GetDatabase();
-        var windows = await database.SortedSetLengthAsync("metrics:event:windows");
         var last = rows - 1;
-        var count = (long?)await database.HashGetAsync($"metrics:event:{BenchmarkRows.WindowOf(last)}", $"{BenchmarkRows.DimensionOf(last)}.count");
-        if (windows != Math.Min(retention, rows / BenchmarkRows.PerWindow(4)) || count != BenchmarkRows.CountOf(last))
+        var (window, field) = (BenchmarkRows.WindowOf(last, dimensions), $"{BenchmarkRows.DimensionOf(last, dimensions)}.count");
+        var count = (long?)await Redis.GetDatabase().HashGetAsync($"metrics:event:{window}", field);
+        if (count != BenchmarkRows.CountOf(last, dimensions))
         {
-            throw new InvalidOperationException($"Redis has {windows} windows, and {count} in the last one.");
+            throw new InvalidOperationException($"Redis has {field} = {count} in window {window}, and not {BenchmarkRows.CountOf(last, dimensions)}.");
+        }
+    }
+
+    /// <summary>Looks that Redis has as many windows as are kept.</summary>
+    /// <exception cref="InvalidOperationException">It has not.</exception>
+    public async Task RequireWindowsAsync(long windows)
+    {
+        if (await Redis.GetDatabase().SortedSetLengthAsync("metrics:event:windows") is var there && there != windows)
+        {
+            throw new InvalidOperationException($"Redis has {there} windows, and not {windows}.");
         }
     }
 

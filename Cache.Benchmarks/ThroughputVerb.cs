@@ -23,7 +23,8 @@ internal static class ThroughputVerb
         var cold = await AlternateAsync(1);
         await AlternateAsync(1);
         var warm = await AlternateAsync(run.Quick ? run.Rounds : 9);
-        await service.RequireWindowsAsync(produced, Retention);
+        await service.RequireLastAsync(produced);
+        await service.RequireWindowsAsync(Retention);
 
         foreach (var (name, turns) in warm)
         {

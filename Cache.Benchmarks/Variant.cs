@@ -7,43 +7,91 @@ namespace Cache.Benchmarks;
 /// <param name="Arguments">Its settings.</param>
 internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, params string[] Arguments)
 {
-    /// <summary>Runs some in turns, each with a broker of its own, one round more than counts.</summary>
+    // Code that runs once a batch is compiled for good only after some rounds, and later where something compares its CPU time.
+    private const int WarmUps = 3;
+    private const int LongWarmUps = 10;
+
+    /// <summary>Runs some in turns, each with a broker of its own, a few rounds more than count.</summary>
     /// <returns>Microseconds a row, a round each, by the variants' names.</returns>
     public static async Task<Dictionary<string, List<double>>> MeasureAsync(int rounds, params Variant[] variants)
     {
-        var running = new List<(Variant Variant, ServerProcess Kafka, Side Side)>();
-        long number = 0;
-        try
+        await using var all = await Running.StartAsync(variants);
+        await AlternateAsync(WarmUps);
+        var costs = await AlternateAsync(rounds);
+        await all.RequireLastAsync();
+        return costs;
+
+        Task<Dictionary<string, List<double>>> AlternateAsync(int times) => Rounds.AlternateAsync(
+            times, all.Fill, [.. all.Sides.Select(one => (one.Variant.Name, (Func<Task<double>>)(async () => (await all.CommitAsync(one)).Elapsed.TotalMicroseconds / one.Variant.Backlog.Rows)))]);
+    }
+
+    /// <summary>Runs some at the same time, so that what the machine does to one it does to all: for differences smaller than its moods.</summary>
+    /// <returns>Microseconds of CPU time a row, a round each, by the variants' names.</returns>
+    public static async Task<Dictionary<string, List<double>>> MeasureTogetherAsync(int rounds, params Variant[] variants)
+    {
+        await using var all = await Running.StartAsync(variants);
+        var costs = variants.ToDictionary(variant => variant.Name, _ => new List<double>());
+        for (var round = 1 - LongWarmUps; round <= rounds; round++)
         {
+            all.Fill();
+            var turns = await Task.WhenAll(all.Sides.Select(all.CommitAsync));
+            foreach (var (one, turn) in all.Sides.Zip(turns).Where(_ => round > 0))
+            {
+                costs[one.Variant.Name].Add(turn.Cpu.TotalMicroseconds / one.Variant.Backlog.Rows);
+                await Console.Error.WriteLineAsync($"round {round}/{rounds} {one.Variant.Name}: {costs[one.Variant.Name][^1]}");
+            }
+        }
+
+        await all.RequireLastAsync();
+        return costs;
+    }
+
+    /// <summary>Variants that run, each with a broker of its own.</summary>
+    private sealed class Running : IAsyncDisposable
+    {
+        private readonly List<(Variant Variant, ServerProcess Kafka, Side Side)> _sides = [];
+        private long _rounds;
+
+        public IReadOnlyList<(Variant Variant, ServerProcess Kafka, Side Side)> Sides => _sides;
+
+        public static async Task<Running> StartAsync(Variant[] variants)
+        {
+            var running = new Running();
             foreach (var variant in variants)
             {
                 var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
-                running.Add((variant, kafka, await Side.StartServiceAsync(kafka, variant.Replicas, variant.Arguments)));
-                running[^1].Side.Hold();
+                running._sides.Add((variant, kafka, await Side.StartServiceAsync(kafka, variant.Replicas, variant.Arguments)));
             }
 
-            await AlternateAsync(1);
-            return await AlternateAsync(rounds);
+            // Not before: a replica that joins may take the mock as long as a session, and who is held for longer is out of the group.
+            running._sides.ForEach(one => one.Side.Hold());
+            return running;
         }
-        finally
+
+        /// <summary>Produces the backlog of a round.</summary>
+        public void Fill()
         {
-            foreach (var (_, kafka, side) in running)
+            _sides.ForEach(one => Broker.Fill(one.Side.BootstrapServers, Backlog.Partitions, one.Variant.Backlog, _rounds * one.Variant.Backlog.Rows));
+            _rounds++;
+        }
+
+        public Task<Side.Turn> CommitAsync((Variant Variant, ServerProcess Kafka, Side Side) one) => one.Side.CommitAsync(_rounds * one.Variant.Backlog.Rows);
+
+        public async Task RequireLastAsync()
+        {
+            foreach (var (variant, _, side) in _sides)
+            {
+                await side.RequireLastAsync(_rounds * variant.Backlog.Rows, variant.Backlog.Dimensions);
+            }
+        }
+
+        public async ValueTask DisposeAsync()
+        {
+            foreach (var (_, kafka, side) in _sides)
             {
                 await side.DisposeAsync();
                 await kafka.DisposeAsync();
             }
         }
-
-        Task<Dictionary<string, List<double>>> AlternateAsync(int times) => Rounds.AlternateAsync(
-            times,
-            () =>
-            {
-                running.ForEach(one => Broker.Fill(one.Side.BootstrapServers, Backlog.Partitions, one.Variant.Backlog, number * one.Variant.Backlog.Rows));
-                number++;
-            },
-            [.. running.Select(one => (one.Variant.Name, (Func<Task<double>>)(() => MeasureAsync(one.Side, one.Variant.Backlog.Rows, number))))]);
     }
-
-    private static async Task<double> MeasureAsync(Side side, long rows, long round) =>
-        (await side.CommitAsync(rows * round)).Elapsed.TotalMicroseconds / rows;
 }

@@ -84,6 +84,8 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
         }
 
         RedisReplies.ThrowIfAnyFailed([.. replies.Others]);
+        var foreign = replies.Hashes.Where(hash => RedisReplies.MetWrongType(hash.Set)).Select(hash => keys.Session(hash.Session.Id));
+        await RedisReplies.KeepForeignAsync(database, indexIsForeign ? [.. foreign, keys.Sessions] : foreign);
         if (!indexIsForeign)
         {
             RedisReplies.ThrowIfAnyFailed(replies.Added, replies.Trimmed);

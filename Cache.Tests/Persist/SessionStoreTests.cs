@@ -134,6 +134,7 @@ public sealed class SessionStoreTests(RedisServers servers)
         var result = await redis.WriteAsync(TestRows.Session("a", Now - 1), TestRows.Session("b", Now - 2), TestRows.Session("c", Now - 3));
 
         Assert.Equal(["b"], result.Sessions.WrongType);
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Session("b")));
         Assert.Equal(["a", "c"], result.Sessions.Written.Select(session => session.Id));
         Assert.Equal(["c", "a"], await IndexAsync(redis));
         Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Session("b")));
@@ -152,6 +153,7 @@ public sealed class SessionStoreTests(RedisServers servers)
         var result = await redis.WriteAsync(TestRows.Session("a", Now - 1), TestRows.Session("b", Now - 2), TestRows.Event(1, "a", count: 1));
 
         Assert.Equal(["a", "b"], result.Sessions.WrongType);
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Sessions));
         Assert.Empty(result.Sessions.Written);
         Assert.Empty(result.WrongType);
         Assert.Equal(new()

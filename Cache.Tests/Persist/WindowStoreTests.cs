@@ -103,6 +103,7 @@ public sealed class WindowStoreTests(RedisServers servers)
             TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2), TestRows.Event(3, "a", count: 3), TestRows.Performance(2, "a", p95: 4));
 
         Assert.Equal([new(RowKind.Event, 2)], result.WrongType);
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Window(RowKind.Event, 2)));
         Assert.Equal(new()
         {
             ["metrics:event:1"] = "a.count=1",
@@ -143,6 +144,7 @@ public sealed class WindowStoreTests(RedisServers servers)
         var result = await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2), TestRows.Performance(1, "a", p95: 4));
 
         Assert.Equal([new(RowKind.Event, 1), new(RowKind.Event, 2)], result.WrongType.OrderBy(window => window.Start));
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Index(RowKind.Event)));
         Assert.Equal(new()
         {
             ["metrics:event:windows"] = "somebody else's",
