@@ -52,6 +52,7 @@ internal static class Program
             return 2;
         }
 
+        Console.CancelKeyPress += (_, _) => ServerProcess.KillAll();
         var run = new Run(Quick: args.Contains("--quick"), new Report());
         try
         {
@@ -65,6 +66,10 @@ internal static class Program
         {
             await Console.Error.WriteLineAsync(exception.Message);
             return 1;
+        }
+        finally
+        {
+            ServerProcess.KillAll();
         }
 
         run.Report.Print();

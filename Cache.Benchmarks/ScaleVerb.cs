@@ -18,7 +18,7 @@ internal static class ScaleVerb
 
     private static async Task<Dictionary<string, List<double>>> MeasureAsync(Run run, string what, Variant[] variants)
     {
-        var costs = await Variant.MeasureAsync(run.Rounds, variants);
+        var costs = await Variant.MeasureAsync(run, variants);
         foreach (var (number, rounds) in costs)
         {
             run.Report.Add($"scale_{what}_{number}_us_per_row", "µs", rounds);

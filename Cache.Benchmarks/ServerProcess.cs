@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
@@ -11,6 +12,8 @@ internal sealed partial class ServerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan LineTimeout = TimeSpan.FromMinutes(5);
+
+    private static readonly ConcurrentDictionary<ServerProcess, bool> Running = new();
 
     private readonly Process _process;
     private readonly Lock _lock = new();
@@ -26,6 +29,7 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         _process.BeginErrorReadLine();
         _process.EnableRaisingEvents = true;
         _process.Exited += (_, _) => Note(null);
+        Running[this] = true;
     }
 
     /// <summary>The port it listens on.</summary>
@@ -129,9 +133,19 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>Ends what still runs: a run that failed half-way leaves servers behind, some of them held, which nothing else would end.</summary>
+    public static void KillAll()
+    {
+        foreach (var server in Running.Keys)
+        {
+            server._process.Kill();
+        }
+    }
+
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        Running.TryRemove(this, out _);
         _process.Kill();
         await _process.WaitForExitAsync();
         _process.Dispose();

@@ -75,9 +75,6 @@ internal sealed class Side : IAsyncDisposable
     /// <summary>Holds it until its turn.</summary>
     public void Hold() => _processes.ForEach(process => process.Signal("STOP"));
 
-    /// <summary>Lets it go on.</summary>
-    public void Release() => _processes.ForEach(process => process.Signal("CONT"));
-
     /// <summary>Lets a service have its turn, until all that was produced so far is written and committed.</summary>
     /// <param name="rows">How much that is.</param>
     public Task<Turn> CommitAsync(long rows) => TakeTurnAsync(async () =>
@@ -155,7 +152,7 @@ internal sealed class Side : IAsyncDisposable
     private async Task<Turn> TakeTurnAsync(Func<Task<long>> done)
     {
         var (cpu, began) = (Cpu(), Stopwatch.GetTimestamp());
-        Release();
+        _processes.ForEach(process => process.Signal("CONT"));
         var ended = await done();
         Hold();
         return new(Stopwatch.GetElapsedTime(began, ended), Cpu() - cpu);

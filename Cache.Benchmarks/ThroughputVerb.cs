@@ -28,8 +28,8 @@ internal static class ThroughputVerb
 
         foreach (var (name, turns) in warm)
         {
-            run.Report.Add($"throughput_{name}_rows_per_s", "rows/s", turns.Select(turn => turn.Rows / turn.Elapsed.TotalSeconds));
-            run.Report.Add($"throughput_{name}_cpu_us_per_row", "µs", turns.Select(turn => turn.Cpu.TotalMicroseconds / turn.Rows));
+            run.Report.Add($"throughput_{name}_rows_per_s", "rows/s", turns.Select(Rate));
+            run.Report.Add($"throughput_{name}_cpu_us_per_row", "µs", turns.Select(result => result.Turn.Cpu.TotalMicroseconds / result.Rows));
         }
 
         foreach (var baseline in (string[])["client", "decode", "seed"])
@@ -61,14 +61,8 @@ internal static class ThroughputVerb
         }
     }
 
-    private static double Rate(Result result) => result.Rows / result.Elapsed.TotalSeconds;
+    private static double Rate(Result result) => result.Rows / result.Turn.Elapsed.TotalSeconds;
 
     /// <summary>One side in one round.</summary>
-    private sealed record Result(long Rows, TimeSpan Elapsed, TimeSpan Cpu)
-    {
-        public Result(long rows, Side.Turn turn)
-            : this(rows, turn.Elapsed, turn.Cpu)
-        {
-        }
-    }
+    private sealed record Result(long Rows, Side.Turn Turn);
 }

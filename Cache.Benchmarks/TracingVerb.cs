@@ -20,7 +20,7 @@ internal static class TracingVerb
         await using var collector = await StartCollectorAsync();
         string[] export = ["--OTEL_EXPORTER_OTLP_ENDPOINT", AddressOf(collector), "--OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"];
         var costs = await Variant.MeasureTogetherAsync(
-            run.Quick ? run.Rounds : 9,
+            run,
             new("absent", new(rows, Trace: "00")),
             new("sampled_out", new(rows, Trace: "00"), 1, export),
             new("exported", new(rows, Trace: "01"), 1, export));

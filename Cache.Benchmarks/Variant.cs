@@ -13,11 +13,11 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
 
     /// <summary>Runs some in turns, each with a broker of its own, a few rounds more than count.</summary>
     /// <returns>Microseconds a row, a round each, by the variants' names.</returns>
-    public static async Task<Dictionary<string, List<double>>> MeasureAsync(int rounds, params Variant[] variants)
+    public static async Task<Dictionary<string, List<double>>> MeasureAsync(Run run, params Variant[] variants)
     {
         await using var all = await Running.StartAsync(variants);
-        await AlternateAsync(WarmUps);
-        var costs = await AlternateAsync(rounds);
+        await AlternateAsync(run.Quick ? 1 : WarmUps);
+        var costs = await AlternateAsync(run.Rounds);
         await all.RequireLastAsync();
         return costs;
 
@@ -27,11 +27,12 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
 
     /// <summary>Runs some at the same time, so that what the machine does to one it does to all: for differences smaller than its moods.</summary>
     /// <returns>Microseconds of CPU time a row, a round each, by the variants' names.</returns>
-    public static async Task<Dictionary<string, List<double>>> MeasureTogetherAsync(int rounds, params Variant[] variants)
+    public static async Task<Dictionary<string, List<double>>> MeasureTogetherAsync(Run run, params Variant[] variants)
     {
         await using var all = await Running.StartAsync(variants);
         var costs = variants.ToDictionary(variant => variant.Name, _ => new List<double>());
-        for (var round = 1 - LongWarmUps; round <= rounds; round++)
+        var rounds = run.Quick ? run.Rounds : 9;
+        for (var round = run.Quick ? 0 : 1 - LongWarmUps; round <= rounds; round++)
         {
             all.Fill();
             var turns = await Task.WhenAll(all.Sides.Select(all.CommitAsync));

@@ -59,12 +59,15 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         limit.Written(batch, lengths);
         var wrongType = WrongType(hashes, indices);
         ThrowIfAnyFailed([.. expirations]);
-        await KeepForeignAsync(
-            database,
-            [
-                .. hashes.Where(hash => MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window)),
-                .. indices.Where(index => MetWrongType(index.Added)).Select(index => keys.Index(index.Kind)),
-            ]);
+        if (wrongType.Count > 0)
+        {
+            await KeepForeignAsync(
+                database,
+                [
+                    .. hashes.Where(hash => MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window)),
+                    .. indices.Where(index => MetWrongType(index.Added)).Select(index => keys.Index(index.Kind)),
+                ]);
+        }
 
         // A key of another type in the epoch's place counts as none, and is replaced; an epoch that could not be read is
         // not one that is gone.

@@ -54,20 +54,12 @@ internal static class ApiAnswers
         {
             await answer;
         }
-        catch (Exception exception) when (RedisErrors.IsWrongType(exception))
-        {
-            await Results.Problem(
-                statusCode: StatusCodes.Status503ServiceUnavailable,
-                title: "A key in Redis holds another type",
-                detail: "What is asked for is kept in Redis, and something else is in its place. Delete or rename that key.").ExecuteAsync(context);
-            return;
-        }
         catch (Exception exception) when (RedisErrors.IsAway(exception))
         {
-            await Results.Problem(
-                statusCode: StatusCodes.Status503ServiceUnavailable,
-                title: "Redis does not answer",
-                detail: "What is asked for is kept in Redis, and it does not answer right now. Try again soon.").ExecuteAsync(context);
+            var (title, detail) = RedisErrors.IsWrongType(exception)
+                ? ("A key in Redis holds another type", "What is asked for is kept in Redis, and something else is in its place. Delete or rename that key.")
+                : ("Redis does not answer", "What is asked for is kept in Redis, and it does not answer right now. Try again soon.");
+            await Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: title, detail: detail).ExecuteAsync(context);
             return;
         }
 
