@@ -18,12 +18,15 @@ internal static class LatencyVerb
     private const int Partitions = 4;
     private const int FetchWaitMs = 5;
 
+    // With a tenth of the processors' time stolen, the p99 of both sides doubles; of this much nothing is seen.
+    private const double MostStolenPercent = 2;
+
     // Code is compiled and compiled again while it warms up.
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(4);
     private static readonly int[] Rates = [100, 1000, 20_000];
 
     /// <summary>One side in one round.</summary>
-    internal sealed record Result(double P50Ms, double P99Ms);
+    internal sealed record Result(double P50Ms, double P99Ms, double StreamP50Ms = 0, double StreamP99Ms = 0);
 
     public static async Task RunAsync(Run run)
     {
@@ -47,16 +50,16 @@ internal static class LatencyVerb
         run.Report.Add("latency_fetch_wait_ms", "ms", [FetchWaitMs]);
         foreach (var rate in Rates)
         {
-            var streamed = new List<Result>();
-            var results = await Rounds.AlternateAsync(
+            var results = await Rounds.AlternateUndisturbedAsync(
                 run.Rounds,
+                MostStolenPercent,
                 ("round trip", () => MeasureAsync(Broker.BareTopic, rate, bare)),
-                ("service", () => MeasureServiceAsync(rate, streamed)));
+                ("service", () => MeasureServiceAsync(rate)));
             var name = rate >= 1000 ? $"{rate / 1000}k" : $"{rate}";
             run.Report.Add($"latency_p50_ms_{name}", "ms", results["service"].Select(result => result.P50Ms));
             run.Report.Add($"latency_p99_ms_{name}", "ms", results["service"].Select(result => result.P99Ms));
-            run.Report.Add($"latency_stream_p50_ms_{name}", "ms", streamed.Select(result => result.P50Ms));
-            run.Report.Add($"latency_stream_p99_ms_{name}", "ms", streamed.Select(result => result.P99Ms));
+            run.Report.Add($"latency_stream_p50_ms_{name}", "ms", results["service"].Select(result => result.StreamP50Ms));
+            run.Report.Add($"latency_stream_p99_ms_{name}", "ms", results["service"].Select(result => result.StreamP99Ms));
             run.Report.Add($"latency_roundtrip_p50_ms_{name}", "ms", results["round trip"].Select(result => result.P50Ms));
             run.Report.Add($"latency_roundtrip_p99_ms_{name}", "ms", results["round trip"].Select(result => result.P99Ms));
             run.Report.AddRatio(
@@ -69,12 +72,12 @@ internal static class LatencyVerb
         stream.Dispose();
         await reading;
 
-        async Task<Result> MeasureServiceAsync(int rate, List<Result> streamed)
+        async Task<Result> MeasureServiceAsync(int rate)
         {
             onStream.Take();
             var result = await MeasureAsync(BenchmarkRows.Topic, rate, inRedis);
-            streamed.Add(onStream.Take());
-            return result;
+            var streamed = onStream.Take();
+            return result with { StreamP50Ms = streamed.P50Ms, StreamP99Ms = streamed.P99Ms };
         }
 
         async Task<Result> MeasureAsync(string topic, int rate, Arrivals arrivals)
