@@ -6,6 +6,9 @@ namespace Cache.Benchmarks;
 /// </summary>
 internal static class Rounds
 {
+    // A host can be busy for minutes.
+    private const int MostTimes = 4;
+
     /// <summary>Runs each side once a round.</summary>
     /// <returns>The results of a side, a round each, by the side's name.</returns>
     public static Task<Dictionary<string, List<T>>> AlternateAsync<T>(int rounds, params (string Name, Func<Task<T>> Measure)[] sides) =>
@@ -20,8 +23,8 @@ internal static class Rounds
         AlternateAsync(rounds, prepare, double.MaxValue, sides);
 
     /// <summary>
-    /// Runs each side once a round, and further rounds for those of which the host took too much: at most as many again, and
-    /// then those count that it took least of.
+    /// Runs each side once a round, and further rounds for those of which the host took too much: at most four times as many in
+    /// all, and then those count that it took least of.
     /// </summary>
     /// <param name="rounds">How many count.</param>
     /// <param name="mostStolen">What the host may take of a round that counts, percent.</param>
@@ -35,7 +38,7 @@ internal static class Rounds
         int rounds, Action prepare, double mostStolen, (string Name, Func<Task<T>> Measure)[] sides)
     {
         var all = new List<(double Stolen, Dictionary<string, T> Results)>();
-        while (all.Count(round => round.Stolen <= mostStolen) < rounds && all.Count < 2 * rounds)
+        while (all.Count(round => round.Stolen <= mostStolen) < rounds && all.Count < MostTimes * rounds)
         {
             prepare();
             var results = new Dictionary<string, T>();
@@ -48,7 +51,7 @@ internal static class Rounds
                 results[name] = await measure();
                 var percent = stolen.Percent;
                 worst = Math.Max(worst, percent);
-                Console.Error.WriteLine($"round {all.Count + 1}/{rounds} {name}: {results[name]}, {percent:0.0} % stolen{(percent > mostStolen ? ": another round for it" : "")}");
+                Console.Error.WriteLine($"round {all.Count + 1}/{rounds} {name}: {results[name]}, {percent:0.0} % stolen{(percent > mostStolen ? ", too much to count" : "")}");
             }
 
             all.Add((worst, results));

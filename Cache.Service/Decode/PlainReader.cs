@@ -2,8 +2,8 @@ namespace Cache.Service.Decode;
 
 /// <summary>
 /// Reads JSON as programs write it: an object of texts and numbers, ASCII without escapes, no white space but one blank behind a
-/// colon or a comma. Each method gives false for anything else, also for what is no
-/// JSON: the full reader then has the word, from the beginning.
+/// colon or a comma. Each method gives false for anything else, also for what is no JSON: the full reader then has the word,
+/// from the beginning.
 /// </summary>
 internal ref struct PlainReader(ReadOnlySpan<byte> json)
 {
@@ -20,13 +20,13 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
     public bool TryStart() => TryTake((byte)'{');
 
     /// <summary>A property's name, with its colon.</summary>
-    public bool TryName(out ReadOnlySpan<byte> name) => TryText(out name) && TryTake((byte)':') && TryBlank();
+    public bool TryName(out ReadOnlySpan<byte> name) => TryText(out name) && TryTakeWithBlank((byte)':');
 
     /// <summary>A comma, or the end of the object and of all there is.</summary>
     public bool TryNext(out bool isEnd)
     {
         isEnd = _at == _json.Length - 1 && _json[_at] == '}';
-        return isEnd || (TryTake((byte)',') && TryBlank());
+        return isEnd || TryTakeWithBlank((byte)',');
     }
 
     /// <summary>A text.</summary>
@@ -128,8 +128,13 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
         return false;
     }
 
-    private bool TryBlank()
+    private bool TryTakeWithBlank(byte expected)
     {
+        if (!TryTake(expected))
+        {
+            return false;
+        }
+
         TryTake((byte)' ');
         return true;
     }

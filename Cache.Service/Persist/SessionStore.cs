@@ -37,9 +37,7 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
             }
             else
             {
-                // Nothing to write. Should an earlier attempt have got no further than the hash, it must not stay for ever.
-                replies.Inactive++;
-                replies.Others.Add(pipeline.KeyExpireAsync(key, TimeSpan.FromMilliseconds(_ttl)));
+                replies.Inactive.Add(new(key, pipeline.HashExistsAsync(key, Id), pipeline.KeyTimeToLiveAsync(key)));
             }
         }
 
@@ -102,8 +100,28 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
             await Task.WhenAll(replies.Hashes.Where(hash => !RedisReplies.MetWrongType(hash.Set)).Select(hash => database.KeyDeleteAsync(keys.Session(hash.Session.Id))));
         }
 
-        metrics.SessionsInactive(replies.Inactive);
+        await ExpireAsync(database, replies.Inactive);
+        metrics.SessionsInactive(replies.Inactive.Count);
         return new(written, wrongType);
+    }
+
+    /// <summary>
+    /// Nothing of theirs is written. But should an earlier attempt have got no further than a hash, it must not stay for ever;
+    /// one with a TTL keeps it, and a key of another type is somebody else's.
+    /// </summary>
+    private async Task ExpireAsync(IDatabase database, List<InactiveSession> sessions)
+    {
+        var endless = new List<RedisKey>();
+        foreach (var session in sessions.Where(session => !RedisReplies.MetWrongType(session.IsThere)))
+        {
+            RedisReplies.ThrowIfAnyFailed(session.IsThere, session.Ttl);
+            if (session.IsThere.Result && session.Ttl.Result is null)
+            {
+                endless.Add(session.Key);
+            }
+        }
+
+        await Task.WhenAll(endless.Select(key => database.KeyExpireAsync(key, TimeSpan.FromMilliseconds(_ttl))));
     }
 
     /// <summary>What subscribers are told of a session.</summary>
@@ -173,7 +191,7 @@ internal sealed class SessionReplies(long inactiveUpTo)
     public List<(Session Session, Task Set)> Hashes { get; } = [];
 
     /// <summary>Sessions that are not written, since they ended too long ago.</summary>
-    public int Inactive { get; set; }
+    public List<InactiveSession> Inactive { get; } = [];
 
     public Task Added { get; set; } = Task.CompletedTask;
 
@@ -183,8 +201,14 @@ internal sealed class SessionReplies(long inactiveUpTo)
     public List<Task> Others { get; } = [];
 
     /// <summary>All of them.</summary>
-    public IEnumerable<Task> All => [.. Hashes.Select(hash => hash.Set), Added, Trimmed, .. Others];
+    public IEnumerable<Task> All => [.. Hashes.Select(hash => hash.Set), .. Inactive.SelectMany(session => new Task[] { session.IsThere, session.Ttl }), Added, Trimmed, .. Others];
 }
+
+/// <summary>What Redis has of a session that is not written.</summary>
+/// <param name="Key">Its key.</param>
+/// <param name="IsThere">Whether there is a hash.</param>
+/// <param name="Ttl">How long the key stays; null for ever.</param>
+internal sealed record InactiveSession(RedisKey Key, Task<bool> IsThere, Task<TimeSpan?> Ttl);
 
 /// <summary>What came of the sessions of a write.</summary>
 /// <param name="Written">As they were written: what a session had before is not in them.</param>

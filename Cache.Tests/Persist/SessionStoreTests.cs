@@ -113,6 +113,24 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
+    public async Task OldSession_LeavesTheTtlOfWhatIsThere(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind, time: _time);
+        await redis.WriteAsync(TestRows.Session("s", Now - Ttl + 300_000));
+        await redis.Database.StringSetAsync(redis.Keys.Session("foreign"), "somebody else's");
+
+        var result = await redis.WriteAsync(TestRows.Session("s", Now - Ttl), TestRows.Session("foreign", Now - Ttl), TestRows.Session("none", Now - Ttl));
+
+        Assert.Empty(result.Sessions.WrongType);
+        Assert.InRange((await redis.Database.KeyTimeToLiveAsync(redis.Keys.Session("s")))!.Value, TimeSpan.FromSeconds(280), TimeSpan.FromSeconds(300));
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Session("foreign")));
+        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Session("foreign")));
+        Assert.False(await redis.Database.KeyExistsAsync(redis.Keys.Session("none")));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
     public async Task EndThatGoesBack_MovesTheSessionBack(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
@@ -169,6 +187,8 @@ public sealed class SessionStoreTests(RedisServers servers)
     [InlineData("pexpire expire")]
     [InlineData("zadd")]
     [InlineData("zremrangebyscore")]
+    [InlineData("hexists")]
+    [InlineData("pttl")]
     public async Task AnyCommandThatRedisRefuses_FailsTheWrite_SoThatItIsTriedAgain(string commands)
     {
         await using var server = await RedisServer.StartAsync();
@@ -176,11 +196,11 @@ public sealed class SessionStoreTests(RedisServers servers)
         var redis = new RedisStages(client, time: _time);
         await AllowAsync('-');
 
-        var error = await Assert.ThrowsAsync<RedisServerException>(() => redis.WriteAsync(TestRows.Session("a", Now - 1)));
+        var error = await Assert.ThrowsAsync<RedisServerException>(() => redis.WriteAsync(TestRows.Session("a", Now - 1), TestRows.Session("old", Now - Ttl)));
 
         Assert.StartsWith("NOPERM", error.Message, StringComparison.Ordinal);
         await AllowAsync('+');
-        Assert.Single((await redis.WriteAsync(TestRows.Session("a", Now - 1))).Sessions.Written);
+        Assert.Single((await redis.WriteAsync(TestRows.Session("a", Now - 1), TestRows.Session("old", Now - Ttl))).Sessions.Written);
 
         Task AllowAsync(char sign) => redis.Database.ExecuteAsync("ACL", ["SETUSER", "default", .. commands.Split(' ').Select(command => sign + command)]);
     }
