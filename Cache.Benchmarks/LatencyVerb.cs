@@ -16,7 +16,7 @@ namespace Cache.Benchmarks;
 internal static class LatencyVerb
 {
     private const int Partitions = 4;
-    private const int FetchWaitMs = 3;
+    private const int FetchWaitMs = 5;
 
     // With a tenth of the processors' time stolen, the p99 of both sides doubles; of this much nothing is seen.
     private const double MostStolenPercent = 2;
