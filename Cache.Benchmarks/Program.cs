@@ -53,6 +53,7 @@ internal static class Program
         }
 
         Console.CancelKeyPress += (_, _) => ServerProcess.KillAll();
+        AppDomain.CurrentDomain.ProcessExit += (_, _) => ServerProcess.KillAll();
         var run = new Run(Quick: args.Contains("--quick"), new Report());
         try
         {

@@ -12,6 +12,7 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
 {
     private volatile bool _owned = true;
     private volatile bool _mayBeElsewhere;
+    private volatile string? _coveredEpoch;
     private long _committedAt = -1;
     private long _start = -1;
     private long _written = -1;
@@ -55,7 +56,11 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
     /// The epoch of Redis that this partition's windows are known to be under: <see cref="AnyEpoch"/> when it started
     /// with nothing behind it, null when it resumed from a committed offset and the epoch was not looked at yet.
     /// </summary>
-    public string? CoveredEpoch { get; set; }
+    public string? CoveredEpoch
+    {
+        get => _coveredEpoch;
+        set => _coveredEpoch = value;
+    }
 
     /// <summary>The partition has no past that Redis could have lost.</summary>
     public const string AnyEpoch = "*";

@@ -407,9 +407,10 @@ internal sealed partial class ConsumeLoop(
     /// <summary>Rewinds partitions whose windows Redis no longer has.</summary>
     private void Rebuild(IConsumer<RowKey, Row> consumer)
     {
-        // Without knowing how far a partition is written, rewinding could turn out to go forward: it is asked for again.
+        // Without knowing how far a partition is written, rewinding could turn out to go forward: it is asked for again. And one
+        // that its last owner has read again, and named since, is not to go back behind what was committed after that.
         if (rebuilds.Take() is not { } request
-            || request.Partitions.Where(partition => partition is { Owned: true, Written: >= 0 }).ToList() is not { Count: > 0 } lost)
+            || request.Partitions.Where(partition => partition is { Owned: true, Written: >= 0 } && partition.CoveredEpoch != request.Epoch).ToList() is not { Count: > 0 } lost)
         {
             return;
         }

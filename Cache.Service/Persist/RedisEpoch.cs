@@ -16,7 +16,7 @@ internal sealed partial class RedisEpoch(
 
     private RedisValue _seen = RedisValue.Null;
     private IReadOnlyList<AssignedPartition>? _covered;
-    private IReadOnlyList<AssignedPartition>? _lookedFor;
+    private IReadOnlyList<AssignedPartition> _lookedFor = [];
     private IReadOnlyList<string> _runIds = [];
     private int _changes = -1;
     private bool _known;
@@ -33,12 +33,17 @@ internal sealed partial class RedisEpoch(
     /// <summary>Some of what is in Redis may be older than it was: every partition is to be read again.</summary>
     public void Renew() => _renewalDue = true;
 
-    /// <summary>Looks at the value that the last write, or <see cref="CheckAsync"/>, has read.</summary>
+    /// <summary>Looks at the value that the last write has read.</summary>
     /// <returns>False when it is another by now; then it has to be read again.</returns>
-    public async Task<bool> ObserveAsync(RedisValue value)
+    public Task<bool> ObserveAsync(RedisValue value) => ObserveAsync(value, _lookedFor);
+
+    /// <summary>
+    /// Looks at a value that was read for partitions that were held before. It tells nothing of those that came since: their
+    /// last owner may have named them after it was read, and then they are not to be read again.
+    /// </summary>
+    private async Task<bool> ObserveAsync(RedisValue value, IReadOnlyList<AssignedPartition> held)
     {
         // The usual case: nothing changed since every partition was found covered.
-        var held = assignment.Current;
         if (ReferenceEquals(held, _covered) && value == _seen && !value.IsNull && !_renewalDue)
         {
             return true;
@@ -134,7 +139,7 @@ internal sealed partial class RedisEpoch(
             value = RedisValue.EmptyString;
         }
 
-        if (await ObserveAsync(value))
+        if (await ObserveAsync(value, held))
         {
             (_changes, _lookedFor) = (changes, held);
         }

@@ -276,6 +276,24 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
+    public void Rebuild_OfAPartitionThatWasNamedSince_IsNotDone()
+    {
+        var (named, other) = (Take(0), Take(1));
+        named.StartAt(50);
+        other.StartAt(50);
+        _young = 20;
+        _rebuilds.Add(new("epoch", [named, other]));
+        named.CoveredEpoch = "epoch";
+        other.CoveredEpoch = "an earlier one";
+
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.Equal(["Seek event_metrics/1 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
+        Assert.True(named.Owned);
+        Assert.False(other.Owned);
+    }
+
+    [Fact]
     public void Rebuild_ThatKafkaDoesNotAnswer_ChangesNothing()
     {
         var partition = Take(0);

@@ -181,13 +181,39 @@ public sealed class RedisEpochTests(RedisServers servers)
     public async Task KeyOfAnotherTypeInItsPlace_IsReplacedWithTheNextWrite(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
-        await redis.Database.ListLeftPushAsync(redis.Keys.Epoch, "somebody else's");
+        await redis.Epoch.CheckAsync();
         var partition = Resumed(redis, 0);
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, "another event_metrics/0");
+        await redis.Epoch.CheckAsync();
+        await redis.Database.KeyDeleteAsync(redis.Keys.Epoch);
+        await redis.Database.ListLeftPushAsync(redis.Keys.Epoch, "somebody else's");
 
         await redis.Epoch.ObserveAsync((await redis.WriteAsync(TestRows.Event(1, "a", count: 1))).Epoch);
 
         Assert.Single(await NamesAsync(redis));
         Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task ValueThatWasReadBeforeAPartitionCame_TellsNothingOfIt(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        await redis.Epoch.CheckAsync();
+        var read = (await NamesAsync(redis))[0];
+
+        // Its last owner names it after the read, and lets it go.
+        await redis.Database.StringSetAsync(redis.Keys.Epoch, $"{read} event_metrics/0");
+        var partition = Resumed(redis, 0);
+        await redis.Epoch.ObserveAsync(read);
+
+        Assert.Null(redis.Rebuilds.Take());
+        Assert.Null(partition.CoveredEpoch);
+        Assert.True(redis.Epoch.IsStale);
+        await redis.Epoch.CheckAsync();
+        Assert.Null(redis.Rebuilds.Take());
+        Assert.Equal(read, partition.CoveredEpoch);
     }
 
     [Theory]

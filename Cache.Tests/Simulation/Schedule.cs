@@ -454,11 +454,12 @@ internal sealed class Schedule
                 Start();
             }
 
-            do
+            // Not for ever: whose queue is full has to wait.
+            for (var turns = 0; turns < 10 && (turns == 0 || _processes.Exists(process => process is { IsStopping: false, Consumer.HasWork: true })); turns++)
             {
+                TurnAll();
                 RunAll();
             }
-            while (Redis.Waiting > 0 || Kafka.Requests.Count > 0 || _processes.Exists(process => process.Threads.Ready > 0));
 
             Look();
             if (IsSettled())
@@ -477,8 +478,8 @@ internal sealed class Schedule
         }
     }
 
-    /// <summary>Everything that can be done without waiting.</summary>
-    private void RunAll()
+    /// <summary>Every consume loop takes what there is for it.</summary>
+    private void TurnAll()
     {
         foreach (var process in _processes.ToList())
         {
@@ -486,21 +487,33 @@ internal sealed class Schedule
             {
                 Turn(process);
             }
+        }
+    }
 
-            while (process.Threads.Ready > 0)
+    /// <summary>Everything else that can be done without waiting.</summary>
+    private void RunAll()
+    {
+        var any = true;
+        while (any)
+        {
+            any = false;
+            foreach (var process in _processes)
             {
-                process.Threads.RunOne(0);
+                for (; process.Threads.Ready > 0; any = true)
+                {
+                    process.Threads.RunOne(0);
+                }
             }
-        }
 
-        while (Redis.Waiting > 0)
-        {
-            Redis.DoNext();
-        }
+            for (; Redis.Waiting > 0; any = true)
+            {
+                Redis.DoNext();
+            }
 
-        while (Kafka.Requests.Count > 0)
-        {
-            Kafka.Resolve(Kafka.Requests[0], does: true, answers: true);
+            for (; Kafka.Requests.Count > 0; any = true)
+            {
+                Kafka.Resolve(Kafka.Requests[0], does: true, answers: true);
+            }
         }
     }
 
