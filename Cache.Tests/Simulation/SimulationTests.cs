@@ -98,7 +98,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         { "CommitBeforeWrite", 3, "I3" },
         { "CommitThePosition", 1, "I3" },
         { "DropOnRetry", 139, "I3" },
-        { "ReorderOnRetry", 395, "I4" },
+        { "ReorderOnRetry", 931, "I4" },
         { "WriteAfterLost", 37, "I3" },
         { "ForgetRevokeFlush", 43, "I4" },
         { "LoseTheLastBatchOnShutdown", 64, "I3" },
