@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.InteropServices;
 
 namespace Cache.Benchmarks;
 
@@ -52,8 +53,8 @@ internal static class Program
             return 2;
         }
 
-        Console.CancelKeyPress += (_, _) => ServerProcess.KillAll();
-        AppDomain.CurrentDomain.ProcessExit += (_, _) => ServerProcess.KillAll();
+        using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, _ => ServerProcess.KillAll());
+        using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => ServerProcess.KillAll());
         var run = new Run(Quick: args.Contains("--quick"), new Report());
         try
         {
