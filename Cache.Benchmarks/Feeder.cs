@@ -16,7 +16,8 @@ internal sealed class Feeder(string bootstrapServers) : IDisposable
         EnableDeliveryReports = false,
     }).Build();
 
-    private readonly long[] _sent = new long[16 * 1024 * 1024];
+    // Room for what any verb feeds to one broker.
+    private readonly long[] _sent = new long[2 * 1024 * 1024];
     private long _next;
 
     /// <summary>When a row was produced (<see cref="Stopwatch.GetTimestamp"/>).</summary>

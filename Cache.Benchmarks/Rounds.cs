@@ -6,13 +6,10 @@ namespace Cache.Benchmarks;
 /// </summary>
 internal static class Rounds
 {
-    // A host can be busy for minutes.
-    private const int MostTimes = 4;
-
     /// <summary>Runs each side once a round.</summary>
     /// <returns>The results of a side, a round each, by the side's name.</returns>
     public static Task<Dictionary<string, List<T>>> AlternateAsync<T>(int rounds, params (string Name, Func<Task<T>> Measure)[] sides) =>
-        AlternateAsync(rounds, () => { }, double.MaxValue, sides);
+        AlternateAsync(rounds, _ => Task.CompletedTask, 1, double.MaxValue, sides);
 
     /// <summary>Runs each side once a round.</summary>
     /// <param name="rounds">How many.</param>
@@ -20,27 +17,38 @@ internal static class Rounds
     /// <param name="sides">Who takes turns.</param>
     /// <returns>The results of a side, a round each, by the side's name.</returns>
     public static Task<Dictionary<string, List<T>>> AlternateAsync<T>(int rounds, Action prepare, params (string Name, Func<Task<T>> Measure)[] sides) =>
-        AlternateAsync(rounds, prepare, double.MaxValue, sides);
+        AlternateAsync(
+            rounds,
+            _ =>
+            {
+                prepare();
+                return Task.CompletedTask;
+            },
+            1,
+            double.MaxValue,
+            sides);
 
     /// <summary>
-    /// Runs each side once a round, and further rounds for those of which the host took too much: at most four times as many in
-    /// all, and then those count that it took least of.
+    /// Runs each side once a round, and further rounds for those of which the host took too much, which it can for minutes; then
+    /// those count that it took least of.
     /// </summary>
     /// <param name="rounds">How many count.</param>
+    /// <param name="mostTimes">How many times as many are run at most.</param>
     /// <param name="mostStolen">What the host may take of a round that counts, percent.</param>
+    /// <param name="prepare">Done before each round; gets its number, from 0.</param>
     /// <param name="sides">Who takes turns.</param>
     /// <returns>The results of a side, a round each, by the side's name.</returns>
     public static Task<Dictionary<string, List<T>>> AlternateUndisturbedAsync<T>(
-        int rounds, double mostStolen, params (string Name, Func<Task<T>> Measure)[] sides) =>
-        AlternateAsync(rounds, () => { }, mostStolen, sides);
+        int rounds, int mostTimes, double mostStolen, Func<int, Task> prepare, params (string Name, Func<Task<T>> Measure)[] sides) =>
+        AlternateAsync(rounds, prepare, mostTimes, mostStolen, sides);
 
     private static async Task<Dictionary<string, List<T>>> AlternateAsync<T>(
-        int rounds, Action prepare, double mostStolen, (string Name, Func<Task<T>> Measure)[] sides)
+        int rounds, Func<int, Task> prepare, int mostTimes, double mostStolen, (string Name, Func<Task<T>> Measure)[] sides)
     {
         var all = new List<(double Stolen, Dictionary<string, T> Results)>();
-        while (all.Count(round => round.Stolen <= mostStolen) < rounds && all.Count < MostTimes * rounds)
+        while (all.Count(round => round.Stolen <= mostStolen) < rounds && all.Count < mostTimes * rounds)
         {
-            prepare();
+            await prepare(all.Count);
             var results = new Dictionary<string, T>();
             var worst = 0.0;
 

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Cache.Benchmarks;
 
 /// <summary>A service with settings and a backlog of its own, to be compared with others.</summary>
@@ -9,7 +11,9 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
 {
     // Code that runs once a batch is compiled for good only after some rounds, and later where something compares its CPU time.
     private const int WarmUps = 3;
-    private const int LongWarmUps = 10;
+    private const int LongWarmUps = 15;
+    private const int ManyRounds = 25;
+    private const int ProcessesEach = 2;
 
     /// <summary>Runs some in turns, each with a broker of its own, a few rounds more than count.</summary>
     /// <returns>Microseconds a row, a round each, by the variants' names.</returns>
@@ -25,21 +29,31 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
             times, all.Fill, [.. all.Sides.Select(one => (one.Variant.Name, (Func<Task<double>>)(async () => (await all.CommitAsync(one)).Elapsed.TotalMicroseconds / one.Variant.Backlog.Rows)))]);
     }
 
-    /// <summary>Runs some at the same time, so that what the machine does to one it does to all: for differences smaller than its moods.</summary>
-    /// <returns>Microseconds of CPU time a row, a round each, by the variants' names.</returns>
+    /// <summary>
+    /// Runs some at the same time, so that what the machine does to one it does to all, and several processes of each, of which
+    /// two alike differ by some percent for as long as they live: for differences smaller than either.
+    /// </summary>
+    /// <returns>Microseconds of CPU time a row, the mean of a variant's processes, a round each, by the variants' names.</returns>
     public static async Task<Dictionary<string, List<double>>> MeasureTogetherAsync(Run run, params Variant[] variants)
     {
-        await using var all = await Running.StartAsync(variants);
+        await using var all = await Running.StartAsync([.. Enumerable.Repeat(variants, run.Quick ? 1 : ProcessesEach).SelectMany(_ => _)]);
         var costs = variants.ToDictionary(variant => variant.Name, _ => new List<double>());
-        var rounds = run.Quick ? run.Rounds : 9;
+        var rounds = run.Quick ? run.Rounds : ManyRounds;
         for (var round = run.Quick ? 0 : 1 - LongWarmUps; round <= rounds; round++)
         {
             all.Fill();
-            var turns = await Task.WhenAll(all.Sides.Select(all.CommitAsync));
-            foreach (var (one, turn) in all.Sides.Zip(turns).Where(_ => round > 0))
+
+            // The other way round each time: who starts first has the machine to itself for a moment.
+            var sides = round % 2 == 0 ? all.Sides : [.. all.Sides.Reverse()];
+            var turns = await Task.WhenAll(sides.Select(all.CommitAsync));
+            foreach (var alike in sides.Zip(turns, (one, turn) => (one.Variant, Cost: turn.Cpu.TotalMicroseconds / one.Variant.Backlog.Rows)).GroupBy(one => one.Variant.Name))
             {
-                costs[one.Variant.Name].Add(turn.Cpu.TotalMicroseconds / one.Variant.Backlog.Rows);
-                await Console.Error.WriteLineAsync($"round {round}/{rounds} {one.Variant.Name}: {costs[one.Variant.Name][^1]}");
+                if (round > 0)
+                {
+                    costs[alike.Key].Add(alike.Average(one => one.Cost));
+                }
+
+                await Console.Error.WriteLineAsync($"round {round}/{rounds} {alike.Key}: {string.Join(", ", alike.Select(one => one.Cost.ToString("0.000", CultureInfo.InvariantCulture)))}");
             }
         }
 

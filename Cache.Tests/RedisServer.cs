@@ -1,8 +1,6 @@
-using System.ComponentModel;
 using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
-using System.Runtime.InteropServices;
 using System.Text;
 
 namespace Cache.Tests;
@@ -12,8 +10,6 @@ namespace Cache.Tests;
 /// </summary>
 public sealed class RedisServer : IAsyncDisposable
 {
-    private const int SigTerm = 15;
-
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
 
     private readonly string _program;
@@ -79,15 +75,15 @@ public sealed class RedisServer : IAsyncDisposable
     /// <summary>Asks it to end (SIGTERM) and waits until it has.</summary>
     public void Stop()
     {
-        Signal(SigTerm);
+        ChildProcess.Signal(Running, ChildProcess.SigTerm);
         WaitForExit();
     }
 
     /// <summary>Keeps its connections open and answers nothing (SIGSTOP).</summary>
-    public void Freeze() => Signal(OperatingSystem.IsMacOS() ? 17 : 19);
+    public void Freeze() => ChildProcess.Signal(Running, ChildProcess.SigStop);
 
     /// <summary>Goes on after <see cref="Freeze"/> (SIGCONT).</summary>
-    public void Thaw() => Signal(OperatingSystem.IsMacOS() ? 19 : 18);
+    public void Thaw() => ChildProcess.Signal(Running, ChildProcess.SigCont);
 
     /// <summary>Starts again on the same port, empty; kills it first when it runs.</summary>
     public async Task RestartAsync()
@@ -138,14 +134,8 @@ public sealed class RedisServer : IAsyncDisposable
         string[] port = _tls ? ["--port", "0", "--tls-port", $"{Port}"] : ["--port", $"{Port}"];
         string[] password = _password is null ? [] : ["--requirepass", _password];
         string[] memoryOnly = ["--save", "", "--appendonly", "no", "--dir", _folder.FullName];
-        var start = new ProcessStartInfo(_program, [.. port, "--bind", "127.0.0.1", .. memoryOnly, .. password, .. _arguments, .. more])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-
         var output = new StringBuilder();
-        _process = Process.Start(start)!;
+        _process = ChildProcess.Start(_program, [.. port, "--bind", "127.0.0.1", .. memoryOnly, .. password, .. _arguments, .. more]);
         _process.OutputDataReceived += (_, line) => Keep(line.Data);
         _process.ErrorDataReceived += (_, line) => Keep(line.Data);
         _process.BeginOutputReadLine();
@@ -201,16 +191,4 @@ public sealed class RedisServer : IAsyncDisposable
         Running.Dispose();
         _process = null;
     }
-
-    private void Signal(int signal)
-    {
-        if (SendSignal(Running.Id, signal) != 0)
-        {
-            throw new Win32Exception(Marshal.GetLastPInvokeError());
-        }
-    }
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int SendSignal(int process, int signal);
 }

@@ -22,6 +22,9 @@ internal sealed partial class OffsetCommitter(
     private readonly SemaphoreSlim _committing = new(1, 1);
     private long _rows;
 
+    // The failure that was logged last, until a commit is taken again; touched only while committing.
+    private ErrorCode _logged;
+
     /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
     public void Flushed(int rows)
     {
@@ -124,6 +127,12 @@ internal sealed partial class OffsetCommitter(
 
             membership.Proved(asked);
             metrics.Committed();
+            if (_logged != ErrorCode.NoError)
+            {
+                _logged = ErrorCode.NoError;
+                LogCommitsAgain();
+            }
+
             return ErrorCode.NoError;
         }
         catch (KafkaException exception)
@@ -131,12 +140,15 @@ internal sealed partial class OffsetCommitter(
             // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
             // reads their rows once more.
             metrics.CommitFailed();
-            if (exception.Error.Code != ErrorCode.RebalanceInProgress)
+            var error = exception.Error;
+            if (error.Code != ErrorCode.RebalanceInProgress && error.Code != _logged)
             {
-                LogCommitFailed(exception.Error.Reason);
+                // Once, though each interval fails while the brokers are away.
+                _logged = error.Code;
+                LogCommitFailed(error.Reason);
             }
 
-            return exception.Error.Code;
+            return error.Code;
         }
         finally
         {
@@ -144,8 +156,11 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    [LoggerMessage(EventIds.Consume + 20, LogLevel.Warning, "A commit failed and is tried again: {Error}.")]
+    [LoggerMessage(EventIds.Consume + 20, LogLevel.Warning, "A commit failed and is tried again each interval: {Error}.")]
     private partial void LogCommitFailed(string error);
+
+    [LoggerMessage(EventIds.Consume + 21, LogLevel.Information, "Kafka takes commits again.")]
+    private partial void LogCommitsAgain();
 }
 
 /// <summary>The one thing that the committer needs of a consumer.</summary>

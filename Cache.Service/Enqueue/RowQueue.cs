@@ -142,7 +142,8 @@ internal sealed class RowQueue(CacheOptions options)
 
     private void Add(in QueuedRow row)
     {
-        _open ??= ArrayPool<QueuedRow>.Shared.Rent(MostAtOnce);
+        // A marker may come behind as many rows as there may be.
+        _open ??= ArrayPool<QueuedRow>.Shared.Rent(Math.Min(MostAtOnce - 1, _most) + 1);
         _open[_added.Value - _openFrom] = row;
         Volatile.Write(ref _added.Value, _added.Value + 1);
         if (_added.Value - _openFrom == MostAtOnce)

@@ -344,17 +344,17 @@ internal sealed partial class FlushWorker : BackgroundService
     {
         var failures = 0;
         var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
-        var result = await _untilItWorks.ExecuteAsync(async _ =>
+        var outcome = await _untilItWorks.ExecuteOutcomeAsync(async (_, batch) =>
         {
             batch.DropLetGo();
             if (batch.Ranges.Count == 0)
             {
-                return default;
+                return Outcome.FromResult<T?>(default);
             }
 
             try
             {
-                return await action();
+                return Outcome.FromResult<T?>(await action());
             }
             catch (Exception exception)
             {
@@ -365,16 +365,17 @@ internal sealed partial class FlushWorker : BackgroundService
                     Activity.Current?.AddException(exception);
                 }
 
-                throw;
+                return Outcome.FromException<T?>(exception);
             }
-        }, context);
+        }, context, batch);
         ResilienceContextPool.Shared.Return(context);
-        if (failures > 0)
+        outcome.ThrowIfException();
+        if (failures > 0 && batch.Ranges.Count > 0)
         {
             LogRecovered(what, failures);
         }
 
-        return result;
+        return outcome.Result;
     }
 
     [LoggerMessage(EventIds.Flush + 1, LogLevel.Warning, "{What} did not take a batch: {Error}. The same batch is tried again until it does; nothing is committed meanwhile.")]

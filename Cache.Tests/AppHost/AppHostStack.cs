@@ -112,7 +112,7 @@ internal sealed class AppHostStack : RunningStack
         {
             try
             {
-                using var process = Process.Start(new ProcessStartInfo(engine, ["info"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+                using var process = ChildProcess.Start(engine, "info");
                 process.BeginOutputReadLine();
                 process.BeginErrorReadLine();
                 await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(20));

@@ -21,6 +21,33 @@ public sealed class AssignedPartitionTests
     }
 
     [Fact]
+    public void Pending_IsWhatWasEnqueuedAndIsNotCommitted()
+    {
+        _partition.Next = 7;
+        Assert.Equal(0, _partition.Pending);
+
+        // As long as nothing is committed it counts from the start, where that is known.
+        _partition.WrittenUpTo(2, 0);
+        Assert.Equal(7, _partition.Pending);
+        _partition.StartAt(0);
+        _partition.Next = 7;
+        Assert.Equal(7, _partition.Pending);
+        _partition.StartAt(3);
+        _partition.Next = 7;
+        Assert.Equal(4, _partition.Pending);
+        _partition.Committed = 5;
+        Assert.Equal(2, _partition.Pending);
+    }
+
+    [Fact]
+    public void PartitionFromItsFirstOffset_StartsThere()
+    {
+        var start = new Confluent.Kafka.TopicPartitionOffset(_partition.TopicPartition, 0);
+        var partition = AssignedPartition.From(start, resumed: true, new());
+        Assert.Equal((0, 0, 0), (partition.Next, partition.Written, partition.Committed));
+    }
+
+    [Fact]
     public void Lag_IsFromWhatIsWrittenToTheEnd()
     {
         _partition.StartAt(100);

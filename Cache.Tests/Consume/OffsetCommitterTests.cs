@@ -4,9 +4,11 @@ using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
 using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
+using Cache.Tests.Flush;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;
@@ -23,15 +25,18 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     private readonly Membership _membership;
     private readonly ServiceProvider _services;
     private readonly OffsetCommitter _committer;
+    private readonly LogCapture _log = new();
+    private readonly LoggerFactory _loggers;
 
     public OffsetCommitterTests()
     {
+        _loggers = new([_log]);
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(new CacheOptions { CommitBatchSize = 10, CommitIntervalMs = 1000 })
             .AddSingleton(_assignment).AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().BuildServiceProvider();
         _membership = new(Session, _time);
         _committer = new(
             _kafka, _assignment, _membership, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<CacheMetrics>(), _time,
-            NullLogger<OffsetCommitter>.Instance);
+            _loggers.CreateLogger<OffsetCommitter>());
         _assignment.Take(_first);
         _assignment.Take(_second);
     }
@@ -44,6 +49,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         await _committer.StopAsync(CancellationToken.None);
         _committer.Dispose();
         await _services.DisposeAsync();
+        _loggers.Dispose();
     }
 
     [Fact]
@@ -77,6 +83,37 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         Assert.True(CommitNow(_first, _second));
 
         Assert.Equal([["event_metrics [[0]] @8"], ["event_metrics [[1]] @3"]], _kafka.Commits);
+    }
+
+    [Fact]
+    public async Task CommitsThatFail_AreSaidOnce_AndSoIsThatTheyAreTakenAgain()
+    {
+        _first.WrittenUpTo(8, 0);
+        await FailAsync(ErrorCode.Local_TimedOut, ErrorCode.Local_TimedOut, ErrorCode.RebalanceInProgress, ErrorCode.Local_TimedOut, ErrorCode.UnknownMemberId);
+        Assert.True(CommitNow(_first));
+        _first.WrittenUpTo(9, 0);
+        Assert.True(CommitNow(_first));
+        _second.WrittenUpTo(8, 0);
+        await FailAsync(ErrorCode.Local_TimedOut);
+
+        Assert.Collection(
+            _log.Lines,
+            line => Assert.Contains("A commit failed and is tried again each interval: Local: Timed out", line, StringComparison.Ordinal),
+            line => Assert.Contains("A commit failed and is tried again each interval: Broker: Unknown member", line, StringComparison.Ordinal),
+            line => Assert.Contains("Kafka takes commits again", line, StringComparison.Ordinal),
+            line => Assert.Contains("A commit failed and is tried again each interval: Local: Timed out", line, StringComparison.Ordinal));
+
+        async Task FailAsync(params ErrorCode[] errors)
+        {
+            _kafka.Fails = true;
+            foreach (var error in errors)
+            {
+                _kafka.Error = error;
+                Assert.False(await _committer.CommitNowAsync([_first.TopicPartition, _second.TopicPartition], TimeSpan.Zero));
+            }
+
+            _kafka.Fails = false;
+        }
     }
 
     [Fact]
@@ -125,6 +162,47 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         _kafka.Answers();
         Assert.True(await commit.WaitAsync(Patience.Full));
         Assert.Equal(8, _first.Committed);
+    }
+
+    [Fact]
+    public async Task CommitNow_BetweenTwoGenerations_IsTriedAgain_UntilTheNextOneStands()
+    {
+        _first.WrittenUpTo(8, 0);
+        (_kafka.Fails, _kafka.Error) = (true, ErrorCode.RebalanceInProgress);
+        var commit = _committer.CommitNowAsync([_first.TopicPartition], TimeSpan.FromSeconds(10));
+        await _kafka.FailedAsync();
+        _time.Advance(TimeSpan.FromSeconds(9));
+        Assert.False(commit.IsCompleted);
+
+        _kafka.Fails = false;
+        await AdvanceUntilAsync(commit);
+
+        Assert.True(await commit);
+        Assert.Equal(8, _first.Committed);
+    }
+
+    [Fact]
+    public async Task CommitNow_BetweenTwoGenerations_IsGivenUp_WhenPatienceIsOver()
+    {
+        _first.WrittenUpTo(8, 0);
+        (_kafka.Fails, _kafka.Error) = (true, ErrorCode.RebalanceInProgress);
+        var commit = _committer.CommitNowAsync([_first.TopicPartition], TimeSpan.FromSeconds(10));
+        await AdvanceUntilAsync(commit);
+        Assert.False(await commit);
+    }
+
+    [Fact]
+    public void Commits_AreCounted_AndSoAreTheirFailures()
+    {
+        using var counters = new Counters(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
+        _first.WrittenUpTo(8, 0);
+        _kafka.Fails = true;
+        CommitNow(_first);
+        Assert.Equal((0, 1), (counters["cache.kafka.commit.batches"], counters["cache.kafka.commit.errors"]));
+
+        _kafka.Fails = false;
+        CommitNow(_first);
+        Assert.Equal((1, 1), (counters["cache.kafka.commit.batches"], counters["cache.kafka.commit.errors"]));
     }
 
     [Fact]
@@ -264,6 +342,9 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
         public bool Fails { get; set; }
 
+        /// <summary>With what it fails.</summary>
+        public ErrorCode Error { get; set; } = ErrorCode.Local_TimedOut;
+
         public void Hangs() => _answers = new();
 
         public void Answers() => _answers?.TrySetResult();
@@ -281,7 +362,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
             if (Fails)
             {
                 _failed.TrySetResult();
-                throw new KafkaException(ErrorCode.Local_TimedOut);
+                throw new KafkaException(Error);
             }
 
             string[] commit = [.. offsets.Select(offset => offset.ToString())];

@@ -33,7 +33,7 @@ public sealed class EmbeddedProgramTests
         Assert.Contains(lines, line => line.Contains("redis-cli -p ", StringComparison.Ordinal));
 
         var stopping = Stopwatch.GetTimestamp();
-        using (var kill = Process.Start("kill", [$"-{signal}", $"{process.Id}"]))
+        using (var kill = ChildProcess.Start("kill", $"-{signal}", $"{process.Id}"))
         {
             await kill.WaitForExitAsync(Cancelled);
         }
@@ -65,11 +65,7 @@ public sealed class EmbeddedProgramTests
     private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     private static Process Start(params string[] args) =>
-        Process.Start(new ProcessStartInfo("dotnet", [typeof(EmbeddedStack).Assembly.Location, .. args])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+        ChildProcess.Start("dotnet", [typeof(EmbeddedStack).Assembly.Location, .. args]);
 
     // A shell starts background processes that way, and children inherit it.
     private static bool InterruptsAreIgnored()

@@ -139,7 +139,7 @@ public sealed class EmbeddedRedisTests
         Task[] failing =
         [
             batch.HashSetAsync("s", [new("a", 1)]), batch.SortedSetAddAsync("h", "m", 1), batch.HashGetAllAsync("z"),
-            batch.StringGetAsync("h"), batch.SortedSetRangeByRankAsync("h"),
+            batch.SortedSetRangeByRankAsync("h"),
         ];
         var good = batch.HashGetAllAsync("h");
         batch.Execute();

@@ -23,6 +23,10 @@ internal sealed class InProcessStack : RunningStack
             ["Kafka:fetch.wait.max.ms"] = "5",
             ["Kafka:session.timeout.ms"] = "3000",
             ["Kafka:heartbeat.interval.ms"] = "300",
+
+            // The embedded Kafka forgets a member that waits for others to join for longer than a session, and never answers
+            // it. The member asks again after this time and 3 s more.
+            ["Kafka:max.poll.interval.ms"] = "15000",
             ["Kafka:reconnect.backoff.ms"] = "20",
             ["Kafka:reconnect.backoff.max.ms"] = "200",
             ["cache_kafka_consumer_group"] = "cache-tests",

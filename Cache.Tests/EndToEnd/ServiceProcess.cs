@@ -1,6 +1,4 @@
-using System.ComponentModel;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.RegularExpressions;
 
@@ -9,10 +7,6 @@ namespace Cache.Tests.EndToEnd;
 /// <summary>The service as a process of its own: to watch what it prints, and to end with signals.</summary>
 internal sealed partial class ServiceProcess : IAsyncDisposable
 {
-    private const int SigTerm = 15;
-    private static readonly int SigStop = OperatingSystem.IsMacOS() ? 17 : 19;
-    private static readonly int SigCont = OperatingSystem.IsMacOS() ? 19 : 18;
-
     private readonly Process _process;
     private readonly StringBuilder _output = new();
     private readonly StringBuilder _errors = new();
@@ -24,12 +18,10 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         var program = Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll");
         var start = new ProcessStartInfo("dotnet", [program, .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })])
         {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
             WorkingDirectory = Path.GetTempPath(),
         };
         Array.ForEach(environment, variable => start.Environment[variable.Name] = variable.Value);
-        _process = Process.Start(start)!;
+        _process = ChildProcess.Start(start);
         _process.OutputDataReceived += (_, line) => Keep(_output, line.Data);
         _process.ErrorDataReceived += (_, line) => Keep(_errors, line.Data);
         _process.BeginOutputReadLine();
@@ -67,13 +59,13 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     public bool HasExited => _process.HasExited;
 
     /// <summary>Asks it to end (SIGTERM).</summary>
-    public void Terminate() => Signal(SigTerm);
+    public void Terminate() => ChildProcess.Signal(_process, ChildProcess.SigTerm);
 
     /// <summary>Stops it in mid-step, with its connections open (SIGSTOP).</summary>
-    public void Freeze() => Signal(SigStop);
+    public void Freeze() => ChildProcess.Signal(_process, ChildProcess.SigStop);
 
     /// <summary>Goes on after <see cref="Freeze"/> (SIGCONT).</summary>
-    public void Thaw() => Signal(SigCont);
+    public void Thaw() => ChildProcess.Signal(_process, ChildProcess.SigCont);
 
     /// <summary>Ends it at once (SIGKILL).</summary>
     public async Task KillAsync()
@@ -108,14 +100,6 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         _process.Dispose();
     }
 
-    private void Signal(int signal)
-    {
-        if (SendSignal(_process.Id, signal) != 0)
-        {
-            throw new Win32Exception(Marshal.GetLastPInvokeError());
-        }
-    }
-
     private void Keep(StringBuilder to, string? line)
     {
         if (line is null)
@@ -144,8 +128,4 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
 
     [GeneratedRegex(@"Now listening on: (http://\S+)")]
     private static partial Regex Listening();
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int SendSignal(int process, int signal);
 }

@@ -134,16 +134,24 @@ public sealed class RowQueueTests
         await drained.WaitAsync(Patience);
     }
 
-    [Fact]
-    public async Task Drain_OfAFullQueue_WaitsForItsRows()
+    /// <param name="most">With 16 the rows take all of an array of the pool.</param>
+    [Theory]
+    [InlineData(4)]
+    [InlineData(16)]
+    public async Task Drain_OfAFullQueue_WaitsForItsRows(int most)
     {
-        Fill();
-        var drained = _queue.DrainAsync();
+        var queue = new RowQueue(new CacheOptions { QueueMaxSize = most });
+        while (queue.TryEnqueue(AnyRow))
+        {
+            // Until it is full.
+        }
 
-        for (var rows = 0; rows < 5; rows++)
+        var drained = queue.DrainAsync();
+
+        for (var rows = 0; rows < most + 1; rows++)
         {
             Assert.False(drained.IsCompleted);
-            Assert.True(_queue.TryDequeue(out var row));
+            Assert.True(queue.TryDequeue(out var row));
             row.Drained?.SetResult();
         }
 

@@ -126,6 +126,44 @@ public sealed class BatchTests
     }
 
     [Fact]
+    public void SessionRows_ThatCannotBeOne_AreOneWhenTheyAreWritten()
+    {
+        var (left, right) = (TestRows.Partition(0), TestRows.Partition(1));
+        _batch.Add(TestRows.Session("s", 5, device: "TV").At(left, 0), 0);
+        _batch.Add(TestRows.Session("s", 6, pages: 2).At(right, 0), 0);
+        _batch.Add(TestRows.Session("s", 7, user: "u").At(left, 1), 0);
+
+        Assert.Equal(new Session("s", 7, "u", Pages: 2, Device: "TV"), _batch.Sessions["s"].EndedAfter(0));
+        Assert.Equal(new Session("s", 7, "u", Pages: 2), _batch.Sessions["s"].EndedAfter(5));
+    }
+
+    [Fact]
+    public void ClearedBatch_UsesWhatItHadForWindows_UnlessThatIsLargeOrMuch()
+    {
+        var partition = TestRows.Partition();
+        var small = WindowsOf(150, dimensions: 1);
+        var again = WindowsOf(150, dimensions: 1);
+        Assert.Equal(100, again.Count(small.Contains));
+
+        var large = WindowsOf(1, dimensions: 2000);
+        Assert.DoesNotContain(WindowsOf(200, dimensions: 1), large.Contains);
+
+        HashSet<object> WindowsOf(int windows, int dimensions)
+        {
+            for (var row = 0; row < windows * dimensions; row++)
+            {
+                _batch.Add(TestRows.Event(row % windows, $"type {row}", count: 1).At(partition, row), 0);
+            }
+
+            var fields = _batch.Windows.Values.ToHashSet<object>(ReferenceEqualityComparer.Instance);
+            Assert.Equal(windows, fields.Count);
+            Assert.All(_batch.Windows.Values, window => Assert.Equal(dimensions, window.Count));
+            _batch.Clear();
+            return fields;
+        }
+    }
+
+    [Fact]
     public void Batch_IsFullBySessionsToo()
     {
         var partition = TestRows.Partition();

@@ -10,6 +10,7 @@ using Cache.Service.Telemetry;
 using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Persist;
+using Cache.Tests.Simulation;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -25,6 +26,9 @@ namespace Cache.Tests.Flush;
 public sealed class FlushWorkerTests(RedisServers servers)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
+
+    // Long enough for the worker to do what it should not.
+    private static readonly TimeSpan Aside = TimeSpan.FromMilliseconds(100);
 
     [Fact]
     public async Task RowsInTheQueue_AreWritten_ThoughNoTimePasses()
@@ -64,6 +68,82 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(moreComes: true, TestRows.Event(1, "a", count: 1).At(partition, 0));
 
         await flush.HoldsAsync(() => Assert.Equal(1, partition.Written));
+    }
+
+    [Fact]
+    public async Task Moment_IsTenMilliseconds()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.DrainedAsync();
+
+        flush.Enqueue(moreComes: true, TestRows.Event(1, "a", count: 2).At(partition, 1));
+        await flush.HoldsAsync(() => Assert.Equal(0, flush.Waiting), advances: false);
+        await Task.Delay(Aside);
+        flush.Time.Advance(TimeSpan.FromMilliseconds(9));
+        await Task.Delay(Aside);
+        Assert.Equal(1, partition.Written);
+
+        flush.Time.Advance(TimeSpan.FromMilliseconds(1));
+        await flush.HoldsAsync(() => Assert.Equal(2, partition.Written), advances: false);
+    }
+
+    [Fact]
+    public async Task RowsAtHand_AreNotWaitedFor_WhenNoneComeAnyMore()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(moreComes: true, TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.HoldsAsync(() => Assert.Equal(0, flush.Waiting), advances: false);
+
+        await flush.EndsAsync();
+
+        Assert.Equal(1, partition.Written);
+    }
+
+    [Fact]
+    public async Task BatchThatIsDue_TakesNoMoreRows_WhileAnotherIsOnTheWire()
+    {
+        await using var flush = await StartOnServerAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 0).At(partition, 0));
+        await flush.DrainedAsync();
+        flush.Server.Freeze();
+        for (var offset = 1; offset <= 2; offset++)
+        {
+            flush.Enqueue(TestRows.Event(1, "a", count: offset).At(partition, offset));
+            await flush.HoldsAsync(() => Assert.Equal(0, flush.Waiting), advances: false);
+            await Task.Delay(Aside);
+        }
+
+        // The worker wakes for the third row, and takes it; the fourth stays.
+        flush.Time.Advance(TimeSpan.FromMilliseconds(flush.Redis.Options.CommitIntervalMs));
+        flush.Enqueue(TestRows.Event(1, "a", count: 3).At(partition, 3));
+        await flush.HoldsAsync(() => Assert.Equal(0, flush.Waiting), advances: false);
+        await Task.Delay(Aside);
+        flush.Enqueue(TestRows.Event(1, "a", count: 4).At(partition, 4));
+        await Task.Delay(Aside);
+        Assert.Equal(1, flush.Waiting);
+
+        flush.Server.Thaw();
+        await flush.HoldsAsync(() => Assert.Equal(5, partition.Written), advances: false);
+    }
+
+    [Fact]
+    public async Task BatchThatIsDueWhileRowsStreamIn_IsCutThere()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 0).At(partition, 0));
+        await flush.DrainedAsync();
+
+        // The clock is read when the worker comes to the rows, and with each 256 of them.
+        flush.Time.JumpAtRead(2, TimeSpan.FromMilliseconds(flush.Redis.Options.CommitIntervalMs));
+        flush.Enqueue(Enumerable.Range(1, 1000).Select(offset => TestRows.Event(1, "a", count: offset).At(partition, offset)));
+        await flush.HoldsAsync(() => Assert.Equal(1001, partition.Written), advances: false);
+
+        Assert.Equal(1000 - 256, flush.Metrics.LastFlush!.Rows);
     }
 
     [Fact]
@@ -107,9 +187,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task BatchThatRedisRefuses_IsTriedAgain_AndCounted_AndCountsAsWrittenOnlyThen()
     {
-        await using var server = await RedisServer.StartAsync();
-        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await using var flush = await StartAsync(client);
+        await using var flush = await StartOnServerAsync();
         var partition = flush.Take(0);
         partition.StartAt(0);
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
@@ -134,9 +212,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task BatchThatIsWritten_ButWhoseEpochCannotBeMade_IsNotWrittenAgain()
     {
-        await using var server = await RedisServer.StartAsync();
-        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await using var flush = await StartAsync(client);
+        await using var flush = await StartOnServerAsync();
         var partition = flush.Take(0);
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
         await flush.DrainedAsync();
@@ -166,6 +242,186 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.RefusesDeadLetters = false;
         await flush.HoldsAsync(() => Assert.Equal(2, partition.Written));
         Assert.Equal(["1"], flush.DeadLetters.Select(letter => Header(letter, DeadLetters.OffsetHeader)));
+    }
+
+    [Fact]
+    public async Task RejectedRows_OfAPartitionThatIsLetGo_AreWaitedForNoMore()
+    {
+        await using var flush = await StartAsync();
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        gone.StartAt(0);
+        flush.RefusesDeadLetters = true;
+        flush.Enqueue(TestRows.Rejected().At(gone, 0), TestRows.Rejected().At(kept, 0));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
+        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+
+        flush.RefusesDeadLetters = false;
+        await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
+
+        Assert.Equal(["1"], flush.DeadLetters.Select(letter => Header(letter, DeadLetters.PartitionHeader)));
+        Assert.Equal(0, gone.Written);
+    }
+
+    [Fact]
+    public async Task Rows_OfPartitionsThatAreAllLetGo_AreTriedNoMore()
+    {
+        await using var flush = await StartOnServerAsync();
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0), TestRows.Rejected().At(gone, 1));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
+
+        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Enqueue(Row.Skip.At(kept, 0));
+        await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
+
+        Assert.Null(flush.Metrics.LastFlush);
+        Assert.Empty(flush.DeadLetters);
+        Assert.Equal(-1, gone.Written);
+        Assert.Equal(0, flush.Logged("Redis took the batch"));
+    }
+
+    [Fact]
+    public async Task PartitionThatGoesWhileMembershipIsProved_IsNotWritten()
+    {
+        await using var flush = await StartAsync();
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        flush.Enqueue(Row.Skip.At(gone, 0), Row.Skip.At(kept, 0));
+        await flush.DrainedAsync();
+        flush.Redis.Membership.Proved(-1);
+        flush.Committing = () => flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 1), TestRows.Event(2, "a", count: 2).At(kept, 1));
+        await flush.DrainedAsync();
+
+        Assert.Empty(await flush.Redis.HashAsync(1));
+        Assert.Equal(new() { ["a.count"] = "2" }, await flush.Redis.HashAsync(2));
+        Assert.Equal((1, 2), (gone.Written, kept.Written));
+        Assert.Equal((2, 1), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
+    }
+
+    [Fact]
+    public async Task PartitionThatGoesWhileMembershipIsProved_AndIsTheOnlyOne_LeavesNothingToWrite()
+    {
+        await using var flush = await StartAsync();
+        var gone = flush.Take(0);
+        flush.Redis.Membership.Proved(-1);
+        flush.Committing = () => flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 1));
+        await flush.DrainedAsync();
+
+        Assert.Empty(await flush.Redis.HashAsync(1));
+        Assert.Null(flush.Metrics.LastFlush);
+    }
+
+    [Fact]
+    public async Task DimensionsThatAWindowHasNoRoomFor_AreDeadLetters()
+    {
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
+        broker.CreateTopic(Rows.Events, partitions: 1);
+        using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
+        string[] values = [Rows.Event(1, "a", 1), Rows.Event(1, "b", 2), Rows.Event(1, "c", 3)];
+        await kafka.SendAsync(Rows.Events, 0, values);
+        await using var flush = await StartAsync(kafka: broker.BootstrapServers, dimensions: 2);
+        var partition = flush.Take(0);
+
+        flush.Enqueue(
+            TestRows.Event(1, "a", count: 1).At(partition, 0), TestRows.Event(1, "b", count: 2).At(partition, 1), TestRows.Event(1, "c", count: 3).At(partition, 2));
+        await flush.DrainedAsync();
+
+        Assert.Equal(new() { ["a.count"] = "1", ["b.count"] = "2" }, await flush.Redis.HashAsync(1));
+        Assert.Equal([values[2]], flush.DeadLetters.Select(letter => Encoding.UTF8.GetString(letter.Value!)));
+        Assert.Equal(0, flush.Logged("A key in Redis holds another type"));
+    }
+
+    [Fact]
+    public async Task RowsThatRedisWillNeverTake_AndCannotBeReadAgain_HoldUpTheirPartitionsOnly()
+    {
+        await using var flush = await StartAsync(kafkaProperty: "no.such.property");
+        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(RowKind.Event, 1), "somebody else's");
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 2, int.MaxValue));
+        Assert.Equal(1, flush.Logged("Kafka did not take a batch"));
+
+        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Enqueue(TestRows.Event(2, "a", count: 2).At(kept, 0));
+        await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
+
+        Assert.Equal((0, false), (flush.Fatal.ExitCode, flush.IsStopped));
+        Assert.Equal((-1, 1), (gone.Written, flush.Logged("A key in Redis holds another type")));
+    }
+
+    [Fact]
+    public async Task WrittenRows_AreTold_AndTheirPartitionsNamed_ThoughNoTimePasses()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        partition.StartAt(0);
+        var told = new System.Collections.Concurrent.ConcurrentQueue<string>();
+        await flush.Redis.Subscriber.SubscribeAsync(flush.Redis.Keys.Updates, (_, message) => told.Enqueue(message!));
+        var rows = flush.Redis.Options.CommitBatchSize;
+        flush.Enqueue(Enumerable.Range(0, rows).Select(offset => TestRows.Event(7, "a", count: 1).At(partition, offset)));
+        await flush.HoldsAsync(() => Assert.Equal(rows, partition.Committed), advances: false);
+        var epoch = await flush.Redis.Database.StringGetAsync(flush.Redis.Keys.Epoch);
+        Assert.DoesNotContain("/", epoch.ToString(), StringComparison.Ordinal);
+
+        flush.Enqueue(TestRows.Event(8, "a", count: 1).At(partition, rows));
+        await flush.DrainedAsync();
+
+        Assert.Equal($"{epoch} {partition}", await flush.Redis.Database.StringGetAsync(flush.Redis.Keys.Epoch));
+        await flush.HoldsAsync(() => Assert.Contains(told, message => message.Contains('8', StringComparison.Ordinal)), advances: false);
+    }
+
+    [Fact]
+    public async Task Epoch_IsReadWithEachWrite_AndNotBesides()
+    {
+        await using var flush = await StartOnServerAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.DrainedAsync();
+        var before = await ReadsAsync();
+
+        for (var offset = 1; offset <= 10; offset++)
+        {
+            flush.Enqueue(TestRows.Event(1, "a", count: offset).At(partition, offset));
+            await flush.HoldsAsync(() => Assert.Equal(offset + 1, partition.Written), advances: false);
+        }
+
+        await Task.Delay(Aside);
+        Assert.Equal(before + 10, await ReadsAsync());
+
+        async Task<long> ReadsAsync()
+        {
+            var statistics = await flush.Redis.Database.Multiplexer.GetServers()[0].InfoAsync("commandstats");
+            var reads = statistics.SelectMany(group => group).Single(line => line.Key == "cmdstat_get").Value;
+            return long.Parse(reads.Split(',')[0]["calls=".Length..], System.Globalization.CultureInfo.InvariantCulture);
+        }
+    }
+
+    [Fact]
+    public async Task FailedAttempts_AreOnTheSpanOfTheFlush_TheFirstOfThem()
+    {
+        await using var flush = await StartAsync();
+        var spans = new System.Collections.Concurrent.ConcurrentQueue<System.Diagnostics.Activity>();
+        using var listener = new System.Diagnostics.ActivityListener
+        {
+            ShouldListenTo = source => source.Name == Tracing.SourceName,
+            Sample = (ref _) => System.Diagnostics.ActivitySamplingResult.AllData,
+            ActivityStopped = spans.Enqueue,
+        };
+        System.Diagnostics.ActivitySource.AddActivityListener(listener);
+        var partition = flush.Take(0);
+        flush.RefusesDeadLetters = true;
+        flush.Enqueue(TestRows.Rejected().At(partition, 4242));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 2, int.MaxValue));
+        flush.RefusesDeadLetters = false;
+        await flush.HoldsAsync(() => Assert.Equal(4243, partition.Written));
+
+        // Other tests may flush at the same time; theirs do not fail so.
+        await flush.HoldsAsync(() => Assert.Single(spans, span => span.Events.Any(@event => @event.Name == "exception"
+            && @event.Tags.Any(tag => $"{tag.Value}".Contains("timed out", StringComparison.Ordinal)))));
     }
 
     [Fact]
@@ -199,6 +455,25 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         // The window that was not written is none of those that were.
         Assert.Equal((5, 1), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
+        Assert.Equal(1, flush.Logged("A key in Redis holds another type, so that this cannot be written: event 1."));
+    }
+
+    [Fact]
+    public async Task SessionsThatRedisWillNeverTake_AreNamed()
+    {
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
+        broker.CreateTopic(Rows.Events, partitions: 1);
+        using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
+        await kafka.SendAsync(Rows.Events, 0, Rows.Event(1, "a", 1));
+        await using var flush = await StartAsync(kafka: broker.BootstrapServers);
+        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Session("s"), "somebody else's");
+        var partition = flush.Take(0);
+
+        flush.Enqueue(TestRows.Session("s", TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds()).At(partition, 0));
+        await flush.DrainedAsync();
+
+        Assert.Equal(1, flush.Logged("A key in Redis holds another type, so that this cannot be written: session s."));
+        Assert.Equal(1, partition.Written);
     }
 
     [Fact]
@@ -238,11 +513,9 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task BatchThatIsFullWhileAnotherIsOnTheWire_FollowsAtOnce()
     {
-        await using var server = await RedisServer.StartAsync();
-        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await using var flush = await StartAsync(client);
+        await using var flush = await StartOnServerAsync();
         var partition = flush.Take(0);
-        server.Freeze();
+        flush.Server.Freeze();
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
         await flush.HoldsAsync(() => Assert.Equal(0, flush.Queue.Count), advances: false);
         flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
@@ -250,7 +523,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         // The marker is the last of the second batch; neither a row nor time comes behind it.
         var drained = flush.DrainedAsync();
         await flush.HoldsAsync(() => Assert.Equal(0, flush.Queue.Count), advances: false);
-        server.Thaw();
+        flush.Server.Thaw();
 
         await drained;
         Assert.Equal(2, partition.Written);
@@ -259,11 +532,9 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsTheEpoch_WhenItsPartitionWent()
     {
-        await using var server = await RedisServer.StartAsync();
-        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await using var flush = await StartAsync(client);
+        await using var flush = await StartOnServerAsync();
         var (gone, kept) = (flush.Take(0), flush.Take(1));
-        await WriteWithoutProofAsync(flush, server, TestRows.Event(1, "a", count: 1).At(gone, 0));
+        await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(gone, 0));
         var epoch = await flush.EpochAsync();
         flush.Redis.Assignment.LetGo([gone.TopicPartition]);
 
@@ -280,16 +551,64 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsTheEpoch_AtTheEndToo()
     {
-        await using var server = await RedisServer.StartAsync();
-        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await using var flush = await StartAsync(client);
-        await WriteWithoutProofAsync(flush, server, TestRows.Event(1, "a", count: 1).At(flush.Take(0), 0));
+        await using var flush = await StartOnServerAsync();
+        await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(flush.Take(0), 0));
         var epoch = await flush.EpochAsync();
         flush.Redis.Assignment.LetGoOfAll();
 
         await flush.EndsAsync();
 
         Assert.NotEqual(epoch, await flush.EpochAsync());
+    }
+
+    [Fact]
+    public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsNoEpoch_WhenItsPartitionStayed()
+    {
+        await using var flush = await StartOnServerAsync();
+        var (rewound, kept) = (flush.Take(0), flush.Take(1));
+        await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(rewound, 0));
+        flush.Redis.Membership.Proved(flush.Time.GetTimestamp());
+        await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(kept, 0));
+        var epoch = await flush.EpochAsync();
+
+        // What is read again writes over it anyway; and of what was committed since, Kafka has said whose it was.
+        flush.Take(0);
+        Assert.False(rewound.Owned);
+        kept.CommitTaken(2, flush.Time.GetTimestamp());
+        flush.Redis.Assignment.LetGo([kept.TopicPartition]);
+        await flush.EndsAsync();
+
+        Assert.Equal(epoch, await flush.EpochAsync());
+    }
+
+    [Fact]
+    public async Task WriteThatWasNeverSent_IsTriedAgain_AndRenewsNoEpoch()
+    {
+        var promises = new Promises(retention: 120);
+        var redis = promises.Redis = new SimulatedRedis(promises);
+        var connection = new ImmediateConnection(redis);
+        await using var flush = await StartAsync(connection.Multiplexer);
+        var (gone, kept) = (flush.Take(0), flush.Take(1));
+        flush.Enqueue(Row.Skip.At(gone, 0), TestRows.Event(1, "a", count: 1).At(kept, 0));
+        await flush.DrainedAsync();
+        var epoch = await flush.EpochAsync();
+
+        // With the connection the last proof of membership goes, and a partition.
+        connection.Before = ("HSET", LoseProofAndPartition);
+        flush.Enqueue(TestRows.Event(1, "b", count: 1).At(gone, 1), TestRows.Event(1, "c", count: 2).At(kept, 1));
+        await flush.HoldsAsync(() => Assert.Equal(2, kept.Written));
+        await flush.EndsAsync();
+
+        Assert.Equal(1, flush.Logged("Redis did not take a batch"));
+        Assert.Equal(new() { ["a.count"] = "1", ["c.count"] = "2" }, redis.Data.Hashes[$"{flush.Redis.Keys.Window(RowKind.Event, 1)}"].Fields);
+        Assert.Equal(epoch, await flush.EpochAsync());
+
+        bool LoseProofAndPartition()
+        {
+            flush.Redis.Membership.Proved(-1);
+            flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+            return false;
+        }
     }
 
     [Fact]
@@ -312,9 +631,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task RedisThatGoesWhileNothingIsToBeWritten_IsTold_AndSoIsItsReturn()
     {
-        await using var server = await RedisServer.StartAsync();
-        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await using var flush = await StartAsync(client);
+        await using var flush = await StartOnServerAsync();
         flush.Take(0);
         for (var times = 1; times <= 2; times++)
         {
@@ -331,28 +648,62 @@ public sealed class FlushWorkerTests(RedisServers servers)
         }
     }
 
-    private async Task<Running> StartAsync(IConnectionMultiplexer? redis = null, string kafka = "")
+    private async Task<Running> StartAsync(IConnectionMultiplexer? redis = null, string kafka = "", string kafkaProperty = "fetch.wait.max.ms", int dimensions = 10_000)
     {
-        var time = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
-        return new(new RedisStages(redis ?? await servers.ConnectAsync(RedisKind.Embedded), kafka: kafka, time: time), time);
+        var time = new Clock(TimeProvider.System.GetUtcNow());
+        return new(new RedisStages(redis ?? await servers.ConnectAsync(RedisKind.Embedded), dimensions: dimensions, kafka: kafka, kafkaProperty: kafkaProperty, time: time), time);
+    }
+
+    /// <summary>As <see cref="StartAsync"/>, on a redis-server of its own.</summary>
+    private async Task<Running> StartOnServerAsync()
+    {
+        var server = await RedisServer.StartAsync();
+        var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        var flush = await StartAsync(client);
+        flush.Owns(server, client);
+        return flush;
     }
 
     /// <summary>Writes a row; while that is on the wire, the last proof of membership grows too old.</summary>
-    private static async Task WriteWithoutProofAsync(Running flush, RedisServer server, QueuedRow row)
+    private static async Task WriteWithoutProofAsync(Running flush, QueuedRow row)
     {
         // So that the epoch is not asked for first, and nothing else is under way.
         flush.Enqueue(row);
         await flush.DrainedAsync();
         await flush.Redis.Database.PingAsync();
-        server.Freeze();
+        flush.Server.Freeze();
         flush.Enqueue(row with { Offset = row.Offset + 1 });
         await flush.HoldsAsync(() => Assert.True(Pending(flush) > 0), advances: false);
         flush.Redis.Membership.Proved(-1);
-        server.Thaw();
+        flush.Server.Thaw();
         await flush.DrainedAsync();
 
         static long Pending(Running flush) => flush.Redis.Database.Multiplexer.GetCounters().Interactive.PendingUnsentItems
             + flush.Redis.Database.Multiplexer.GetCounters().Interactive.SentItemsAwaitingResponse;
+    }
+
+    /// <summary>A clock that stands still but for what the test says.</summary>
+    private sealed class Clock(DateTimeOffset start) : FakeTimeProvider(start)
+    {
+        private int _readsLeft;
+        private TimeSpan _jump;
+
+        /// <summary>Time passes when the clock is read for the given time, counted from now.</summary>
+        public void JumpAtRead(int read, TimeSpan time)
+        {
+            _jump = time;
+            Volatile.Write(ref _readsLeft, read);
+        }
+
+        public override long GetTimestamp()
+        {
+            if (Interlocked.Decrement(ref _readsLeft) == 0)
+            {
+                Advance(_jump);
+            }
+
+            return base.GetTimestamp();
+        }
     }
 
     private static string? Header(Message<byte[]?, byte[]?> letter, string name) =>
@@ -361,15 +712,16 @@ public sealed class FlushWorkerTests(RedisServers servers)
     /// <summary>A worker and a committer that run.</summary>
     private sealed class Running : IOffsetCommit, IServiceProvider, IAsyncDisposable
     {
-        private readonly FakeTimeProvider _time;
         private readonly LogCapture _log = new();
         private readonly LoggerFactory _loggers;
         private readonly FlushWorker _worker;
         private readonly OffsetCommitter _committer;
+        private RedisServer? _server;
+        private ConnectionMultiplexer? _client;
 
-        public Running(RedisStages redis, FakeTimeProvider time)
+        public Running(RedisStages redis, Clock time)
         {
-            (Redis, _time) = (redis, time);
+            (Redis, Time) = (redis, time);
             _loggers = new([_log]);
             Metrics = redis.Services.GetRequiredService<CacheMetrics>();
             Counters = new(redis.Services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
@@ -379,15 +731,20 @@ public sealed class FlushWorkerTests(RedisServers servers)
                 IsStopped |= method == nameof(IHostApplicationLifetime.StopApplication);
                 return null;
             }));
-            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, _time, NullLogger<OffsetCommitter>.Instance);
+            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, Time, NullLogger<OffsetCommitter>.Instance);
             _worker = new(
-                Queue, redis.Store, redis.Epoch, new Letters(this, redis.Options, Metrics, _time), new RowReader(redis.Options), _committer, redis.Membership,
-                redis.Options, Metrics, _time, new Random(1), Fatal, _loggers.CreateLogger<FlushWorker>());
+                Queue, redis.Store, redis.Epoch, new Letters(this, redis.Options, Metrics, Time), new RowReader(redis.Options), _committer, redis.Membership,
+                redis.Options, Metrics, Time, new Random(1), Fatal, _loggers.CreateLogger<FlushWorker>());
             _worker.StartAsync(CancellationToken.None);
             _committer.StartAsync(CancellationToken.None);
         }
 
         public RedisStages Redis { get; }
+
+        /// <summary>Its redis-server, when it has one of its own.</summary>
+        public RedisServer Server => _server ?? throw new InvalidOperationException("It shares its Redis.");
+
+        public Clock Time { get; }
 
         public RowQueue Queue { get; }
 
@@ -404,7 +761,13 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         public bool RefusesDeadLetters { get; set; }
 
+        /// <summary>Done when the worker or the committer commits.</summary>
+        public Action Committing { get; set; } = () => { };
+
         public List<Message<byte[]?, byte[]?>> DeadLetters { get; } = [];
+
+        /// <summary>Ends with it.</summary>
+        public void Owns(RedisServer server, ConnectionMultiplexer client) => (_server, _client) = (server, client);
 
         public AssignedPartition Take(int number)
         {
@@ -447,14 +810,18 @@ public sealed class FlushWorkerTests(RedisServers servers)
             {
                 if (advances)
                 {
-                    _time.Advance(Interval);
+                    Time.Advance(Interval);
                 }
 
                 return assertions();
             },
             Patience.Full);
 
-        public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => Task.CompletedTask;
+        public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
+        {
+            Committing();
+            return Task.CompletedTask;
+        }
 
         public object? GetService(Type serviceType) => Proxy.Of<IProducer<byte[]?, byte[]?>>((_, arguments) =>
         {
@@ -478,6 +845,15 @@ public sealed class FlushWorkerTests(RedisServers servers)
             _committer.Dispose();
             Counters.Dispose();
             _loggers.Dispose();
+            if (_client is not null)
+            {
+                await _client.DisposeAsync();
+            }
+
+            if (_server is not null)
+            {
+                await _server.DisposeAsync();
+            }
         }
 
         /// <summary>The topic is there.</summary>

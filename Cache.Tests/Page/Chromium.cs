@@ -17,6 +17,7 @@ public sealed class Chromium : IAsyncDisposable
         if (_browser is null)
         {
             var program = Requirement.Program("chromium", "chromium");
+            ChildProcess.InheritNothing();
             _playwright = await Playwright.CreateAsync();
             _browser = await _playwright.Chromium.LaunchAsync(new()
             {

@@ -87,6 +87,43 @@ public sealed class DimensionLimitTests(RedisServers servers)
     }
 
     [Fact]
+    public async Task WindowsOfOneBatch_AreLimitedEachByItself()
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
+
+        var result = await redis.WriteAsync(Enumerable.Range(0, 9).Select(number => TestRows.Event(1 + (number / 3), $"{number}", 1)));
+
+        Assert.Equal([1, 2, 3], result.NoRoom.Select(refused => refused.Window.Start).Order());
+        Assert.Equal(2, (await redis.HashAsync(3)).Count);
+    }
+
+    [Fact]
+    public async Task RefusedDimension_StaysRefused()
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
+        await redis.WriteAsync("abc".Select(type => TestRows.Event(1, $"{type}", 1, 1)));
+
+        for (var times = 0; times < 3; times++)
+        {
+            Assert.Single((await redis.WriteAsync(TestRows.Event(1, "c", 1), TestRows.Event(1, "a", 2))).NoRoom);
+        }
+
+        Assert.Equal(new() { ["a.count"] = "2", ["a.users"] = "1", ["b.count"] = "1", ["b.users"] = "1" }, await redis.HashAsync(1));
+    }
+
+    [Fact]
+    public async Task WindowOfAnotherType_IsToldByTheWrite_HoweverManyDimensionsItIsToGet()
+    {
+        var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
+        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 1), "somebody else's");
+
+        var result = await redis.WriteAsync(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1), TestRows.Event(1, "c", 1));
+
+        Assert.Empty(result.NoRoom);
+        Assert.Equal(1, Assert.Single(result.WrongType).Start);
+    }
+
+    [Fact]
     public async Task OrdinaryWindows_CostOneMoreCommand_TheFirstTime_AndNeverARoundTrip()
     {
         await using var server = await EmbeddedRedis.StartAsync();
@@ -94,19 +131,50 @@ public sealed class DimensionLimitTests(RedisServers servers)
         var redis = new RedisStages(client);
         await redis.WriteAsync(TestRows.Event(1, "warm", 1));
 
-        var first = await CommandsAsync("a");
-        Assert.Equal(1, first.Count(command => command == "HLEN"));
-        var second = await CommandsAsync("b");
-        Assert.DoesNotContain("HLEN", second);
-        Assert.DoesNotContain("HMGET", first.Concat(second));
+        var first = await QuestionsAsync(client, redis, "a");
+        Assert.Equal(["HLEN"], first);
+        Assert.Empty(await QuestionsAsync(client, redis, "b"));
+    }
 
-        async Task<List<string>> CommandsAsync(string type)
-        {
-            var session = new ProfilingSession();
-            client.RegisterProfiler(() => session);
-            await redis.WriteAsync(TestRows.Event(60_000, type, 1));
-            return [.. session.FinishProfiling().Select(command => command.Command)];
-        }
+    [Fact]
+    public async Task FullWindow_IsAskedForOnce_AndForWhatIsNewThen()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var redis = new RedisStages(client, dimensions: 4);
+        Assert.Equal(["HLEN"], await QuestionsAsync(client, redis, "a", "b"));
+
+        // They fill it to the last place, as far as is known.
+        Assert.Empty(await QuestionsAsync(client, redis, "a", "b"));
+        Assert.Equal(["HLEN", "HMGET"], await QuestionsAsync(client, redis, "a", "b", "c"));
+        Assert.Empty(await QuestionsAsync(client, redis, "a", "b", "c"));
+
+        // There is room for it, and it needs no question.
+        Assert.Empty(await QuestionsAsync(client, redis, "a", "b", "c", "d"));
+        Assert.Equal(["HLEN", "HMGET"], await QuestionsAsync(client, redis, "e"));
+        Assert.Empty(await QuestionsAsync(client, redis, "a", "b", "c", "d"));
+        Assert.Equal(8, await redis.Database.HashLengthAsync(redis.Keys.Window(RowKind.Event, 60_000)));
+    }
+
+    [Fact]
+    public async Task Windows_AreForgotten_WhenTheyAreVeryMany()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var redis = new RedisStages(client, retention: 5000);
+        await redis.WriteAsync(Enumerable.Range(1, 4096).Select(window => TestRows.Event(window, "a", 1)));
+        Assert.Equal(["HLEN"], await QuestionsAsync(client, redis, "a"));
+        Assert.Empty(await QuestionsAsync(client, redis, "a"));
+        Assert.Equal(["HLEN"], await QuestionsAsync(client, redis, "a"));
+    }
+
+    /// <summary>What Redis is asked when rows of one window are written.</summary>
+    private static async Task<List<string>> QuestionsAsync(ConnectionMultiplexer client, RedisStages redis, params string[] types)
+    {
+        var session = new ProfilingSession();
+        client.RegisterProfiler(() => session);
+        await redis.WriteAsync(types.Select(type => TestRows.Event(60_000, type, 1, 1)));
+        return [.. session.FinishProfiling().Select(command => command.Command).Where(command => command is "HLEN" or "HMGET")];
     }
 
     [Fact]

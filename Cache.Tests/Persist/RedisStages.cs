@@ -18,7 +18,7 @@ internal sealed class RedisStages
 {
     private readonly IConnectionMultiplexer _redis;
 
-    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000, string kafka = "")
+    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000, string kafka = "", string kafkaProperty = "fetch.wait.max.ms")
     {
         _redis = redis;
         Options = new CacheOptions
@@ -28,7 +28,7 @@ internal sealed class RedisStages
             WindowHashTtlSeconds = ttlSeconds,
             WindowMaxDimensions = dimensions,
             KafkaBootstrapServers = kafka,
-            KafkaProperties = new Dictionary<string, string> { ["fetch.wait.max.ms"] = "5" },
+            KafkaProperties = new Dictionary<string, string> { [kafkaProperty] = "5" },
         };
         var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
             .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()

@@ -1,4 +1,7 @@
+using System.Diagnostics.Metrics;
 using Cache.Service.Decode;
+using Cache.Tests.Flush;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;
 using StackExchange.Redis;
 
@@ -72,12 +75,14 @@ public sealed class SessionStoreTests(RedisServers servers)
     public async Task IndexEntries_OfSessionsThatAreNoLongerActive_AreTrimmedByTheNextWrite(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
+        using var counters = new Counters(redis.Services.GetRequiredService<IMeterFactory>());
         await redis.WriteAsync(TestRows.Session("first", Now - 1), TestRows.Session("second", Now), TestRows.Session("third", Now + 1));
 
         _time.Advance(TimeSpan.FromMilliseconds(Ttl));
         await redis.WriteAsync(TestRows.Session("new", Now + Ttl));
 
         Assert.Equal(["third", "new"], await IndexAsync(redis));
+        Assert.Equal(2, counters["cache.windows.trimmed[session]"]);
     }
 
     [Theory]
@@ -88,8 +93,10 @@ public sealed class SessionStoreTests(RedisServers servers)
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.WriteAsync(TestRows.Session("late", Now - 5, "u"));
         var content = await redis.ContentAsync();
+        using var counters = new Counters(redis.Services.GetRequiredService<IMeterFactory>());
 
         var result = await redis.WriteAsync(TestRows.Session("old", Now - Ttl), TestRows.Session("late", Now - Ttl, "v"));
+        Assert.Equal(2, counters["cache.sessions.inactive"]);
 
         Assert.Empty(result.Sessions.Written);
         Assert.Empty(result.Sessions.WrongType);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Text;
 using Cache.Tests.EndToEnd;
 using static Cache.Tests.EndToEnd.Rows;
@@ -45,7 +44,7 @@ public sealed class ExampleTests
         Requirement.Program(needs, needs);
         await using var stack = await StackAsync();
         var code = Example(language).Replace("localhost:8080", $"127.0.0.1:{stack.Http.BaseAddress!.Port}", StringComparison.Ordinal);
-        using var process = Process.Start(new ProcessStartInfo(program, [option, code]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        using var process = ChildProcess.Start(program, option, code);
         var output = new StringBuilder();
         process.OutputDataReceived += (_, line) => Keep(line.Data);
         process.ErrorDataReceived += (_, line) => Keep(line.Data);

@@ -277,9 +277,9 @@ internal class SimulatedConsumer : IOffsetCommit
             return false;
         }
 
-        if (_positions.Count > 0 && _positions.Keys.Where(log => log.Target != this).ToList() is { Count: > 0 } revoked)
+        if (IsToGiveUp())
         {
-            Revoke(revoked);
+            Revoke([.. _positions.Keys.Where(log => log.Target != this)]);
             return true;
         }
 
@@ -287,6 +287,19 @@ internal class SimulatedConsumer : IOffsetCommit
         {
             Assign([.. Kafka.Logs.Where(log => log.Target == this && log.Owner is null)]);
             return true;
+        }
+
+        return false;
+    }
+
+    private bool IsToGiveUp()
+    {
+        foreach (var log in _positions.Keys)
+        {
+            if (log.Target != this)
+            {
+                return true;
+            }
         }
 
         return false;

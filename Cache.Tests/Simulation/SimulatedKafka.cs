@@ -133,8 +133,9 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
     /// <summary>Time has gone on: members that are cut off, frozen or dead were not heard of.</summary>
     public void Heartbeats()
     {
-        foreach (var member in _members.ToList())
+        for (var at = 0; at < _members.Count; at++)
         {
+            var member = _members[at];
             if (member.IsHeard)
             {
                 member.HeardAt = Clock.Now;
@@ -142,6 +143,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
             else if (Clock.Now - member.HeardAt > SessionTimeout)
             {
                 Remove(member);
+                at--;
             }
         }
     }

@@ -205,11 +205,7 @@ public sealed class SimulatorRunTests
     private static async Task<(int ExitCode, string Output, string Errors)> RunProcess(params string[] args)
     {
         var dll = Path.Combine(AppContext.BaseDirectory, "Cache.Producer.Simulator.dll");
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [dll, .. args])
-        {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        })!;
+        using var process = ChildProcess.Start("dotnet", [dll, .. args]);
         var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         try
         {

@@ -1,7 +1,5 @@
 using System.Collections;
-using System.ComponentModel;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.RegularExpressions;
 
@@ -12,8 +10,6 @@ namespace Cache.Tests.Telemetry;
 /// </summary>
 internal sealed partial class AspireProcess : IAsyncDisposable
 {
-    private const int SigTerm = 15;
-
     // Nothing of this process's own environment that could configure the other.
     private static readonly string[] Inherited = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SystemRoot", "DOTNET_ROOT", "DOTNET_HOST_PATH"];
 
@@ -25,8 +21,6 @@ internal sealed partial class AspireProcess : IAsyncDisposable
     {
         var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, program)])
         {
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
             WorkingDirectory = Path.GetTempPath(),
         };
         foreach (DictionaryEntry variable in Environment.GetEnvironmentVariables())
@@ -42,7 +36,7 @@ internal sealed partial class AspireProcess : IAsyncDisposable
             start.Environment[name] = value;
         }
 
-        _process = Process.Start(start)!;
+        _process = ChildProcess.Start(start);
         _process.OutputDataReceived += (_, line) => Keep(line.Data);
         _process.ErrorDataReceived += (_, line) => Keep(line.Data);
         _process.BeginOutputReadLine();
@@ -84,9 +78,9 @@ internal sealed partial class AspireProcess : IAsyncDisposable
     /// <summary>Asks it to end (SIGTERM) and gives its exit code.</summary>
     public async Task<int> StopAsync()
     {
-        if (!_process.HasExited && SendSignal(_process.Id, SigTerm) != 0)
+        if (!_process.HasExited)
         {
-            throw new Win32Exception(Marshal.GetLastPInvokeError());
+            ChildProcess.Signal(_process, ChildProcess.SigTerm);
         }
 
         await _process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(40));
@@ -125,8 +119,4 @@ internal sealed partial class AspireProcess : IAsyncDisposable
 
     [GeneratedRegex(@"Now listening on: http://.*:(\d+)")]
     private static partial Regex Listening();
-
-    [DllImport("libc", EntryPoint = "kill", SetLastError = true)]
-    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
-    private static extern int SendSignal(int process, int signal);
 }
