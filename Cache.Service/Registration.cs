@@ -64,6 +64,7 @@ internal static class Registration
         builder.Services.AddSingleton<Rebalance>();
         builder.Services.AddSingleton<RebuildRequests>();
         builder.Services.AddSingleton<ConsumeLoop>();
+        builder.Services.AddSingleton<ConsumerLifetime>();
         builder.Services.AddSingleton<IOffsetCommit>(services => services.GetRequiredService<ConsumeLoop>());
         builder.Services.AddSingleton<OffsetCommitter>();
         builder.Services.AddSingleton<LagMonitor>();

@@ -22,6 +22,9 @@ internal sealed partial class ConsumeLoop(
     private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan StartRetry = TimeSpan.FromSeconds(1);
 
+    // A stop has taken up to 15 s by then, and orchestrators kill after 30 s.
+    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
+
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly HashSet<string> _missingTopics = [];
@@ -52,8 +55,7 @@ internal sealed partial class ConsumeLoop(
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <summary>
-    /// Starts the loop, when all else has started: where that fails, the consumer is disposed without a stop, and the client
-    /// does not survive that in the midst of a call.
+    /// Starts the loop, when all else has started: a service that cannot listen, say, has no business in the group.
     /// </summary>
     public Task StartedAsync(CancellationToken cancellationToken)
     {
@@ -93,6 +95,13 @@ internal sealed partial class ConsumeLoop(
     /// <inheritdoc/>
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
+    /// <summary>Ends the loop if nobody has stopped it, and waits for that.</summary>
+    public void End()
+    {
+        _stopping.Cancel();
+        _ended.Task.Wait(EndPatience);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => _stopping.Dispose();
 
@@ -105,7 +114,7 @@ internal sealed partial class ConsumeLoop(
     {
         try
         {
-            var consumer = services.GetRequiredService<IConsumer<RowKey, Row>>();
+            var consumer = services.GetRequiredService<ConsumerLifetime>().Consumer;
             Volatile.Write(ref _consumer, consumer);
             if (WaitForKafka(consumer))
             {

@@ -124,7 +124,7 @@ internal partial class DeadLetters(
         }
 
         using var admin = new DependentAdminClientBuilder(producer.Handle).Build();
-        var metadata = await Task.Run(() => admin.GetMetadata(options.DeadLetterTopic, TimeSpan.FromSeconds(5)));
+        var metadata = await Task.Run(() => admin.GetMetadata(options.DeadLetterTopic, TimeSpan.FromSeconds(2)));
         if (metadata.Topics.TrueForAll(topic => topic.Error.Code != ErrorCode.NoError))
         {
             try

@@ -3,7 +3,6 @@ using Confluent.Kafka;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
-using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace Microsoft.Extensions.Hosting;
 
@@ -195,17 +194,11 @@ public static class KafkaClientExtensions
 
         if (!settings.DisableHealthChecks)
         {
-            builder.AddProbe($"Aspire.Confluent.Kafka.{role}", ProbeAsync<TClient>, ProbeTimeout);
+            builder.Services.TryAddSingleton<KafkaProbe<TClient>>();
+            builder.AddProbe(
+                $"Aspire.Confluent.Kafka.{role}",
+                services => Task.FromResult(services.GetRequiredService<KafkaProbe<TClient>>().Ask(ProbeTimeout)),
+                ProbeTimeout);
         }
-    }
-
-    // On the client's own connections: no message, no second client. Asking less (DescribeCluster) needs a controller,
-    // which not every broker names.
-    private static Task<HealthCheckResult> ProbeAsync<TClient>(IServiceProvider services) where TClient : class, IClient
-    {
-        using var admin = new DependentAdminClientBuilder(services.GetRequiredService<TClient>().Handle).Build();
-        var brokers = admin.GetMetadata(ProbeTimeout).Brokers.Count;
-        return Task.FromResult(
-            brokers > 0 ? HealthCheckResult.Healthy($"{brokers} brokers") : HealthCheckResult.Unhealthy("no brokers"));
     }
 }

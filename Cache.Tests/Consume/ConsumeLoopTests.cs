@@ -30,7 +30,6 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly StartPositions _positions;
     private readonly RebuildRequests _rebuilds = new();
     private readonly RowQueue _queue;
-    private readonly CacheMetrics _metrics;
     private readonly Counters _counters;
     private readonly FatalError _fatal;
     private readonly ConsumeLoop _loop;
@@ -50,24 +49,24 @@ public sealed class ConsumeLoopTests : IDisposable
         var options = new CacheOptions { QueueMaxSize = 4, KafkaBootstrapServers = "kafka:9092", RebuildLookbackSeconds = 3600 };
         _loggers = new([_log]);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>(OnConsumer);
-        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
-            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton(_consumer).BuildServiceProvider();
-        _queue = _services.GetRequiredService<RowQueue>();
-        _metrics = _services.GetRequiredService<CacheMetrics>();
-        _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
         _positions = new(options, new RowReader(options), Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
         _fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
         {
             _calls.Enqueue(method);
             return null;
         }));
-        _loop = new(_services, _assignment, _positions, _queue, _rebuilds, options, _metrics, _time, _fatal, _loggers.CreateLogger<ConsumeLoop>());
+        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
+            .AddSingleton(_positions).AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton<ILogger<ConsumeLoop>>(_loggers.CreateLogger<ConsumeLoop>())
+            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton(_ => _consumer)
+            .AddSingleton<ConsumeLoop>().AddSingleton<ConsumerLifetime>().BuildServiceProvider();
+        _queue = _services.GetRequiredService<RowQueue>();
+        _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
+        _loop = _services.GetRequiredService<ConsumeLoop>();
     }
 
     public void Dispose()
     {
         _mayClose.Set();
-        _loop.Dispose();
         _counters.Dispose();
         _services.Dispose();
         _loggers.Dispose();
@@ -430,6 +429,19 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
+    public async Task HostThatIsDisposedWithoutAStop_DisposesTheConsumerAfterTheLoop()
+    {
+        using var client = Client("127.0.0.1:1");
+        await StartAsync();
+        await Eventually.HoldsAsync(() => Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor), Patience.Full);
+
+        await _services.DisposeAsync();
+
+        Assert.Equal(["Close", "Dispose"], _calls);
+        Assert.Equal(0, _fatal.ExitCode);
+    }
+
+    [Fact]
     public async Task StopOfALoopThatNeverStarted_WaitsForNothing()
     {
         var partition = Take(0);
@@ -545,6 +557,9 @@ public sealed class ConsumeLoopTests : IDisposable
             case nameof(IConsumer<,>.Close):
                 _calls.Enqueue(method);
                 _mayClose.Wait(Patience.Full);
+                return null;
+            case nameof(IDisposable.Dispose):
+                _calls.Enqueue(method);
                 return null;
             case nameof(IConsumer<,>.Subscribe):
                 _calls.Enqueue($"Subscribe {string.Join(' ', (IEnumerable<string>)arguments[0]!)}");

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Cache.Tests.Simulation;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -42,6 +43,35 @@ public sealed class KafkaHealthTests
 
         using var admin = new AdminClientBuilder(new AdminClientConfig { BootstrapServers = kafka.Address }).Build();
         Assert.Empty(admin.GetMetadata(TimeSpan.FromSeconds(10)).Topics);
+    }
+
+    [Fact]
+    public async Task Host_LetsAQuestionEnd_BeforeItDisposesTheClient()
+    {
+        using var client = new ProducerBuilder<string, string>(new ProducerConfig { BootstrapServers = "127.0.0.1:1" }).SetLogHandler((_, _) => { }).Build();
+        var asks = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var asking = Task.FromResult<HealthCheckResult>(default);
+        var hadEnded = false;
+        await using var host = new ServiceCollection().AddSingleton(_ => Proxy.Of<IClient>((method, _) =>
+        {
+            if (method == nameof(IDisposable.Dispose))
+            {
+                hadEnded = SpinWait.SpinUntil(() => asking.IsCompleted, TimeSpan.FromSeconds(0.5));
+                return null;
+            }
+
+            asks.SetResult();
+            return client.Handle;
+        })).AddSingleton<KafkaProbe<IClient>>().BuildServiceProvider();
+        var probe = host.GetRequiredService<KafkaProbe<IClient>>();
+        asking = Task.Run(() => probe.Ask(TimeSpan.FromSeconds(2)));
+        await asks.Task;
+
+        await host.DisposeAsync();
+
+        Assert.True(hadEnded);
+        await Assert.ThrowsAsync<KafkaException>(() => asking);
+        Assert.Throws<ObjectDisposedException>(() => probe.Ask(TimeSpan.FromSeconds(1)));
     }
 
     [Fact]
