@@ -338,6 +338,9 @@ byId("key").querySelector("form").addEventListener("submit", (event) => {
   event.preventDefault();
   feed.use(byId("key").querySelector("input").value);
   event.target.reset();
+
+  // At once: a second click on a form that is about to go would come to nothing.
+  showState();
   draw();
 });
 
