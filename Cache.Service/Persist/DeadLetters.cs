@@ -124,6 +124,8 @@ internal partial class DeadLetters(
         }
 
         using var admin = new DependentAdminClientBuilder(producer.Handle).Build();
+
+        // Soon answered or given up: at a stop the client must not be disposed in the midst of it.
         var metadata = await Task.Run(() => admin.GetMetadata(options.DeadLetterTopic, TimeSpan.FromSeconds(2)));
         if (metadata.Topics.TrueForAll(topic => topic.Error.Code != ErrorCode.NoError))
         {
