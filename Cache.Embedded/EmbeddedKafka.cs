@@ -37,6 +37,9 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         BootstrapServers = Marshal.PtrToStringUTF8(NativeKafka.ClusterBootstraps(cluster))!;
     }
 
+    /// <summary>Properties of librdkafka for consumers of these brokers.</summary>
+    public static IReadOnlyDictionary<string, string> ClientSettings { get; } = new Dictionary<string, string> { ["fetch.wait.max.ms"] = "10" };
+
     /// <summary>The brokers' addresses, <c>host:port</c> with commas; stays readable after disposal.</summary>
     public string BootstrapServers { get; }
 

@@ -57,7 +57,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
     public static async Task<EmbeddedStack> StartAsync(StackOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var kafkaStarts = EmbeddedKafka.StartAsync(Brokers, CancellationToken.None);
+        var kafkaStarts = StartKafkaAsync(CancellationToken.None);
         EmbeddedRedis redis;
         try
         {
@@ -72,11 +72,6 @@ public sealed class EmbeddedStack : IAsyncDisposable
         var stack = new EmbeddedStack(await kafkaStarts, redis) { Topics = options.Sessions ? [.. WindowTopics, SessionTopic] : WindowTopics };
         try
         {
-            foreach (var topic in (string[])[.. WindowTopics, SessionTopic, "cache_dead_letters"])
-            {
-                stack.Kafka.CreateTopic(topic, Partitions);
-            }
-
             await stack.StartServiceAsync(options, cancellationToken);
             if (options.Simulator)
             {
@@ -90,6 +85,19 @@ public sealed class EmbeddedStack : IAsyncDisposable
             await stack.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Starts a Kafka that has the topics of the stack.</summary>
+    /// <param name="cancellationToken">Gives up before it is started.</param>
+    public static async Task<EmbeddedKafka> StartKafkaAsync(CancellationToken cancellationToken = default)
+    {
+        var kafka = await EmbeddedKafka.StartAsync(Brokers, cancellationToken);
+        foreach (var topic in (string[])[.. WindowTopics, SessionTopic, "cache_dead_letters"])
+        {
+            kafka.CreateTopic(topic, Partitions);
+        }
+
+        return kafka;
     }
 
     /// <summary>Stops the simulator, the service, Redis and Kafka, in this order, each within its share of 4 s.</summary>

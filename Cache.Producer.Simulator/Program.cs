@@ -99,6 +99,7 @@ public static class Program
 
             // The worker makes a span a row and its traceparent; Aspire's integration would add others.
             settings.DisableTracing = true;
+            settings.DisableMetrics = true;
             Configure(settings.Config, builder.Configuration.GetSection("Kafka").GetChildren());
         }, (services, producer) =>
         {

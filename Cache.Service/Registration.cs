@@ -75,7 +75,13 @@ internal static class Registration
     public static void AddPersist(this WebApplicationBuilder builder, CacheOptions options)
     {
         builder.AddRedisClient("redis",
-            settings => settings.DisableHealthChecks = true,
+            settings =>
+            {
+                settings.DisableHealthChecks = true;
+
+                // The client's profiler costs CPU for each command, sampled or not.
+                settings.DisableTracing = !builder.ExportsTelemetry();
+            },
             redis =>
             {
                 // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
@@ -95,6 +101,7 @@ internal static class Registration
                 KafkaClients.Configure(settings.Config, options);
                 settings.DisableHealthChecks = true;
                 settings.DisableTracing = true;
+                settings.DisableMetrics = true;
             },
             (services, producer) =>
             {

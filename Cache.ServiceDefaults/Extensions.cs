@@ -60,9 +60,11 @@ public static class Extensions
         // Telemetry sent over HTTP goes through the resilient clients, and a line for every attempt would itself be sent.
         builder.Logging.AddFilter("Polly", LogLevel.Warning);
 
-        if (!string.IsNullOrWhiteSpace(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]))
+        if (builder.ExportsTelemetry())
         {
-            builder.Services.AddOpenTelemetry().UseOtlpExporter();
+            builder.Services.AddOpenTelemetry()
+                .WithTracing(tracing => tracing.AddProcessor<LoneRedisCommands>())
+                .UseOtlpExporter();
         }
         else
         {
@@ -72,6 +74,10 @@ public static class Extensions
 
         return builder;
     }
+
+    /// <summary>Whether telemetry goes somewhere: <c>OTEL_EXPORTER_OTLP_ENDPOINT</c> is set.</summary>
+    public static bool ExportsTelemetry(this IHostApplicationBuilder builder) =>
+        !string.IsNullOrWhiteSpace(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]);
 
     /// <summary>Adds the check <c>self</c>: a process that answers at all is alive.</summary>
     public static TBuilder AddDefaultHealthChecks<TBuilder>(this TBuilder builder) where TBuilder : IHostApplicationBuilder

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
@@ -42,6 +43,8 @@ internal sealed class RedisLink
     /// <summary>Whether Redis answers a PING within a second.</summary>
     public async Task<bool> AnswersAsync(CancellationToken cancellationToken = default)
     {
+        // Who asks is a health probe, which has no trace for the PING to be in.
+        Activity.Current = null;
         using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         deadline.CancelAfter(TimeSpan.FromSeconds(0.75));
         try

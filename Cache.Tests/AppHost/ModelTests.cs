@@ -11,15 +11,18 @@ public sealed class ModelTests
 {
     private const string Password = "q7Zt3wXk9LmB2vNc5RfH8d";
 
+    private static readonly string[] Containers = ["--kafka", "container", "--redis", "container"];
+    private static readonly string[] Embedded = ["--kafka", "embedded", "--redis", "embedded"];
+
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
 
     [Fact]
-    public async Task Run_HasTheStackWithItsTools()
+    public async Task Containers_ComeWithVolumesAndTools()
     {
-        await using var builder = await CreateAsync();
+        await using var builder = await CreateAsync(Containers);
 
         var names = builder.Resources.Select(resource => resource.Name).ToHashSet();
-        Assert.Superset(new HashSet<string> { "kafka", "kafka-ui", "redis", "redisinsight", "cache", "simulator", "simulator-rate" }, names);
+        Assert.Superset(new HashSet<string> { "kafka", "kafka-ui", "redis", "redisinsight", "cache", "simulator", "simulator-rate", "simulator-seed", "simulator-sessions" }, names);
         Assert.IsType<KafkaServerResource>(Find(builder, "kafka"));
         Assert.IsType<RedisResource>(Find(builder, "redis"));
         foreach (var name in new[] { "kafka", "redis" })
@@ -31,7 +34,7 @@ public sealed class ModelTests
     [Fact]
     public async Task Service_HasReplicasHealthCheckAndAnExternalEndpoint()
     {
-        await using var builder = await CreateAsync();
+        await using var builder = await CreateAsync(Embedded);
         var cache = Find(builder, "cache");
 
         Assert.Equal(2, Assert.Single(cache.Annotations.OfType<ReplicaAnnotation>()).Replicas);
@@ -46,16 +49,16 @@ public sealed class ModelTests
     [Fact]
     public async Task Each_WaitsForWhatItNeeds()
     {
-        await using var builder = await CreateAsync();
+        await using var builder = await CreateAsync(Embedded);
 
         Assert.Equal(["kafka", "redis"], Waits(builder, "cache"));
         Assert.Equal(["cache", "kafka"], Waits(builder, "simulator"));
     }
 
     [Fact]
-    public async Task Run_GivesConnectionStringsWithThePassword()
+    public async Task Containers_AreGivenAsConnectionStrings_WithThePassword()
     {
-        await using var builder = await CreateAsync();
+        await using var builder = await CreateAsync(Containers);
         builder.Configuration["Parameters:redis-password"] = Password;
         AllocateEndpoints(builder);
 
@@ -69,32 +72,69 @@ public sealed class ModelTests
         Assert.Superset(new HashSet<string> { "ASPNETCORE_URLS", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME" }, cache.Keys.ToHashSet());
 
         var simulator = await EnvironmentAsync(builder, "simulator");
-        Assert.Equal("20", simulator["simulator_rate"]);
+        Assert.Equal(("20", "7", "false"), (simulator["simulator_rate"], simulator["simulator_seed"], simulator["simulator_sessions"]));
+        Assert.DoesNotContain("cache_kafka_topics", cache.Keys);
         Assert.Equal(cache["ConnectionStrings__kafka"], simulator["ConnectionStrings__kafka"]);
         Assert.DoesNotContain("ConnectionStrings__redis", simulator.Keys);
     }
 
     [Fact]
-    public async Task SimulatorRate_IsAParameter()
+    public async Task Simulator_TakesItsParameters_AndTheServiceReadsTheSessionsThatItSends()
     {
-        await using var builder = await CreateAsync("--Parameters:simulator-rate=500");
+        await using var builder = await CreateAsync(
+            [.. Containers, "--Parameters:simulator-rate=500", "--Parameters:simulator-seed=11", "--Parameters:simulator-sessions=true"]);
         AllocateEndpoints(builder);
 
-        Assert.Equal("500", (await EnvironmentAsync(builder, "simulator"))["simulator_rate"]);
+        var simulator = await EnvironmentAsync(builder, "simulator");
+        Assert.Equal(("500", "11", "true"), (simulator["simulator_rate"], simulator["simulator_seed"], simulator["simulator_sessions"]));
+        Assert.Equal("event_metrics,performance_metrics,session_metrics", (await EnvironmentAsync(builder, "cache"))["cache_kafka_topics"]);
     }
 
     [Fact]
     public async Task Embedded_NeedsNoContainer()
     {
-        await using var builder = await CreateAsync("--embedded");
-        AllocateEndpoints(builder);
+        await using var builder = await CreateAsync(Embedded);
 
         Assert.DoesNotContain(builder.Resources, resource => resource is ContainerResource);
-        var cache = await EnvironmentAsync(builder, "cache");
-        Assert.Matches(@"^127\.0\.0\.1:\d+(,127\.0\.0\.1:\d+)*$", cache["ConnectionStrings__kafka"]);
-        Assert.Matches(@"^127\.0\.0\.1:\d+", cache["ConnectionStrings__redis"]);
-        Assert.Equal("10", cache["Kafka__fetch_wait_max_ms"]);
         Assert.Equal(["kafka", "redis"], Waits(builder, "cache"));
+        foreach (var name in new[] { "kafka", "redis" })
+        {
+            Assert.Superset(new HashSet<string> { "start", "stop", "restart" }, Commands(builder, name));
+        }
+    }
+
+    [Theory]
+    [InlineData("embedded", "container")]
+    [InlineData("container", "embedded")]
+    public async Task KafkaAndRedis_AreChosenEachByItself(string kafka, string redis)
+    {
+        await using var builder = await CreateAsync("--kafka", kafka, "--redis", redis);
+
+        Assert.Equal(kafka == "container", Find(builder, "kafka") is ContainerResource);
+        Assert.Equal(redis == "container", Find(builder, "redis") is ContainerResource);
+    }
+
+    [Fact]
+    public async Task External_HasNoSimulator_UnlessItIsAskedFor()
+    {
+        await using var without = await CreateAsync("--kafka", "external", "--redis", "external");
+        await using var with = await CreateAsync("--kafka", "external", "--redis", "external", "--simulator", "true");
+
+        Assert.DoesNotContain(without.Resources, resource => resource.Name == "simulator");
+        Assert.Contains(with.Resources, resource => resource.Name == "simulator");
+        Assert.DoesNotContain(without.Resources, resource => resource is ContainerResource);
+    }
+
+    [Fact]
+    public async Task Commands_PutThePromisesToTheTest_ButNotOnSomebodysRedis()
+    {
+        await using var embedded = await CreateAsync(Embedded);
+        await using var external = await CreateAsync("--kafka", "embedded", "--redis", "external");
+
+        Assert.Superset(new HashSet<string> { "send-burst", "send-malformed" }, Commands(embedded, "simulator"));
+        Assert.Contains("lose-data", Commands(embedded, "redis"));
+        Assert.NotEmpty(Find(embedded, "redis").Annotations.OfType<ResourceCommandAnnotation>().Single(command => command.Name == "lose-data").ConfirmationMessage!);
+        Assert.DoesNotContain("lose-data", Commands(external, "redis"));
     }
 
     [Fact]
@@ -123,11 +163,11 @@ public sealed class ModelTests
     }
 
     [Theory]
-    [InlineData("--external-kafka", "kafka", "redis")]
-    [InlineData("--external-redis", "redis", "kafka")]
-    public async Task Manifest_WithAnExternalServer_AsksForItsConnectionString(string option, string external, string contained)
+    [InlineData("kafka", "redis")]
+    [InlineData("redis", "kafka")]
+    public async Task Manifest_WithAnExternalServer_AsksForItsConnectionString(string external, string contained)
     {
-        var resources = await PublishAsync(option);
+        var resources = await PublishAsync($"--{external}", "external");
 
         Assert.False(resources.GetProperty(external).TryGetProperty("image", out _));
         Assert.True(resources.GetProperty(external).TryGetProperty("connectionString", out _));
@@ -138,18 +178,9 @@ public sealed class ModelTests
     }
 
     [Fact]
-    public async Task Manifest_ByConfiguration_IsTheSameAsBySwitch()
-    {
-        var resources = await PublishAsync("--external_kafka=true", "--external_redis=true");
-
-        Assert.False(resources.GetProperty("kafka").TryGetProperty("image", out _));
-        Assert.False(resources.GetProperty("redis").TryGetProperty("image", out _));
-    }
-
-    [Fact]
     public async Task Manifest_WithTheSimulator_HasItAndItsRate()
     {
-        var resources = await PublishAsync("--simulator");
+        var resources = await PublishAsync("--simulator", "true");
 
         var environment = resources.GetProperty("simulator").GetProperty("env");
         Assert.Equal("{simulator-rate.value}", environment.GetProperty("simulator_rate").GetString());
@@ -162,6 +193,9 @@ public sealed class ModelTests
 
     private static IResource Find(IDistributedApplicationTestingBuilder builder, string name) =>
         Assert.Single(builder.Resources, resource => resource.Name == name);
+
+    private static HashSet<string> Commands(IDistributedApplicationTestingBuilder builder, string name) =>
+        [.. Find(builder, name).Annotations.OfType<ResourceCommandAnnotation>().Select(command => command.Name)];
 
     private static string[] Waits(IDistributedApplicationTestingBuilder builder, string name) =>
         [.. Find(builder, name).Annotations.OfType<WaitAnnotation>().Select(wait =>
@@ -201,7 +235,6 @@ public sealed class ModelTests
             var path = Path.Combine(folder.FullName, "manifest.json");
             using var deadline = new CancellationTokenSource(Patience);
 
-            // Switches come last: a switch has no value, and the next argument would be taken for it.
             await using var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(
                 ["--publisher", "manifest", "--output-path", path, .. options], deadline.Token);
             await using var app = await builder.BuildAsync(deadline.Token);

@@ -4,7 +4,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.ServiceDefaults;
 
-/// <summary>What a call site relies on, whether Aspire's packages or the portable registrations are behind it.</summary>
+/// <summary>What a call site relies on, whether Aspire's package or its stand-in is behind it.</summary>
 public sealed class KafkaClientTests
 {
     private const string Consumer = "Aspire:Confluent:Kafka:Consumer";
@@ -30,7 +30,7 @@ public sealed class KafkaClientTests
             Assert.Equal("named", settings.Config.GroupId);
             Assert.Equal("named", settings.Config.ClientId);
             settings.Config.ClientId = "delegate";
-        });
+        }, (_, _) => { });
 
         using var host = builder.Build();
         var consumer = host.Services.GetRequiredService<IConsumer<string, string>>();
@@ -52,7 +52,7 @@ public sealed class KafkaClientTests
             Assert.Equal("string:1", settings.ConnectionString);
             Assert.Equal("named", settings.Config.ClientId);
             settings.Config.ClientId = "delegate";
-        });
+        }, (_, _) => { });
 
         using var host = builder.Build();
         var producer = host.Services.GetRequiredService<IProducer<string, string>>();
@@ -63,7 +63,7 @@ public sealed class KafkaClientTests
     public void Consumer_WithoutGroupId_SaysSo()
     {
         var builder = Hosts.Builder(("ConnectionStrings:kafka", "localhost:1"));
-        builder.AddKafkaConsumer<string, string>("kafka");
+        builder.AddKafkaConsumer<string, string>("kafka", null, (_, _) => { });
         using var host = builder.Build();
 
         var error = Assert.Throws<InvalidOperationException>(host.Services.GetRequiredService<IConsumer<string, string>>);
@@ -74,7 +74,7 @@ public sealed class KafkaClientTests
     public void BootstrapServers_MayComeFromConfig()
     {
         var builder = Hosts.Builder(($"{Producer}:Config:BootstrapServers", "localhost:1"));
-        builder.AddKafkaProducer<string, string>("kafka");
+        builder.AddKafkaProducer<string, string>("kafka", null, (_, _) => { });
         using var host = builder.Build();
 
         Assert.NotNull(host.Services.GetRequiredService<IProducer<string, string>>());
@@ -84,8 +84,8 @@ public sealed class KafkaClientTests
     public void WithoutBootstrapServers_SaysSo()
     {
         var builder = Hosts.Builder();
-        builder.AddKafkaConsumer<string, string>("kafka", settings => settings.Config.GroupId = "g");
-        builder.AddKafkaProducer<string, string>("kafka");
+        builder.AddKafkaConsumer<string, string>("kafka", settings => settings.Config.GroupId = "g", (_, _) => { });
+        builder.AddKafkaProducer<string, string>("kafka", null, (_, _) => { });
         using var host = builder.Build();
 
         var consumer = Assert.Throws<InvalidOperationException>(host.Services.GetRequiredService<IConsumer<string, string>>);
@@ -95,22 +95,14 @@ public sealed class KafkaClientTests
     }
 
     [Fact]
-    public void ConfigureBuilder_MaySetItsOwnHandlers()
+    public void ConfigureBuilder_SetsDeserializersAndHandlers()
     {
         var builder = Hosts.Builder(("ConnectionStrings:kafka", "localhost:1"));
         builder.AddKafkaConsumer<string, byte[]>(
             "kafka",
             settings => settings.Config.GroupId = "g",
-            (IServiceProvider services, ConsumerBuilder<string, byte[]> consumer) => consumer
-                .SetValueDeserializer(Deserializers.ByteArray)
-                .SetLogHandler((_, _) => { })
-                .SetStatisticsHandler((_, _) => { }));
-        builder.AddKafkaProducer<string, byte[]>(
-            "kafka",
-            null,
-            (ProducerBuilder<string, byte[]> producer) => producer
-                .SetLogHandler((_, _) => { })
-                .SetStatisticsHandler((_, _) => { }));
+            (_, consumer) => consumer.SetValueDeserializer(Deserializers.ByteArray).SetErrorHandler((_, _) => { }));
+        builder.AddKafkaProducer<string, byte[]>("kafka", null, (_, producer) => producer.SetErrorHandler((_, _) => { }));
         using var host = builder.Build();
 
         Assert.NotNull(host.Services.GetRequiredService<IConsumer<string, byte[]>>());

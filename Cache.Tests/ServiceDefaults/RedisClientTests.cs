@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.ServiceDefaults;
 
-/// <summary>What a call site relies on, whether Aspire's packages or the portable registrations are behind it.</summary>
+/// <summary>What the service relies on of Aspire's Redis integration.</summary>
 public sealed class RedisClientTests
 {
     private const string Section = "Aspire:StackExchange:Redis";

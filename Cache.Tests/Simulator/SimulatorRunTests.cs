@@ -16,7 +16,7 @@ public sealed class SimulatorRunTests
     public async Task Run_SendsExactlyTheRowsOfItsSeed_InOrder_ThenStops()
     {
         using var kafka = new MockKafka();
-        using var host = Program.Build(
+        using var host = Producer.Simulator.Program.Build(
         [
             "--ConnectionStrings:kafka", kafka.Servers, "--rate", "0", "--count", "3000", "--seed", "7", "--sessions", "--quiet",
             "--malformed_share", "0.1", "--late_share", "0.1", "--repeat_share", "0.1", "--out_of_order_share", "0.1",
@@ -58,7 +58,7 @@ public sealed class SimulatorRunTests
         List<Activity> ended = [];
         using var listener = new ActivityListener
         {
-            ShouldListenTo = source => source.Name == Program.Name,
+            ShouldListenTo = source => source.Name == Producer.Simulator.Program.Name,
             Sample = (ref ActivityCreationOptions<ActivityContext> _) => ActivitySamplingResult.AllDataAndRecorded,
             ActivityStopped = activity =>
             {
@@ -69,7 +69,7 @@ public sealed class SimulatorRunTests
             },
         };
         ActivitySource.AddActivityListener(listener);
-        using var host = Program.Build(["--ConnectionStrings:kafka", kafka.Servers, "--rate", "0", "--count", "20", "--quiet"]);
+        using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", kafka.Servers, "--rate", "0", "--count", "20", "--quiet"]);
         await host.RunAsync().WaitAsync(Patience);
 
         var headers = kafka.Consume(20)
@@ -93,15 +93,15 @@ public sealed class SimulatorRunTests
     [Fact]
     public void Build_NamesTheApplication_SoThatItsSpansAreRegisteredInAnyProcess()
     {
-        using var host = Program.Build(["--quiet"]);
-        Assert.Equal(Program.Name, host.Services.GetRequiredService<IHostEnvironment>().ApplicationName);
+        using var host = Producer.Simulator.Program.Build(["--quiet"]);
+        Assert.Equal(Producer.Simulator.Program.Name, host.Services.GetRequiredService<IHostEnvironment>().ApplicationName);
     }
 
     [Fact]
     public async Task Run_WhenTheBrokerGoesAway_SaysThatRowsWereNotAcknowledged()
     {
         using var kafka = new MockKafka();
-        using var host = Program.Build(
+        using var host = Producer.Simulator.Program.Build(
         [
             "--ConnectionStrings:kafka", kafka.Servers, "--rate", "200", "--count", "600", "--quiet",
             "--Kafka:message.timeout.ms", "1500",
@@ -122,7 +122,7 @@ public sealed class SimulatorRunTests
     [InlineData(1)]
     public async Task Stop_WhileKafkaIsNotThere_EndsSoon(int secondsLater)
     {
-        using var host = Program.Build(["--ConnectionStrings:kafka", "127.0.0.1:1", "--quiet"]);
+        using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", "127.0.0.1:1", "--quiet"]);
         await host.StartAsync();
         await Task.Delay(TimeSpan.FromSeconds(secondsLater));
         await host.StopAsync().WaitAsync(TimeSpan.FromSeconds(10));
@@ -133,7 +133,7 @@ public sealed class SimulatorRunTests
     public async Task Stop_WithImpatience_GivesUpTheFlush()
     {
         using var kafka = new MockKafka();
-        using var host = Program.Build(["--ConnectionStrings:kafka", kafka.Servers, "--rate", "1000", "--quiet"]);
+        using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", kafka.Servers, "--rate", "1000", "--quiet"]);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
         await host.StartAsync();
         await Until(() => status.Acknowledged > 0);
@@ -151,7 +151,7 @@ public sealed class SimulatorRunTests
     [Fact]
     public async Task Run_WithAPropertyKafkaDoesNotKnow_IsUnusable()
     {
-        using var host = Program.Build(["--Kafka:no_such_property", "1", "--quiet"]);
+        using var host = Producer.Simulator.Program.Build(["--Kafka:no_such_property", "1", "--quiet"]);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
         await host.RunAsync().WaitAsync(Patience);
         Assert.Equal(SimulatorStatus.Unusable, status.ExitCode);
@@ -160,7 +160,7 @@ public sealed class SimulatorRunTests
     [Fact]
     public void Build_WithBadOptions_ThrowsWithAllOfThem()
     {
-        var bad = Assert.Throws<OptionsValidationException>(() => Program.Build(["--rate", "x", "--count", "x"]));
+        var bad = Assert.Throws<OptionsValidationException>(() => Producer.Simulator.Program.Build(["--rate", "x", "--count", "x"]));
         Assert.Equal(2, bad.Failures.Count());
     }
 

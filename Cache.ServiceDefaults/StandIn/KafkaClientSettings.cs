@@ -3,6 +3,7 @@ using Confluent.Kafka;
 namespace Aspire.Confluent.Kafka;
 
 /// <summary>What the settings of both kinds of Kafka client have in common.</summary>
+/// <remarks>The three switches say what the package would add; this stand-in never adds it.</remarks>
 public abstract class KafkaClientSettings
 {
     private protected KafkaClientSettings()
@@ -14,13 +15,13 @@ public abstract class KafkaClientSettings
     /// </summary>
     public string? ConnectionString { get; set; }
 
-    /// <summary>Whether the client's statistics stay off; off by default, so there are metrics.</summary>
+    /// <summary>Whether the client's statistics stay off.</summary>
     public bool DisableMetrics { get; set; }
 
-    /// <summary>Whether the health check stays off; false by default.</summary>
+    /// <summary>Whether the health check stays off.</summary>
     public bool DisableHealthChecks { get; set; }
 
-    /// <summary>Whether the client's activity source stays unregistered; false by default.</summary>
+    /// <summary>Whether the client's spans stay off.</summary>
     public bool DisableTracing { get; set; }
 }
 

@@ -1,0 +1,69 @@
+using StackExchange.Redis;
+
+// For evaluation only, says Aspire: a command that runs a program.
+#pragma warning disable ASPIREPROCESSCOMMAND001
+
+namespace Cache.AppHost;
+
+/// <summary>Commands on the dashboard that put the stack's promises to the test.</summary>
+internal static class StackCommands
+{
+    /// <summary>Adds one-off runs of the simulator beside the one that goes on.</summary>
+    /// <param name="simulator">The simulator.</param>
+    /// <param name="kafka">Where the rows go.</param>
+    public static IResourceBuilder<ProjectResource> WithRowCommands(
+        this IResourceBuilder<ProjectResource> simulator, IResourceWithConnectionString kafka) =>
+        simulator
+            .WithRun("send-burst", "Send a burst", "Rocket", "5,000 rows as fast as Kafka takes them.", kafka, "--count=5000", "--rate=0")
+            .WithRun("send-malformed", "Send malformed rows", "Warning", "100 rows that the service must reject; they go to the dead letters.", kafka, "--count=100", "--rate=0", "--malformed_share=1");
+
+    /// <summary>Adds a command after which Redis is empty.</summary>
+    public static IResourceBuilder<T> WithDataLossCommand<T>(this IResourceBuilder<T> redis) where T : IResourceWithConnectionString =>
+        redis.WithCommand("lose-data", "Lose all data", async context =>
+        {
+            var options = ConfigurationOptions.Parse(await redis.Resource.GetConnectionStringAsync(context.CancellationToken) ?? "");
+            options.AllowAdmin = true;
+            await using var connection = await ConnectionMultiplexer.ConnectAsync(options);
+            await connection.GetDatabase().ExecuteAsync("FLUSHALL");
+            return CommandResults.Success("Redis is empty. The service reads the windows from Kafka again.");
+        }, new()
+        {
+            Description = "Empties Redis (FLUSHALL), to see the service write everything again.",
+            ConfirmationMessage = "Empty Redis? The service reads the windows from Kafka again.",
+            IconName = "Delete",
+            UpdateState = WhileItRuns,
+        });
+
+    /// <summary>Has the service read sessions where the simulator sends them.</summary>
+    /// <param name="cache">The service.</param>
+    /// <param name="sessions">Whether it does: <c>true</c> or <c>false</c>.</param>
+    public static IResourceBuilder<ProjectResource> WithSessions(this IResourceBuilder<ProjectResource> cache, ParameterResource sessions) =>
+        cache.WithEnvironment(async context =>
+        {
+            if (bool.TryParse(await sessions.GetValueAsync(context.CancellationToken), out var sends) && sends)
+            {
+                context.EnvironmentVariables["cache_kafka_topics"] = "event_metrics,performance_metrics,session_metrics";
+            }
+        });
+
+    private static IResourceBuilder<ProjectResource> WithRun(
+        this IResourceBuilder<ProjectResource> simulator,
+        string name,
+        string displayName,
+        string icon,
+        string description,
+        IResourceWithConnectionString kafka,
+        params string[] options) =>
+        simulator.WithProcessCommand(name, displayName, async context => new ProcessCommandSpec("dotnet")
+        {
+            Arguments =
+            [
+                typeof(Producer.Simulator.Program).Assembly.Location,
+                .. options,
+                $"--ConnectionStrings:kafka={await kafka.GetConnectionStringAsync(context.CancellationToken)}",
+            ],
+        }, new() { Description = description, IconName = icon });
+
+    private static ResourceCommandState WhileItRuns(UpdateCommandStateContext context) =>
+        context.ResourceSnapshot.State == KnownResourceStates.Running ? ResourceCommandState.Enabled : ResourceCommandState.Disabled;
+}

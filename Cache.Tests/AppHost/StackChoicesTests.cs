@@ -1,0 +1,50 @@
+using Cache.AppHost;
+using Microsoft.Extensions.Configuration;
+
+namespace Cache.Tests.AppHost;
+
+/// <summary>Where the AppHost runs Kafka and Redis.</summary>
+public sealed class StackChoicesTests
+{
+    [Theory]
+    [InlineData("docker", "Kafka runs in a container, Redis in a container: docker answers.")]
+    [InlineData(null, "Kafka runs inside this process, Redis inside this process: no container engine answers (docker info, podman info).")]
+    public void Default_IsContainers_WhereAnEngineAnswers(string? engine, string said) =>
+        Assert.StartsWith(said, Choose(engine).ToString());
+
+    [Fact]
+    public void Chosen_IsWhatIsAskedFor_AndNoEngineIsLookedFor()
+    {
+        var choices = StackChoices.Choose([], Configuration("--kafka", "External", "--redis", "EMBEDDED"), publishing: false, () => throw new InvalidOperationException());
+
+        Assert.Equal((ServerMode.External, ServerMode.Embedded, false), (choices.Kafka, choices.Redis, choices.Simulator));
+        Assert.StartsWith("Kafka runs elsewhere (ConnectionStrings:kafka), Redis inside this process: as --kafka and --redis say. To choose:", choices.ToString());
+    }
+
+    [Fact]
+    public void ChosenForOne_LeavesTheOtherToItsDefault() =>
+        Assert.Equal((ServerMode.Embedded, ServerMode.Container), Choose("podman", "--kafka", "embedded") is var choices ? (choices.Kafka, choices.Redis) : default);
+
+    [Fact]
+    public void Publication_HasContainersByDefault_WhateverTheMachineHas_AndNoSimulator()
+    {
+        var choices = StackChoices.Choose([], Configuration(), publishing: true, () => throw new InvalidOperationException());
+
+        Assert.Equal((ServerMode.Container, ServerMode.Container, false), (choices.Kafka, choices.Redis, choices.Simulator));
+    }
+
+    [Theory]
+    [InlineData(false, "--kafka box: it must be embedded or container or external.", "--kafka", "box")]
+    [InlineData(false, "--redis 1: it must be embedded or container or external.", "--redis", "1")]
+    [InlineData(true, "--redis embedded: it must be container or external when publishing.", "--redis", "embedded")]
+    [InlineData(false, "--simulator maybe: it must be followed by true or false.", "--simulator", "maybe")]
+    [InlineData(false, "--simulator: it must be followed by true or false.", "--simulator")]
+    [InlineData(false, "--embedded is no option any more; say --kafka embedded --redis embedded.", "--embedded")]
+    [InlineData(true, "--external-kafka is no option any more; say --kafka external.", "--external-kafka")]
+    public void WrongOption_IsOneLine_ThatSaysWhatWouldBeRight(bool publishing, string said, params string[] args) =>
+        Assert.Equal(said, Assert.Throws<FormatException>(() => StackChoices.Choose(args, Configuration(args), publishing, () => null)).Message);
+
+    private static StackChoices Choose(string? engine, params string[] args) => StackChoices.Choose(args, Configuration(args), publishing: false, () => engine);
+
+    private static IConfiguration Configuration(params string[] args) => new ConfigurationBuilder().AddCommandLine(args).Build();
+}
