@@ -51,27 +51,30 @@ public sealed class KafkaSideTests : IAsyncLifetime
         {
             var kafka = New();
             var sent = 0;
-            var users = Enumerable.Range(0, 3).Select(_ => Task.Run(async () =>
-            {
-                while (true)
-                {
-                    await kafka.SendAsync(Topic, 0, Enumerable.Repeat("row", 100));
-                    Interlocked.Increment(ref sent);
-                }
-            })).Append(Task.Run(() =>
+            var users = Enumerable.Range(0, 3).Select(_ => Task.Run(() => kafka.SendAsync(Topic, 0, Endless()))).Append(Task.Run(() =>
             {
                 while (true)
                 {
                     kafka.Ends(Topic);
                 }
             })).ToList();
-            await Eventually.HoldsAsync(() => Assert.True(sent > round));
+            await Eventually.HoldsAsync(() => Assert.True(sent > 1000));
 
             kafka.Dispose();
 
             foreach (var user in users)
             {
                 await Assert.ThrowsAsync<ObjectDisposedException>(() => user);
+            }
+
+            // So that they are always in the midst of a call.
+            IEnumerable<string> Endless()
+            {
+                while (true)
+                {
+                    Interlocked.Increment(ref sent);
+                    yield return "row";
+                }
             }
         }
     }
