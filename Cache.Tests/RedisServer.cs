@@ -39,12 +39,15 @@ public sealed class RedisServer : IAsyncDisposable
 
     private Process Running => _process ?? throw new InvalidOperationException("redis-server is not running.");
 
+    /// <summary>Skips the test where redis-server is not installed; gives its path.</summary>
+    public static string Require() => Requirement.Program("redis-server", "redis");
+
     /// <summary>Starts a server on a free port; skips the test where redis-server is not installed.</summary>
     /// <param name="password">Asked of clients; null: none.</param>
     /// <param name="arguments">Further arguments; with <c>--tls-cert-file</c> the port speaks TLS only.</param>
     public static async Task<RedisServer> StartAsync(string? password = null, params string[] arguments)
     {
-        var server = new RedisServer(Requirement.Program("redis-server", "redis"), password, arguments);
+        var server = new RedisServer(Require(), password, arguments);
         for (var attempt = 1; ; attempt++)
         {
             server.Port = FreePort();

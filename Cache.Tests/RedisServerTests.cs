@@ -43,7 +43,7 @@ public sealed class RedisServerTests
     [Fact]
     public async Task Start_WithBadArguments_SaysWhatTheServerSaid()
     {
-        Requirement.Program("redis-server", "redis");
+        RedisServer.Require();
         var error = await Assert.ThrowsAsync<InvalidOperationException>(
             () => RedisServer.StartAsync(null, "--no-such-option", "1"));
         Assert.Contains("no-such-option", error.Message, StringComparison.Ordinal);

@@ -106,9 +106,12 @@ internal sealed class AppHostStack : RunningStack
     }
 
     /// <summary>A program named docker is not enough: an engine has to answer.</summary>
-    private static async Task RequireEngineAsync()
+    private static async Task RequireEngineAsync() =>
+        Requirement.Ask(await EngineAnswersAsync(), "no container engine answers (docker info, podman info)", "containers");
+
+    private static async Task<bool> EngineAnswersAsync()
     {
-        foreach (var engine in new[] { "docker", "podman" })
+        foreach (var engine in new[] { "docker", "podman" }.Where(engine => !Requirement.IsHidden(engine)))
         {
             try
             {
@@ -118,7 +121,7 @@ internal sealed class AppHostStack : RunningStack
                 await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(20));
                 if (process.ExitCode == 0)
                 {
-                    return;
+                    return true;
                 }
             }
             catch (Exception exception) when (exception is System.ComponentModel.Win32Exception or TimeoutException)
@@ -127,7 +130,7 @@ internal sealed class AppHostStack : RunningStack
             }
         }
 
-        Requirement.Missing("no container engine answers (docker info, podman info)", "containers");
+        return false;
     }
 
     /// <summary>What the AppHost logs, the resources' own output included.</summary>

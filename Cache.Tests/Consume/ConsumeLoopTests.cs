@@ -21,7 +21,6 @@ namespace Cache.Tests.Consume;
 /// <summary>The loop by itself, on a client that does as a test wants it to. (Rebalances and faults in every order: the simulation.)</summary>
 public sealed class ConsumeLoopTests : IDisposable
 {
-
     private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
     private readonly LogCapture _log = new();
     private readonly LoggerFactory _loggers;
@@ -39,7 +38,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly ConcurrentQueue<string> _calls = [];
     private readonly List<double> _waits = [];
     private readonly ManualResetEventSlim _mayClose = new(true);
-    private Handle? _handle;
+    private IProducer<Null, Null>? _client;
     private long _committed = -1;
     private long _young;
     private Exception? _refusal;
@@ -69,6 +68,9 @@ public sealed class ConsumeLoopTests : IDisposable
         _mayClose.Set();
         _counters.Dispose();
         _services.Dispose();
+
+        // After the loop, which asks it.
+        _client?.Dispose();
         _loggers.Dispose();
     }
 
@@ -366,7 +368,7 @@ public sealed class ConsumeLoopTests : IDisposable
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
         broker.SetTopicError(Rows.Performance, ErrorCode.UnknownTopicOrPart);
-        using var client = Client(broker.BootstrapServers);
+        Client(broker.BootstrapServers);
         var partition = Take(0);
         Assert.Equal("the consume loop has not started", _loop.WaitsFor);
         Assert.Null(_loop.Consumer);
@@ -400,7 +402,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public async Task LoopThatWaitsForKafka_SaysSo_AndCanBeStopped()
     {
-        using var client = Client("127.0.0.1:1");
+        Client("127.0.0.1:1");
         await StartAsync();
         await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), Patience.Full);
         Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor);
@@ -417,7 +419,7 @@ public sealed class ConsumeLoopTests : IDisposable
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
         broker.CreateTopic(Rows.Performance, partitions: 1);
-        using var client = Client(broker.BootstrapServers);
+        Client(broker.BootstrapServers);
         Fail(ErrorCode.Local_Fatal, isFatal: true);
         await StartAsync();
 
@@ -431,7 +433,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public async Task HostThatIsDisposedWithoutAStop_DisposesTheConsumerAfterTheLoop()
     {
-        using var client = Client("127.0.0.1:1");
+        Client("127.0.0.1:1");
         await StartAsync();
         await Eventually.HoldsAsync(() => Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor), Patience.Full);
 
@@ -455,7 +457,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [InlineData(true)]
     public async Task StopThatHangsInTheClient_EndsAfterAWhile_OrWhenTheHostGivesUp(bool givesUp)
     {
-        using var client = Client("127.0.0.1:1");
+        Client("127.0.0.1:1");
         using var host = new CancellationTokenSource();
         var partition = Take(0);
         _mayClose.Reset();
@@ -522,12 +524,8 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     /// <summary>A client that is there for its connections.</summary>
-    private IProducer<Null, Null> Client(string brokers)
-    {
-        var client = new ProducerBuilder<Null, Null>(new ProducerConfig { BootstrapServers = brokers }).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
-        _handle = client.Handle;
-        return client;
-    }
+    private void Client(string brokers) => _client =
+        new ProducerBuilder<Null, Null>(new ProducerConfig { BootstrapServers = brokers }).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
 
     private T Quiet<T>(Func<T> ask, long committed)
     {
@@ -540,7 +538,7 @@ public sealed class ConsumeLoopTests : IDisposable
         switch (method)
         {
             case "get_Handle":
-                return _handle;
+                return _client?.Handle;
             case nameof(IConsumer<,>.Consume):
                 lock (_waits)
                 {

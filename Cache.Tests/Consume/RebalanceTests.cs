@@ -14,8 +14,7 @@ public sealed class RebalanceTests
     {
         await using var stack = await InProcessStack.StartAsync(null, ("window_retention_count", "100000"));
         await stack.ReadyAsync();
-        using var enough = new CancellationTokenSource();
-        var load = SendUntilAsync(stack, enough.Token);
+        await using var load = Meanwhile.Start(stop => SendUntilAsync(stack, stop));
 
         await using (var second = await stack.StartAnotherServiceAsync())
         {
@@ -29,8 +28,7 @@ public sealed class RebalanceTests
         }
 
         await Eventually.HoldsAsync(() => Assert.Equal(4, stack.Service.Get<Assignment>().Current.Count));
-        await enough.CancelAsync();
-        var sent = await load;
+        var sent = await load.StopAsync();
         await stack.EverythingIsCommittedAsync();
 
         await stack.AssertWindowsAsync(sent);

@@ -16,12 +16,11 @@ public sealed class ShutdownTests
         await using var stack = await InProcessStack.StartAsync(
             null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
         await stack.ReadyAsync();
-        using var enough = new CancellationTokenSource();
-        var load = Task.Run(async () =>
+        await using var load = Meanwhile.Start(async stop =>
         {
             for (var sent = 0; ; sent += Step)
             {
-                if (enough.IsCancellationRequested)
+                if (stop.IsCancellationRequested)
                 {
                     return sent;
                 }
@@ -39,8 +38,7 @@ public sealed class ShutdownTests
         var stopping = Stopwatch.GetTimestamp();
         await stack.StopServiceAsync();
         var took = Stopwatch.GetElapsedTime(stopping);
-        await enough.CancelAsync();
-        var sent = await load;
+        var sent = await load.StopAsync();
 
         // What is committed, is written; what is written, is committed; and what was consumed, is both.
         var committed = stack.Kafka.Committed(Events);

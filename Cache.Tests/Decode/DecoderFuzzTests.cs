@@ -12,6 +12,7 @@ namespace Cache.Tests.Decode;
 /// one of them.
 /// </summary>
 [Trait("Category", "Fuzz")]
+[Trait("Category", "Long")]
 public sealed class DecoderFuzzTests
 {
     private const long Now = 1735689600000;

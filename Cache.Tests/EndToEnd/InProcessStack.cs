@@ -69,8 +69,16 @@ internal sealed class InProcessStack : RunningStack
     public static async Task<InProcessStack> StartAsync(string? redis = null, params (string Key, string Value)[] settings)
     {
         var stack = await PrepareAsync(redis, settings);
-        await stack.StartServiceAsync();
-        return stack;
+        try
+        {
+            await stack.StartServiceAsync();
+            return stack;
+        }
+        catch
+        {
+            await stack.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>As <see cref="StartAsync"/>, but without the service.</summary>

@@ -3,21 +3,36 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>The other side of the topics: sends rows, and looks at offsets and dead letters.</summary>
-internal sealed class KafkaSide(string address, string group) : IDisposable
+/// <summary>
+/// The other side of the topics: sends rows, and looks at offsets and dead letters. Its members may be called from any thread, and
+/// once it is disposed throw <see cref="ObjectDisposedException"/>.
+/// </summary>
+internal sealed class KafkaSide : IDisposable
 {
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
-    private readonly Lazy<IProducer<byte[]?, byte[]?>> _producer = new(() => new ProducerBuilder<byte[]?, byte[]?>(
-        new ProducerConfig(Client(address)) { LingerMs = 2, MessageMaxBytes = 100_000_000, EnableIdempotence = true })
-        .SetKeySerializer(Serializers.ByteArray!).SetValueSerializer(Serializers.ByteArray!)
-        .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build());
+    private readonly string _address;
+    private readonly string _group;
+    private readonly Lazy<IProducer<byte[]?, byte[]?>> _producer;
+    private readonly Lazy<IConsumer<byte[]?, byte[]?>> _consumer;
 
-    private readonly Lazy<IConsumer<byte[]?, byte[]?>> _consumer = new(() => new ConsumerBuilder<byte[]?, byte[]?>(
-        new ConsumerConfig(Client(address)) { GroupId = group, EnableAutoCommit = false })
-        .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build());
-
+    // A client that is disposed in the midst of a call crashes the process: so a call keeps the disposal waiting.
+    private readonly Lock _sending = new();
     private readonly Lock _asking = new();
+    private readonly TaskCompletionSource _disposed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    public KafkaSide(string address, string group)
+    {
+        Requirement.Started();
+        (_address, _group) = (address, group);
+        _producer = new(() => new ProducerBuilder<byte[]?, byte[]?>(
+            new ProducerConfig(Client(address)) { LingerMs = 2, MessageMaxBytes = 100_000_000, EnableIdempotence = true })
+            .SetKeySerializer(Serializers.ByteArray!).SetValueSerializer(Serializers.ByteArray!)
+            .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build());
+        _consumer = new(() => new ConsumerBuilder<byte[]?, byte[]?>(
+            new ConsumerConfig(Client(address)) { GroupId = group, EnableAutoCommit = false })
+            .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build());
+    }
 
     /// <summary>Sends rows, in order, to one partition.</summary>
     public Task SendAsync(string topic, int partition, params IEnumerable<string> values) =>
@@ -31,47 +46,42 @@ internal sealed class KafkaSide(string address, string group) : IDisposable
     /// <returns>Where each went.</returns>
     public async Task<List<TopicPartitionOffset>> SendAsync(IEnumerable<(TopicPartition To, Message<byte[]?, byte[]?> Message)> messages)
     {
-        var results = await Task.WhenAll([.. messages.Select(message => _producer.Value.ProduceAsync(message.To, message.Message))]);
-        return [.. results.Select(result => result.TopicPartitionOffset)];
+        var sent = Task.WhenAll([.. messages.Select(message => Call(_sending, _producer, producer => producer.ProduceAsync(message.To, message.Message)))]);
+
+        // A client that is disposed does not tell any more what became of its messages.
+        ObjectDisposedException.ThrowIf(await Task.WhenAny(sent, _disposed.Task) == _disposed.Task, this);
+        return [.. (await sent).Select(result => result.TopicPartitionOffset)];
     }
 
     /// <summary>The partitions that a topic has.</summary>
-    public List<TopicPartition> Partitions(string topic)
+    public List<TopicPartition> Partitions(string topic) => Call(_asking, _consumer, consumer =>
     {
-        lock (_asking)
-        {
-            using var admin = new DependentAdminClientBuilder(_consumer.Value.Handle).Build();
-            var metadata = admin.GetMetadata(topic, Patience).Topics[0];
-            return [.. metadata.Partitions.Select(partition => new TopicPartition(topic, partition.PartitionId)).OrderBy(p => p.Partition.Value)];
-        }
-    }
+        using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
+        var metadata = admin.GetMetadata(topic, Patience).Topics[0];
+        return metadata.Partitions.Select(partition => new TopicPartition(topic, partition.PartitionId)).OrderBy(p => p.Partition.Value).ToList();
+    });
 
     /// <summary>The end of each partition.</summary>
     public long[] Ends(string topic)
     {
         var partitions = Partitions(topic);
-        lock (_asking)
-        {
-            return [.. partitions.Select(partition => _consumer.Value.QueryWatermarkOffsets(partition, Patience).High.Value)];
-        }
+        return Call(_asking, _consumer, consumer => partitions.Select(partition => consumer.QueryWatermarkOffsets(partition, Patience).High.Value).ToArray());
     }
 
     /// <summary>The group's committed offset in each partition; -1001 where there is none.</summary>
     public long[] Committed(string topic)
     {
         var partitions = Partitions(topic);
-        lock (_asking)
-        {
-            return [.. _consumer.Value.Committed(partitions, Patience).Select(offset => offset.Offset.Value)];
-        }
+        return Call(_asking, _consumer, consumer => consumer.Committed(partitions, Patience).Select(offset => offset.Offset.Value).ToArray());
     }
 
     /// <summary>Every row that topics have now.</summary>
     public List<ConsumeResult<byte[]?, byte[]?>> ReadAll(params string[] topics)
     {
-        var config = new ConsumerConfig(Client(address))
+        var partitions = topics.SelectMany(Partitions).ToList();
+        var config = new ConsumerConfig(Client(_address))
         {
-            GroupId = group + "-test-reader",
+            GroupId = _group + "-test-reader",
             EnableAutoCommit = false,
             EnablePartitionEof = true,
             AutoOffsetReset = AutoOffsetReset.Earliest,
@@ -79,7 +89,6 @@ internal sealed class KafkaSide(string address, string group) : IDisposable
         };
         using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(config)
             .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
-        var partitions = topics.SelectMany(Partitions).ToList();
         consumer.Assign(partitions.Select(partition => new TopicPartitionOffset(partition, Offset.Beginning)));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
         using var deadline = new CancellationTokenSource(Patience);
@@ -99,22 +108,40 @@ internal sealed class KafkaSide(string address, string group) : IDisposable
         return rows;
     }
 
+    /// <summary>Waits for calls in progress; messages that are not acknowledged yet are given up.</summary>
     public void Dispose()
     {
-        if (_producer.IsValueCreated)
+        if (_disposed.TrySetResult())
         {
-            _producer.Value.Dispose();
-        }
-
-        if (_consumer.IsValueCreated)
-        {
-            _consumer.Value.Dispose();
+            End(_sending, _producer);
+            End(_asking, _consumer);
         }
     }
 
     /// <summary>The text of a header; null when it is not there.</summary>
     public static string? Header(ConsumeResult<byte[]?, byte[]?> row, string name) =>
         row.Message.Headers.TryGetLastBytes(name, out var bytes) ? Encoding.UTF8.GetString(bytes) : null;
+
+    private static void End<TClient>(Lock turn, Lazy<TClient> client)
+        where TClient : IClient
+    {
+        lock (turn)
+        {
+            if (client.IsValueCreated)
+            {
+                client.Value.Dispose();
+            }
+        }
+    }
+
+    private TResult Call<TClient, TResult>(Lock turn, Lazy<TClient> client, Func<TClient, TResult> call)
+    {
+        lock (turn)
+        {
+            ObjectDisposedException.ThrowIf(_disposed.Task.IsCompleted, this);
+            return call(client.Value);
+        }
+    }
 
     private static ClientConfig Client(string address) =>
         new() { BootstrapServers = address, ReconnectBackoffMs = 20, ReconnectBackoffMaxMs = 200 };

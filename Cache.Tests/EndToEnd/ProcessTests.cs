@@ -74,8 +74,7 @@ public sealed class ProcessTests : IAsyncDisposable
         await using var stack = await InProcessStack.PrepareAsync(_redis.ConnectionString);
         var model = new Dictionary<(string Type, long Window), Dictionary<string, string>>();
         var rejected = new HashSet<(string Topic, string Partition, string Offset)>();
-        using var enough = new CancellationTokenSource();
-        var load = Task.Run(() => SendUntilAsync(enough.Token));
+        await using var load = Meanwhile.Start(SendUntilAsync);
 
         for (var kill = 0; kill < 4; kill++)
         {
@@ -92,8 +91,7 @@ public sealed class ProcessTests : IAsyncDisposable
             await stack.Process.KillAsync();
         }
 
-        await enough.CancelAsync();
-        await load;
+        await load.StopAsync();
         await stack.StartProcessAsync();
         await stack.EverythingIsCommittedAsync();
 
@@ -169,11 +167,10 @@ public sealed class ProcessTests : IAsyncDisposable
     public async Task TerminatedUnderLoad_EndsWithZeroWithinSeconds_AndTheNextStartGoesOn()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "1000000"));
-        using var enough = new CancellationTokenSource();
-        var load = Task.Run(async () =>
+        await using var load = Meanwhile.Start(async stop =>
         {
             var sent = 0;
-            for (; !enough.IsCancellationRequested; sent += 500)
+            for (; !stop.IsCancellationRequested; sent += 500)
             {
                 await stack.Kafka.SendAsync(Enumerable.Range(sent, 500).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
                 await Eventually.PaceAsync();
@@ -191,8 +188,7 @@ public sealed class ProcessTests : IAsyncDisposable
         Assert.Equal(committed.Sum(), await stack.Database.SortedSetLengthAsync("metrics:event:windows"));
 
         await stack.StartProcessAsync();
-        await enough.CancelAsync();
-        var sent = await load;
+        var sent = await load.StopAsync();
         await stack.EverythingIsCommittedAsync();
         await stack.AssertWindowsAsync(sent);
     }

@@ -11,8 +11,15 @@ namespace Cache.Tests.EndToEnd;
 /// </summary>
 public abstract class RunningStack : IAsyncDisposable
 {
+    private readonly Lazy<KafkaSide> _kafka;
     private ConnectionMultiplexer? _redis;
-    private KafkaSide? _kafka;
+
+    /// <summary>From here on it is too late to skip the test.</summary>
+    protected RunningStack()
+    {
+        Requirement.Started();
+        _kafka = new(() => new(KafkaAddress, Group));
+    }
 
     /// <summary>A client of the service, with its address as base.</summary>
     public abstract HttpClient Http { get; }
@@ -36,7 +43,7 @@ public abstract class RunningStack : IAsyncDisposable
     public virtual string Log => "";
 
     /// <summary>The other side of the topics.</summary>
-    internal KafkaSide Kafka => _kafka ??= new(KafkaAddress, Group);
+    internal KafkaSide Kafka => _kafka.Value;
 
     /// <summary>Another client of Redis.</summary>
     internal ConnectionMultiplexer Redis => _redis ??= Connect(RedisAddress);
@@ -54,7 +61,9 @@ public abstract class RunningStack : IAsyncDisposable
     {
         GC.SuppressFinalize(this);
         TestContext.Current.TestOutputHelper?.WriteLine(Log);
-        _kafka?.Dispose();
+
+        // Made now, if it was not yet: who comes later is told that it is disposed.
+        Kafka.Dispose();
         if (_redis is not null)
         {
             await _redis.DisposeAsync();

@@ -31,8 +31,16 @@ internal sealed class ServiceInProcess : IAsyncDisposable
         var app = Service.Program.Build([.. quiet, .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })]);
         var log = new LogCapture();
         app.Services.GetRequiredService<ILoggerFactory>().AddProvider(log);
-        await app.StartAsync();
-        return new(app, log);
+        try
+        {
+            await app.StartAsync();
+            return new(app, log);
+        }
+        catch
+        {
+            await app.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Stops it as SIGTERM does.</summary>

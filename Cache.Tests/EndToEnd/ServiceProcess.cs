@@ -45,14 +45,22 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
     {
         var service = Launch([new("urls", "http://127.0.0.1:0"), .. settings], environment);
-        var exit = service._process.WaitForExitAsync();
-        if (await Task.WhenAny(service._listening.Task, exit).WaitAsync(Eventually.Patience) == exit)
+        try
         {
-            Assert.Fail($"The service ended with {service._process.ExitCode}:\n{service.Output}\n{service.Errors}");
-        }
+            var exit = service._process.WaitForExitAsync();
+            if (await Task.WhenAny(service._listening.Task, exit).WaitAsync(Eventually.Patience) == exit)
+            {
+                Assert.Fail($"The service ended with {service._process.ExitCode}:\n{service.Output}\n{service.Errors}");
+            }
 
-        service._http = new HttpClient { BaseAddress = await service._listening.Task, Timeout = TimeSpan.FromSeconds(20) };
-        return service;
+            service._http = new HttpClient { BaseAddress = await service._listening.Task, Timeout = TimeSpan.FromSeconds(20) };
+            return service;
+        }
+        catch
+        {
+            await service.DisposeAsync();
+            throw;
+        }
     }
 
     /// <summary>Whether it has ended.</summary>

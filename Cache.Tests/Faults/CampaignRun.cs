@@ -185,8 +185,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         schedule.ForEach(step => Note($"schedule: after {step.After.TotalMilliseconds} ms {step.Fault.Name}{(step.Waits ? "" : ", going on meanwhile")}"));
         await PrepareAsync();
         await using var watch = new Watch(Broker.BootstrapServers, Group, Redis.Admin, _ledger, Partitions, DeadLetterTopic);
-        using var enough = new CancellationTokenSource();
-        var load = Task.Run(() => LoadAsync(enough.Token));
+        await using var load = Meanwhile.Start(LoadAsync);
         if (_steps is not null || _random.Next(2) == 0)
         {
             // Otherwise the faults may come before the first row has gone through.
@@ -195,19 +194,26 @@ internal sealed class CampaignRun : IAsyncDisposable
 
         var running = new List<Task>();
         var turns = new Dictionary<FaultOf, SemaphoreSlim> { [FaultOf.Service] = new(1), [FaultOf.Redis] = new(1), [FaultOf.Kafka] = new(1) };
-        foreach (var step in schedule)
+        try
         {
-            await Task.Delay(step.After);
-            var fault = InjectAsync(step);
-            running.Add(fault);
-            if (step.Waits)
+            foreach (var step in schedule)
             {
-                await fault;
+                await Task.Delay(step.After);
+                var fault = InjectAsync(step);
+                running.Add(fault);
+                if (step.Waits)
+                {
+                    await fault;
+                }
             }
         }
+        finally
+        {
+            // Where one fails, the others end all the same before what they use does.
+            await Task.WhenAll(running);
+        }
 
-        await Task.WhenAll(running);
-        await SettleAsync(enough, load);
+        await SettleAsync(load);
         await JudgeAsync(watch);
         return (schedule.Count, watch.Samples.Count);
 
@@ -299,7 +305,7 @@ internal sealed class CampaignRun : IAsyncDisposable
     private Task<List<TopicPartitionOffset>> SendAsync(IEnumerable<LedgerRow> rows) => _kafka!.SendAsync(rows.Select(row => (row.To, Ledger.Message(row))));
 
     /// <summary>Mends everything, sends the last rows, and waits until all is done with.</summary>
-    private async Task SettleAsync(CancellationTokenSource enough, Task load)
+    private async Task SettleAsync(Meanwhile<bool> load)
     {
         foreach (var request in Enum.GetValues<KafkaRequest>())
         {
@@ -307,8 +313,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
 
         CreateTopics();
-        await enough.CancelAsync();
-        await load;
+        await load.StopAsync();
         await SendAsync(_rows.Last(_topics));
         Note($"settling, {_ledger.Last} rows sent");
         await Eventually.HoldsAsync(async () =>

@@ -7,6 +7,7 @@ namespace Cache.Tests.Faults;
 /// another, <c>CACHE_FAULT_SEED=17</c> for one seed again.
 /// </summary>
 [Trait("Category", "Campaign")]
+[Trait("Category", "Long")]
 public sealed class CampaignTests
 {
     private const int ShortCampaign = 6;
@@ -15,7 +16,7 @@ public sealed class CampaignTests
     [Fact]
     public async Task Campaign_LosesNothing_InventsNothing_AndCommitsNothingEarly()
     {
-        Requirement.Program("redis-server", "redis");
+        RedisServer.Require();
         var seeds = Seeds();
         var folder = Directory.CreateDirectory(Path.Combine(Repository(), "artifacts", "campaign"));
         await using var progress = new CampaignProgress(Path.Combine(folder.FullName, "progress.log"));

@@ -19,7 +19,7 @@ internal static class FaultAlone
     /// <summary>As above, for a fault of a test's own.</summary>
     public static async Task BreaksNoPromiseAsync(CampaignFault fault, int seed, Func<Task<RedisGroup>>? redis = null)
     {
-        Requirement.Program("redis-server", "redis");
+        RedisServer.Require();
         var result = await CampaignRun.RunAsync(seed, fault.Alone(seed), redis);
         TestContext.Current.TestOutputHelper?.WriteLine(result.Log);
         Assert.True(result.Findings.All.Count == 0, $"{result.Findings}\n\n{result.Log}");

@@ -10,6 +10,7 @@ public sealed class RedisOutageTests
     private static readonly TimeSpan Outage = TimeSpan.FromSeconds(30);
 
     [Fact]
+    [Trait("Category", "Long")]
     public Task RedisAwayForHalfAMinuteUnderLoad_LosesNothing_CommitsNothing_AndEveryAnswerSaysSoWithinASecond() => FaultAlone.BreaksNoPromiseAsync(
         new("Redis away for half a minute", FaultOf.Redis, 0, async (run, _) =>
         {

@@ -24,9 +24,10 @@ public sealed class ZombieTests
         stack.Broker.SetInitialRebalanceDelay(Session / 2);
         stack.Broker.DeleteTopic(Events);
         stack.Broker.CreateTopic(Events, Zombies);
-        var zombies = await Task.WhenAll(Enumerable.Range(0, Zombies).Select(_ => ServiceProcess.StartAsync(stack.Settings)));
+        var starting = Enumerable.Range(0, Zombies).Select(_ => ServiceProcess.StartAsync(stack.Settings)).ToList();
         try
         {
+            var zombies = await Task.WhenAll(starting);
             await SendAsync(1);
             await stack.EverythingIsCommittedAsync(Events);
 
@@ -75,9 +76,9 @@ public sealed class ZombieTests
         }
         finally
         {
-            foreach (var zombie in zombies)
+            foreach (var zombie in starting.Where(zombie => zombie.IsCompletedSuccessfully))
             {
-                await zombie.DisposeAsync();
+                await (await zombie).DisposeAsync();
             }
         }
 

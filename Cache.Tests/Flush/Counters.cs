@@ -3,7 +3,10 @@ using System.Diagnostics.Metrics;
 
 namespace Cache.Tests.Flush;
 
-/// <summary>What the service's counters say, by their names; a tag's value follows in brackets.</summary>
+/// <summary>
+/// What one service's counters say, by their names; a tag's value follows in brackets. (Its <c>/metrics</c> tells of every service in this
+/// process, and when one of them ends, no more of its counters.)
+/// </summary>
 internal sealed class Counters : IDisposable
 {
     private readonly MeterListener _listener = new();

@@ -9,14 +9,17 @@ public sealed class Chromium : IAsyncDisposable
     private IPlaywright? _playwright;
     private IBrowser? _browser;
 
-    /// <summary>Opens a page of its own, with nothing stored; skips the test where chromium is not installed.</summary>
+    /// <summary>Skips the test where chromium is not installed; gives its path.</summary>
+    public static string Require() => Requirement.Program("chromium", "chromium");
+
+    /// <summary>Opens a page of its own, with nothing stored. The test has asked for chromium before (<see cref="Require"/>).</summary>
     /// <param name="address">The service.</param>
     /// <param name="change">Changes what the page is opened with.</param>
     internal async Task<OpenPage> OpenAsync(Uri address, Action<BrowserNewContextOptions>? change = null)
     {
+        var program = Require();
         if (_browser is null)
         {
-            var program = Requirement.Program("chromium", "chromium");
             ChildProcess.InheritNothing();
             _playwright = await Playwright.CreateAsync();
             _browser = await _playwright.Chromium.LaunchAsync(new()

@@ -13,13 +13,21 @@ using static Cache.Tests.EndToEnd.Rows;
 namespace Cache.Tests.Page;
 
 /// <summary>The live page, as people see it: in a browser, on a running stack.</summary>
-public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
+public sealed class PageTests : IClassFixture<Chromium>
 {
+    private readonly Chromium _chromium;
+
+    public PageTests(Chromium chromium)
+    {
+        Chromium.Require();
+        _chromium = chromium;
+    }
+
     [Fact]
     public async Task Page_OnTheEmbeddedStack_ShowsNumbersThatMove_WithoutAComplaint()
     {
         await using var stack = await EmbeddedStack.StartAsync(StackOptions.Parse("--urls", "http://127.0.0.1:0"));
-        await using var browser = await chromium.OpenAsync(stack.ServiceUri);
+        await using var browser = await _chromium.OpenAsync(stack.ServiceUri);
         var page = (await browser.LoadAsync()).Page;
 
         await browser.StatesAsync("Live.");
@@ -41,7 +49,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, Event(Window(1), "a", 1), Load(Window(1), "tv", 1, 2));
         await stack.EverythingIsCommittedAsync();
-        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, page => page.BypassCSP = withoutPolicy)).LoadAsync();
+        await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, page => page.BypassCSP = withoutPolicy)).LoadAsync();
         await browser.ShowsAsync("event", "a", "1", "–");
         await browser.StatesAsync("Live.");
         Assert.Empty(browser.TakeForeign());
@@ -73,7 +81,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
     public async Task PageToTryTheApi_HasItsRoutes_AndAsksNobodyButTheService()
     {
         await using var stack = await InProcessStack.StartAsync();
-        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync("/scalar/");
+        await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync("/scalar/");
 
         await Assertions.Expect(browser.Page.GetByText("The newest event window").First).ToBeVisibleAsync(new() { Timeout = 40_000 });
         Assert.Empty(browser.TakeForeign());
@@ -184,7 +192,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         stack.Broker.BreakAllBrokers();
         stack.OwnRedis.Break();
         await stack.StartServiceAsync();
-        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
+        await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
 
         // Nothing was read yet: no empty charts, and nothing that could be old.
         await browser.StatesAsync($"Not ready: no partitions assigned: Kafka at {stack.KafkaAddress} does not answer yet; Redis does not answer.");
@@ -211,7 +219,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         await stack.ReadyAsync();
         await SendAsync(stack, Event(Window(1), "a", 1));
         await stack.EverythingIsCommittedAsync();
-        await using var browser = await chromium.OpenAsync(stack.Http.BaseAddress!);
+        await using var browser = await _chromium.OpenAsync(stack.Http.BaseAddress!);
         await browser.LoadAsync();
         await browser.Page.RouteAsync("**/stream*", route => route.FulfillAsync(new() { Status = 502 }));
         await browser.Page.ReloadAsync();
@@ -229,7 +237,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         const string Key = "0123456789abcdef+&";
         await using var stack = await InProcessStack.StartAsync(null, ("api_keys", Key));
         await stack.ReadyAsync();
-        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
+        await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
         var page = browser.Page;
 
         await browser.StatesAsync("The service asks for an API key");
@@ -347,7 +355,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
     public async Task Page_HasNoAccessibilityViolation(ColorScheme scheme)
     {
         await using var stack = await InProcessStack.StartAsync();
-        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, page => page.ColorScheme = scheme)).LoadAsync();
+        await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, page => page.ColorScheme = scheme)).LoadAsync();
 
         await browser.StatesAsync("waiting for the first row");
         await AssertAccessibleAsync(browser);
@@ -373,7 +381,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
     public async Task Page_OnAPhone_NeedsNoSidewaysScrolling()
     {
         await using var stack = await InProcessStack.StartAsync();
-        await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
+        await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
         await browser.StatesAsync("waiting for the first row");
         await AssertFitsAsync(browser);
 
@@ -399,13 +407,12 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         using var rows = new RowGenerator(new SimulatorOptions { Start = start }, 7, start).Rows().GetEnumerator();
         await stack.Kafka.SendAsync(Enumerable.Range(0, 20 * 5 * 60).Select(_ => Next(rows)));
         await stack.EverythingIsCommittedAsync();
-        using var taken = new CancellationTokenSource();
-        var live = Task.Run(async () =>
+        await using var live = Meanwhile.Start(async stop =>
         {
-            while (!taken.IsCancellationRequested)
+            while (!stop.IsCancellationRequested)
             {
                 await stack.Kafka.SendAsync([Next(rows)]);
-                await Task.Delay(50);
+                await Task.Delay(50, CancellationToken.None);
             }
         });
         (string Name, Action<BrowserNewContextOptions> Change)[] pictures =
@@ -416,7 +423,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
         ];
         foreach (var (name, change) in pictures)
         {
-            await using var browser = await (await chromium.OpenAsync(stack.Http.BaseAddress!, change)).LoadAsync();
+            await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, change)).LoadAsync();
             await browser.StatesAsync("Live.");
             await Assertions.Expect(browser.Page.Locator("#rate")).Not.ToHaveTextAsync(new Regex("^(–|0 /s)$"));
             var file = new FileInfo(Path.Combine(folder.FullName, name));
@@ -424,8 +431,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
             Assert.InRange(file.Length, 10_000, 200_000);
         }
 
-        await taken.CancelAsync();
-        await live;
+        await live.StopAsync();
 
         static (TopicPartition To, Message<byte[]?, byte[]?> Message) Next(IEnumerator<Row> rows)
         {
@@ -444,7 +450,7 @@ public sealed class PageTests(Chromium chromium) : IClassFixture<Chromium>
     private async Task<OpenPage> OpenAsync(RunningStack stack)
     {
         await stack.ReadyAsync();
-        return await (await chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
+        return await (await _chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
     }
 
     /// <summary>Sends rows to the topic that each belongs to.</summary>

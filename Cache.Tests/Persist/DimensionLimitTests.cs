@@ -1,9 +1,11 @@
+using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text;
 using Cache.Embedded;
 using Cache.Service.Decode;
 using Cache.Service.Persist;
 using Cache.Tests.EndToEnd;
+using Cache.Tests.Flush;
 using StackExchange.Redis;
 using StackExchange.Redis.Profiling;
 
@@ -198,6 +200,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
             Key: Encoding.UTF8.GetString(letter.Message.Key!),
             Value: Encoding.UTF8.GetString(letter.Message.Value!))).Order();
         Assert.Equal([(2, "too_many_dimensions", "key 2", second[0]), (4, "too_many_dimensions", "key 4", second[2])], letters);
-        Assert.Contains("cache_dead_letters_total{otel_scope_name=\"Cache.Service\",reason=\"too_many_dimensions\"} 2", (await stack.AskAsync("/metrics")).Body);
+        using var counters = new Counters(stack.Service.Get<IMeterFactory>());
+        Assert.Equal(2, counters["cache.dead.letters[too_many_dimensions]"]);
     }
 }

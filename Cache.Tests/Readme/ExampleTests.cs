@@ -24,11 +24,16 @@ public sealed class ExampleTests
         await using var output = new StringWriter();
         var synchronized = TextWriter.Synchronized(output);
         var running = CSharpExample.RunAsync(stack.Http, synchronized);
-        await TellsAsync(stack, () => Text(output));
-
-        // The stream ends with the service.
-        await stack.StopServiceAsync();
-        await running.ContinueWith(_ => { }, TaskScheduler.Default);
+        try
+        {
+            await TellsAsync(stack, () => Text(output));
+        }
+        finally
+        {
+            // The stream ends with the service.
+            await stack.StopServiceAsync();
+            await running.ContinueWith(_ => { }, TaskScheduler.Default);
+        }
 
         static string Text(StringWriter writer)
         {

@@ -14,6 +14,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     private static readonly int FirstSeed = Setting("CACHE_SIMULATION_FIRST_SEED") ?? 1;
 
     [Fact]
+    [Trait("Category", "Long")]
     public async Task EverySchedule_KeepsThePromises()
     {
         if (Setting("CACHE_SIMULATION_SEED") is { } only)

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Text;
 using Cache.Producer.Simulator;
+using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -22,7 +23,7 @@ public sealed class SimulatorRunTests
             "--malformed_share", "0.1", "--late_share", "0.1", "--repeat_share", "0.1", "--out_of_order_share", "0.1",
         ]);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        await host.RunAsync().WaitAsync(Patience);
+        await RunAsync(host);
 
         Assert.Equal(SimulatorStatus.Success, status.ExitCode);
         Assert.Equal((3000, 3000, 0, 7), (status.Sent, status.Acknowledged, status.Errors, status.Seed));
@@ -70,7 +71,7 @@ public sealed class SimulatorRunTests
         };
         ActivitySource.AddActivityListener(listener);
         using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", kafka.Servers, "--rate", "0", "--count", "20", "--quiet"]);
-        await host.RunAsync().WaitAsync(Patience);
+        await RunAsync(host);
 
         var headers = kafka.Consume(20)
             .Select(row => Encoding.ASCII.GetString(row.Message.Headers.GetLastBytes("traceparent")))
@@ -107,10 +108,10 @@ public sealed class SimulatorRunTests
             "--Kafka:message.timeout.ms", "1500",
         ]);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        var run = host.RunAsync();
+        await using var run = Meanwhile.Start(stop => host.RunAsync(stop));
         await Until(() => status.Acknowledged > 0);
         kafka.Dispose();
-        await run.WaitAsync(Patience);
+        await run.Completion.WaitAsync(Patience);
 
         Assert.Equal(SimulatorStatus.NotAcknowledged, status.ExitCode);
         Assert.Equal(600, status.Sent);
@@ -123,6 +124,7 @@ public sealed class SimulatorRunTests
     public async Task Stop_WhileKafkaIsNotThere_EndsSoon(int secondsLater)
     {
         using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", "127.0.0.1:1", "--quiet"]);
+        await using var ending = new Ending(host);
         await host.StartAsync();
         await Task.Delay(TimeSpan.FromSeconds(secondsLater));
         await host.StopAsync().WaitAsync(TimeSpan.FromSeconds(10));
@@ -135,6 +137,7 @@ public sealed class SimulatorRunTests
         using var kafka = new MockKafka();
         using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", kafka.Servers, "--rate", "1000", "--quiet"]);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
+        await using var ending = new Ending(host);
         await host.StartAsync();
         await Until(() => status.Acknowledged > 0);
         kafka.Dispose();
@@ -153,7 +156,7 @@ public sealed class SimulatorRunTests
     {
         using var host = Producer.Simulator.Program.Build(["--Kafka:no_such_property", "1", "--quiet"]);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        await host.RunAsync().WaitAsync(Patience);
+        await RunAsync(host);
         Assert.Equal(SimulatorStatus.Unusable, status.ExitCode);
     }
 
@@ -192,6 +195,14 @@ public sealed class SimulatorRunTests
         Assert.Contains("partitions = 'none'", errors, StringComparison.Ordinal);
     }
 
+    /// <summary>Runs a simulator to its end. Out of patience it is stopped: its client must not be disposed while it sends.</summary>
+    private static async Task RunAsync(IHost host)
+    {
+        using var deadline = new CancellationTokenSource(Patience);
+        await host.RunAsync(deadline.Token);
+        Assert.False(deadline.IsCancellationRequested, "not in time");
+    }
+
     private static async Task Until(Func<bool> condition)
     {
         var clock = Stopwatch.StartNew();
@@ -220,6 +231,12 @@ public sealed class SimulatorRunTests
         }
 
         return (process.ExitCode, await output, await errors);
+    }
+
+    /// <summary>Stops a simulator before its client is disposed, also where the test fails.</summary>
+    private sealed class Ending(IHost host) : IAsyncDisposable
+    {
+        public async ValueTask DisposeAsync() => await host.StopAsync();
     }
 
     // The client library's own cluster, with the topics there from the start.

@@ -128,7 +128,7 @@ public sealed class AspireProcessTests
     [InlineData(true)]
     public async Task Redis_OverTls_IsTrustedThroughSslCertFile(bool authority)
     {
-        Requirement.Program("redis-server", "redis");
+        RedisServer.Require();
         var folder = Directory.CreateTempSubdirectory("tls-");
         try
         {

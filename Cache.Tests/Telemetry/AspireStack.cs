@@ -17,7 +17,11 @@ internal sealed class AspireStack : IAsyncDisposable
 
     private readonly List<AspireProcess> _processes = [];
 
-    private AspireStack(EmbeddedKafka kafka, OtlpReceiver telemetry) => (Kafka, Telemetry) = (kafka, telemetry);
+    private AspireStack(EmbeddedKafka kafka, OtlpReceiver telemetry)
+    {
+        Requirement.Started();
+        (Kafka, Telemetry) = (kafka, telemetry);
+    }
 
     public EmbeddedKafka Kafka { get; }
 

@@ -1,0 +1,75 @@
+using Cache.Tests.EndToEnd;
+
+namespace Cache.Tests;
+
+public sealed class RequirementTests : IDisposable
+{
+    // No other test asks for it by this name: the variables can be changed beside them.
+    private const string Name = "requirement-tests";
+
+    private readonly Dictionary<string, string?> _before = [];
+
+    public void Dispose()
+    {
+        foreach (var (variable, value) in _before)
+        {
+            Environment.SetEnvironmentVariable(variable, value);
+        }
+    }
+
+    [Fact]
+    public void Program_ThatIsInstalled_IsFoundByItsPath() => Assert.Contains(Path.DirectorySeparatorChar, Requirement.Program("dotnet", Name));
+
+    [Fact]
+    public void Program_ThatIsMissing_SkipsTheTest()
+    {
+        var outcome = Record.Exception(() => Requirement.Program("no-such-program", Name));
+        Assert.True(IsSkip(outcome), $"{outcome}");
+        Assert.Contains("no-such-program is not installed", outcome!.Message);
+    }
+
+    [Fact]
+    public void Program_ThatIsMissing_AndRequired_FailsTheTest()
+    {
+        Add("CACHE_TESTS_REQUIRE");
+        var outcome = Record.Exception(() => Requirement.Program("no-such-program", Name));
+        Assert.False(IsSkip(outcome), $"{outcome}");
+        Assert.Contains($"no-such-program is not installed, and CACHE_TESTS_REQUIRE names {Name}", outcome!.Message);
+    }
+
+    [Fact]
+    public void Program_ThatBlindNames_CountsAsMissing_ThoughItIsInstalled()
+    {
+        Add("CACHE_TESTS_BLIND");
+        var outcome = Record.Exception(() => Requirement.Program("dotnet", Name));
+        Assert.True(IsSkip(outcome), $"{outcome}");
+        Assert.Contains($"CACHE_TESTS_BLIND names {Name}", outcome!.Message);
+        Assert.True(Requirement.IsHidden(Name.ToUpperInvariant()));
+        Assert.False(Requirement.IsHidden("requirement"));
+    }
+
+    [Fact]
+    public async Task Program_AskedForAfterAStackWasStarted_FailsTheTest_ThoughItIsInstalled()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        var refusal = Assert.Throws<InvalidOperationException>(() => Requirement.Program("dotnet", Name));
+        Assert.Contains("before anything is started", refusal.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Program_AskedForBefore_MayBeAskedForAgain()
+    {
+        var path = Requirement.Program("dotnet", Name);
+        Requirement.Started();
+        Assert.Equal(path, Requirement.Program("dotnet", Name));
+    }
+
+    private static bool IsSkip(Exception? outcome) => outcome?.GetType().Name == "SkipException";
+
+    private void Add(string variable)
+    {
+        var value = Environment.GetEnvironmentVariable(variable);
+        _before[variable] = value;
+        Environment.SetEnvironmentVariable(variable, $"{value}, {Name}");
+    }
+}
