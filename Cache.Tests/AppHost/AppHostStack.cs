@@ -1,24 +1,23 @@
 using System.Collections.Concurrent;
-using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
 using Aspire.Hosting;
 using Aspire.Hosting.ApplicationModel;
 using Aspire.Hosting.Testing;
 using Cache.Tests.EndToEnd;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace Cache.Tests.AppHost;
 
-/// <summary>
-/// The AppHost's Kafka, Redis and service in containers and processes, all of them new: without the volumes that would keep
-/// data from one run to the next, and without the simulator.
-/// </summary>
+/// <summary>The AppHost's Kafka, Redis, service and simulator, started as <c>dotnet run</c> starts them.</summary>
 internal sealed class AppHostStack : RunningStack
 {
-    // Images may have to be fetched first.
-    private static readonly TimeSpan StartPatience = TimeSpan.FromMinutes(10);
+    private static readonly TimeSpan StartPatience = TimeSpan.FromMinutes(3);
 
-    private static readonly string[] LeftOut = ["simulator", "simulator-rate", "kafka-ui", "redisinsight"];
+    // Tools that only people look at.
+    private static readonly string[] LeftOut = ["kafka-ui", "redisinsight"];
 
     private readonly DistributedApplication _app;
     private readonly Lines _log;
@@ -26,7 +25,9 @@ internal sealed class AppHostStack : RunningStack
     private AppHostStack(DistributedApplication app, Lines log, string kafka, string redis)
     {
         (_app, _log, KafkaAddress, RedisAddress) = (app, log, kafka, redis);
-        Http = app.CreateHttpClient("cache", "http");
+
+        // Not Aspire's own client, which tries again by itself.
+        Http = new HttpClient { BaseAddress = app.GetEndpoint("cache", "http"), Timeout = TimeSpan.FromSeconds(20) };
     }
 
     public override HttpClient Http { get; }
@@ -37,28 +38,40 @@ internal sealed class AppHostStack : RunningStack
 
     public override string Log => _log.ToString();
 
-    public override async Task RestartServiceAsync()
-    {
-        var cache = _app.Services.GetRequiredService<DistributedApplicationModel>().Resources.Single(resource => resource.Name == "cache");
-        var result = await _app.ResourceCommands.ExecuteCommandAsync(cache, KnownResourceCommands.RestartCommand);
-        Assert.True(result.Success);
-        await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache");
-    }
+    /// <summary>The dashboard, open to everybody; null unless it was asked for.</summary>
+    public Uri? Dashboard { get; private init; }
 
-    /// <summary>Starts the stack; skips the test where no container engine answers.</summary>
+    /// <summary>Starts a stack and waits until the service is ready.</summary>
+    /// <param name="options">Where Kafka and Redis run, and what else the command line says. Every test says where.</param>
+    /// <param name="dashboard">Whether the dashboard runs, too.</param>
     /// <param name="settings">Keys of the service's configuration.</param>
-    public static async Task<AppHostStack> StartAsync(params (string Key, string Value)[] settings)
+    public static async Task<AppHostStack> StartAsync(string[] options, bool dashboard = false, params (string Key, string Value)[] settings)
     {
-        await RequireEngineAsync();
+        // Nor may the orchestrator hold what other tests have open.
+        ChildProcess.InheritNothing();
         using var deadline = new CancellationTokenSource(StartPatience);
         var log = new Lines();
-        var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(deadline.Token);
-        builder.Services.AddLogging(logging => logging.AddProvider(log));
+        var address = new Uri($"http://127.0.0.1:{FreePort()}");
+        var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(options, (application, host) =>
+        {
+            application.DisableDashboard = !dashboard;
+            (host.Configuration ??= new()).AddInMemoryCollection(dashboard
+                ?
+                [
+                    new("ASPNETCORE_URLS", address.ToString()),
+                    new("ASPIRE_DASHBOARD_OTLP_ENDPOINT_URL", $"http://127.0.0.1:{FreePort()}"),
+                    new("ASPIRE_ALLOW_UNSECURED_TRANSPORT", "true"),
+                    new("ASPIRE_DASHBOARD_UNSECURED_ALLOW_ANONYMOUS", "true"),
+                ]
+                : []);
+        }, deadline.Token);
+        builder.Services.AddLogging(logging => logging.ClearProviders().AddProvider(log));
         foreach (var resource in builder.Resources.Where(resource => LeftOut.Contains(resource.Name)).ToList())
         {
             builder.Resources.Remove(resource);
         }
 
+        // Volumes would keep data from one run to the next.
         foreach (var resource in builder.Resources)
         {
             foreach (var mount in resource.Annotations.OfType<ContainerMountAnnotation>().Where(mount => mount.Type == ContainerMountType.Volume).ToList())
@@ -84,7 +97,10 @@ internal sealed class AppHostStack : RunningStack
                 app,
                 log,
                 await app.GetConnectionStringAsync("kafka", deadline.Token) ?? throw new InvalidOperationException("No address of Kafka."),
-                await app.GetConnectionStringAsync("redis", deadline.Token) ?? throw new InvalidOperationException("No address of Redis."));
+                await app.GetConnectionStringAsync("redis", deadline.Token) ?? throw new InvalidOperationException("No address of Redis."))
+            {
+                Dashboard = dashboard ? address : null,
+            };
         }
         catch
         {
@@ -98,6 +114,62 @@ internal sealed class AppHostStack : RunningStack
         }
     }
 
+    /// <summary>A resource of the model.</summary>
+    public IResource Find(string resource) =>
+        _app.Services.GetRequiredService<DistributedApplicationModel>().Resources.Single(candidate => candidate.Name == resource);
+
+    /// <summary>Executes a resource's command, as the dashboard and the Aspire CLI do, and asserts that it succeeds.</summary>
+    public async Task CommandAsync(string resource, string command)
+    {
+        var result = await _app.ResourceCommands.ExecuteCommandAsync(Find(resource), command, TestContext.Current.CancellationToken);
+        Assert.True(result.Success, $"{resource} {command}: {result.Message}");
+    }
+
+    /// <summary>Waits until a resource is in a state.</summary>
+    public Task StateAsync(string resource, string state) =>
+        _app.ResourceNotifications.WaitForResourceAsync(resource, state, TestContext.Current.CancellationToken).WaitAsync(Eventually.Patience);
+
+    /// <summary>The environment that a project is started with.</summary>
+    public async Task<Dictionary<string, string>> EnvironmentAsync(string project) =>
+        await AppHostModel.EnvironmentAsync(Find(project), _app.Services.GetRequiredService<DistributedApplicationExecutionContext>());
+
+    public override async Task RestartServiceAsync()
+    {
+        await CommandAsync("cache", KnownResourceCommands.RestartCommand);
+        await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache");
+    }
+
+    /// <summary>What each replica says of itself on <c>/pipeline</c>, by its process id.</summary>
+    /// <param name="replicas">How many there have to be.</param>
+    public async Task<Dictionary<int, JsonElement>> PipelinesAsync(int replicas)
+    {
+        // The proxy takes turns between them, connection by connection.
+        var found = new Dictionary<int, JsonElement>();
+        for (var attempt = 0; attempt < 20 && found.Count < replicas; attempt++)
+        {
+            using var client = new HttpClient { BaseAddress = Http.BaseAddress, Timeout = TimeSpan.FromSeconds(5) };
+            var pipeline = JsonElement.Parse(await client.GetStringAsync(new Uri("/pipeline", UriKind.Relative)));
+            found[int.Parse(pipeline.GetProperty("instance").GetString()!.Split('/')[^1], CultureInfo.InvariantCulture)] = pipeline;
+        }
+
+        Assert.Equal(replicas, found.Count);
+        return found;
+    }
+
+    /// <summary>Waits until a replica of the service has ended, and starts it again.</summary>
+    public async Task StartEndedReplicaAsync()
+    {
+        using var deadline = new CancellationTokenSource(Eventually.Patience);
+        await foreach (var replica in _app.ResourceNotifications.WatchAsync(deadline.Token))
+        {
+            if (replica.Resource.Name == "cache" && KnownResourceStates.TerminalStates.Contains(replica.Snapshot.State?.Text))
+            {
+                Assert.True((await _app.ResourceCommands.ExecuteCommandAsync(replica.ResourceId, KnownResourceCommands.StartCommand, deadline.Token)).Success);
+                return;
+            }
+        }
+    }
+
     public override async ValueTask DisposeAsync()
     {
         await base.DisposeAsync();
@@ -105,32 +177,11 @@ internal sealed class AppHostStack : RunningStack
         await _app.DisposeAsync();
     }
 
-    /// <summary>A program named docker is not enough: an engine has to answer.</summary>
-    private static async Task RequireEngineAsync() =>
-        Requirement.Ask(await EngineAnswersAsync(), "no container engine answers (docker info, podman info)", "containers");
-
-    private static async Task<bool> EngineAnswersAsync()
+    private static int FreePort()
     {
-        foreach (var engine in new[] { "docker", "podman" }.Where(engine => !Requirement.IsHidden(engine)))
-        {
-            try
-            {
-                using var process = ChildProcess.Start(engine, "info");
-                process.BeginOutputReadLine();
-                process.BeginErrorReadLine();
-                await process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(20));
-                if (process.ExitCode == 0)
-                {
-                    return true;
-                }
-            }
-            catch (Exception exception) when (exception is System.ComponentModel.Win32Exception or TimeoutException)
-            {
-                // Not installed, or it does not answer.
-            }
-        }
-
-        return false;
+        using var listener = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
+        listener.Start();
+        return ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
     }
 
     /// <summary>What the AppHost logs, the resources' own output included.</summary>
@@ -173,12 +224,4 @@ internal sealed class AppHostStack : RunningStack
             }
         }
     }
-}
-
-/// <summary>The shared scenarios, on the AppHost's containers.</summary>
-[Trait("needs", "containers")]
-public sealed class HttpOnAppHostTests : HttpTests
-{
-    protected override async Task<RunningStack> StartAsync(params (string Key, string Value)[] settings) =>
-        await AppHostStack.StartAsync(settings);
 }

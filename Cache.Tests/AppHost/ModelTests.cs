@@ -2,7 +2,6 @@ using System.Text.Json;
 using Aspire.Hosting;
 using Aspire.Hosting.ApplicationModel;
 using Aspire.Hosting.Testing;
-using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cache.Tests.AppHost;
 
@@ -215,16 +214,8 @@ public sealed class ModelTests
         }
     }
 
-    private static async Task<Dictionary<string, string>> EnvironmentAsync(IDistributedApplicationTestingBuilder builder, string name)
-    {
-        using var deadline = new CancellationTokenSource(Patience);
-        var result = await ExecutionConfigurationBuilder.Create(Find(builder, name))
-            .WithEnvironmentVariablesConfig()
-            .WithArgumentsConfig()
-            .BuildAsync(builder.ExecutionContext, NullLogger.Instance, deadline.Token);
-        Assert.Null(result.Exception);
-        return result.EnvironmentVariables.ToDictionary();
-    }
+    private static Task<Dictionary<string, string>> EnvironmentAsync(IDistributedApplicationTestingBuilder builder, string name) =>
+        AppHostModel.EnvironmentAsync(Find(builder, name), builder.ExecutionContext);
 
     /// <summary>Publishes as azd does, and gives the manifest's resources.</summary>
     private static async Task<JsonElement> PublishAsync(params string[] options)

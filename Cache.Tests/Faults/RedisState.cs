@@ -37,6 +37,25 @@ internal sealed class RedisState
 
     public Epoch Epoch { get; set; } = new("");
 
+    /// <summary>What of it is on the days that a log tells of, where others wrote windows of other days.</summary>
+    public RedisState Of(KafkaLog log)
+    {
+        var entries = log.Entries.Values.ToList();
+        var (first, last) = (entries.Min(entry => entry.Score), entries.Max(entry => entry.Score));
+        var state = new RedisState { Epoch = Epoch };
+        foreach (var (name, index) in Indices)
+        {
+            state.Indices[name] = index.Where(member => member.Value >= first && member.Value <= last).ToDictionary();
+        }
+
+        foreach (var (name, hash) in Hashes.Where(hash => long.TryParse(hash.Key.Split(':')[^1], out var start) && start >= first && start <= last))
+        {
+            state.Hashes[name] = hash;
+        }
+
+        return state;
+    }
+
     /// <summary>Reads all keys. Not at one moment: what changes meanwhile is seen before or after.</summary>
     public static async Task<RedisState> ReadAsync(IConnectionMultiplexer redis)
     {
