@@ -63,8 +63,9 @@ internal static class Arguments
         args = Expand(args);
         for (var i = 0; i < args.Length; i++)
         {
-            var arg = args[i];
-            var (key, hasValue) = (Unprefixed(arg.Split('=')[0]), arg.Contains('=', StringComparison.Ordinal));
+            // Without its value, which may be a password and is not repeated.
+            var arg = args[i].Split('=')[0];
+            var (key, hasValue) = (Unprefixed(arg), args[i].Contains('=', StringComparison.Ordinal));
             if ((!arg.StartsWith("--", StringComparison.Ordinal) && !hasValue) || !IsKnown(key))
             {
                 errors.Add($"{arg}: no such option");

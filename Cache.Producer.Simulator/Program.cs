@@ -89,10 +89,8 @@ public static class Program
         builder.Services.AddHostedService<SimulatorWorker>();
         builder.AddKafkaProducer<string, byte[]>("kafka", settings =>
         {
-            if (string.IsNullOrEmpty(settings.ConnectionString))
-            {
-                settings.ConnectionString = options.BootstrapServers;
-            }
+            // The brokers alone: the connection string may have properties beside them.
+            settings.ConnectionString = options.BootstrapServers;
 
             // A health check that produces would put rows of its own into the topics.
             settings.DisableHealthChecks = true;
@@ -100,7 +98,7 @@ public static class Program
             // The worker makes a span a row and its traceparent; Aspire's integration would add others.
             settings.DisableTracing = true;
             settings.DisableMetrics = true;
-            Configure(settings.Config, builder.Configuration.GetSection("Kafka").GetChildren());
+            Configure(settings.Config, options, builder.Configuration.GetSection("Kafka").GetChildren());
         }, (services, producer) =>
         {
             var errors = services.GetRequiredService<KafkaErrors>();
@@ -109,8 +107,13 @@ public static class Program
         return builder.Build();
     }
 
-    private static void Configure(ProducerConfig config, IEnumerable<IConfigurationSection> properties)
+    private static void Configure(ProducerConfig config, SimulatorOptions options, IEnumerable<IConfigurationSection> section)
     {
+        foreach (var (name, value) in options.KafkaProperties)
+        {
+            config.Set(name, value);
+        }
+
         config.ClientId ??= "cache-simulator";
         config.EnableIdempotence ??= true;
         config.Acks ??= Acks.All;
@@ -122,7 +125,7 @@ public static class Program
         config.MessageMaxBytes ??= 4_000_000;
         // Nothing but the error of a report is looked at.
         config.DeliveryReportFields ??= "none";
-        foreach (var property in properties.Where(property => property.Value is not null))
+        foreach (var property in section.Where(property => property.Value is not null))
         {
             // Names of environment variables cannot have dots, names of properties have no underscores.
             config.Set(property.Key.Replace('_', '.'), property.Value);

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
 namespace Cache.Producer.Simulator;
@@ -91,15 +92,19 @@ public sealed class SimulatorOptions
     /// </summary>
     public string BootstrapServers { get; init; } = "kafka1:19092";
 
+    /// <summary>Properties of the client that stand in <c>ConnectionStrings:kafka</c>; those of the section <c>Kafka:</c> go over them.</summary>
+    public IReadOnlyDictionary<string, string> KafkaProperties { get; init; } = new Dictionary<string, string>();
+
     /// <summary>Reads and checks every key.</summary>
     /// <exception cref="OptionsValidationException">
-    /// Some key is wrong; <see cref="OptionsValidationException.Failures"/> has one line for each, with its value and what
-    /// would be right.
+    /// Some key is wrong; <see cref="OptionsValidationException.Failures"/> has one line for each, with what would be right, and
+    /// its value where that is no secret.
     /// </exception>
     public static SimulatorOptions Read(IConfiguration configuration)
     {
         var defaults = new SimulatorOptions();
         var reader = new Reader(configuration);
+        var kafka = NullIfEmpty(configuration.GetConnectionString("kafka")) is { } text ? KafkaConnectionString.Read(text, reader.Errors) : null;
         var options = new SimulatorOptions
         {
             Rate = reader.Rate("rate", defaults.Rate),
@@ -116,8 +121,8 @@ public sealed class SimulatorOptions
             Sessions = reader.Flag("sessions"),
             Partitions = (int?)reader.Whole("partitions", 1, 10_000) ?? defaults.Partitions,
             Quiet = reader.Flag("quiet"),
-            BootstrapServers = NullIfEmpty(configuration.GetConnectionString("kafka"))
-                ?? NullIfEmpty(configuration["kafka_bootstrap_servers"]) ?? defaults.BootstrapServers,
+            BootstrapServers = kafka?.Servers ?? reader.Servers("kafka_bootstrap_servers") ?? defaults.BootstrapServers,
+            KafkaProperties = kafka?.Properties ?? defaults.KafkaProperties,
         };
 
         var sum = options.LateShare + options.RepeatShare + options.MalformedShare;
@@ -247,6 +252,19 @@ public sealed class SimulatorOptions
 
             Wrong(name, text ?? string.Join(',', items!),
                 "distinct names, comma separated or a JSON array, each 1 to 128 bytes of UTF-8 without control characters");
+            return null;
+        }
+
+        public string? Servers(string key)
+        {
+            var text = NullIfEmpty(configuration[key]);
+            if (text is null || KafkaConnectionString.TryReadServers(text, out text))
+            {
+                return text;
+            }
+
+            // Not repeated: there may be a password in it.
+            Errors.Add($"{key}: must be host:port, or several with commas");
             return null;
         }
 

@@ -118,7 +118,11 @@ internal sealed partial class SimulatorWorker(
         }
         catch (Exception failure) when (failure is InvalidOperationException or ArgumentException or KafkaException)
         {
-            throw new KafkaSetupException(failure.Message, failure);
+            // What the client library says may repeat a value, and the connection string's are secret.
+            var reason = options.KafkaProperties.Count == 0
+                ? failure.Message
+                : $"it does not take {string.Join(", ", options.KafkaProperties.Keys)} together, or not with what Kafka: adds";
+            throw new KafkaSetupException(reason, failure);
         }
     }
 

@@ -93,7 +93,7 @@ public sealed class CacheOptions
     /// <summary>Whether the data routes and the stream ask for a key or a token.</summary>
     public bool IsProtected => ApiKeys.Count > 0 || AcceptsTokens;
 
-    /// <summary>The section <c>Kafka:</c>: properties of the Kafka client library, handed on as they are.</summary>
+    /// <summary>Properties of the Kafka client library: those of the section <c>Kafka:</c>, over those of <c>ConnectionStrings:kafka</c>.</summary>
     public IReadOnlyDictionary<string, string> KafkaProperties { get; init; } = new Dictionary<string, string>();
 }
 

@@ -47,13 +47,13 @@ public sealed class CacheOptionsReader
 
         // What Aspire injects wins; then the host and port keys are not looked at, since REDIS_PORT and the like also come
         // from other hands (Kubernetes sets REDIS_PORT=tcp://… for a service named redis).
-        var kafka = _configuration.GetConnectionString("kafka");
+        var kafka = _configuration.GetConnectionString("kafka") is { } text ? KafkaConnectionString.Read(text, _errors) : null;
         var redis = _configuration.GetConnectionString("redis");
         var redisOptions = redis is null ? null : ParseRedis(redis);
 
         return new CacheOptions
         {
-            KafkaBootstrapServers = Servers(kafka, defaults.KafkaBootstrapServers),
+            KafkaBootstrapServers = kafka?.Servers ?? Servers("kafka_bootstrap_servers", defaults.KafkaBootstrapServers),
             Topics = TopicList("cache_kafka_topics", defaults.Topics),
             ConsumerGroup = Text("cache_kafka_consumer_group", defaults.ConsumerGroup, required: true),
             ConsumeFrom = From("cache_consume_from", defaults.ConsumeFrom),
@@ -81,7 +81,7 @@ public sealed class CacheOptionsReader
             StreamMaxClients = (int)Number("stream_max_clients", defaults.StreamMaxClients, 0, 1_000_000),
             StreamMaxClientsPerClient = (int)Number("stream_max_clients_per_client", defaults.StreamMaxClientsPerClient, 1, 1_000_000),
             AcceptsTokens = Bearer(),
-            KafkaProperties = Properties("Kafka"),
+            KafkaProperties = Properties("Kafka", kafka?.Properties ?? new Dictionary<string, string>()),
         };
     }
 
@@ -134,29 +134,16 @@ public sealed class CacheOptionsReader
         return fallback;
     }
 
-    private string Servers(string? connectionString, string fallback)
+    private string Servers(string key, string fallback)
     {
-        var key = connectionString is null ? "kafka_bootstrap_servers" : "ConnectionStrings:kafka";
-        var value = connectionString ?? string.Join(',', List(key) ?? [fallback]);
-        var servers = value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        if (servers.Length == 0 || !servers.All(IsServer))
+        var value = string.Join(',', List(key) ?? [fallback]);
+        if (!KafkaConnectionString.TryReadServers(value, out var servers))
         {
-            // A user and password in front of a host do not belong there, and are not to be repeated.
-            var shown = value.LastIndexOf('@') is var at && at < 0 ? value : "…" + value[at..];
-            Wrong(key, shown, $"it must be host:port, or several with commas (default {fallback}); credentials go to Kafka:sasl.username and Kafka:sasl.password.");
+            // Not repeated: people put a user and password in front of a host, or a whole connection string in its place.
+            _errors.Add($"{key} has a broker's address that cannot be used; it must be host:port, or several with commas (default {fallback}); credentials go to Kafka:sasl.username and Kafka:sasl.password.");
         }
 
-        return string.Join(',', servers);
-    }
-
-    private static bool IsServer(string server)
-    {
-        // A listener may carry its protocol in front (SASL_SSL://host:port); without a port the client takes 9092.
-        var address = server[(server.IndexOf("://", StringComparison.Ordinal) is var at && at < 0 ? 0 : at + 3)..];
-        var colon = address.LastIndexOf(':');
-        return !address.Contains('@') && (colon < 0
-            ? address.Length > 0 && !address.Contains(' ')
-            : colon > 0 && ushort.TryParse(address.AsSpan(colon + 1), NumberStyles.None, null, out var port) && port > 0);
+        return servers;
     }
 
     private IReadOnlyList<string> TopicList(string key, IReadOnlyList<string> fallback)
@@ -314,9 +301,22 @@ public sealed class CacheOptionsReader
         return null;
     }
 
-    private Dictionary<string, string> Properties(string section)
+    /// <summary>The properties of the connection string, and over them those of the section.</summary>
+    private Dictionary<string, string> Properties(string section, IReadOnlyDictionary<string, string> ofConnectionString)
     {
         var properties = new Dictionary<string, string>();
+        foreach (var (name, value) in ofConnectionString)
+        {
+            if (IsOwned(name))
+            {
+                _errors.Add($"{KafkaConnectionString.Key}: {name} {Owned(name)}");
+                continue;
+            }
+
+            properties[name] = value;
+        }
+
+        var ofSection = new Dictionary<string, string>();
         foreach (var child in _configuration.GetSection(section).GetChildren())
         {
             if (child.Value is null)
@@ -328,28 +328,51 @@ public sealed class CacheOptionsReader
 
             // No shell sets a variable with dots in its name, and no property of the client has an underscore.
             var name = child.Key.Replace('_', '.').ToLowerInvariant();
-            if (OwnedProperties.Contains(name) || name.StartsWith("dotnet.", StringComparison.Ordinal))
+            if (IsOwned(name))
             {
-                _errors.Add($"{section}:{child.Key} cannot be set: Cache sets {name} itself, and its promises hang on it.");
+                _errors.Add($"{section}:{child.Key} {Owned(name)}");
                 continue;
             }
 
-            properties[name] = child.Value;
+            ofSection[name] = properties[name] = child.Value;
         }
 
+        if (Refusal(properties) is not null)
+        {
+            // What the client library says may repeat a value, so that it is asked about the section alone.
+            if (Refusal(ofSection) is { } refusal)
+            {
+                _errors.Add($"{section}: {refusal.TrimEnd('.')}; see the list of properties of librdkafka.");
+            }
+            else if (!_errors.Exists(error => error.StartsWith(KafkaConnectionString.Key, StringComparison.Ordinal)))
+            {
+                // Else it may want what was refused above.
+                _errors.Add($"{KafkaConnectionString.Key}: the client library does not take {string.Join(", ", ofConnectionString.Keys)} together, or not with what {section}: adds; see the list of properties of librdkafka.");
+            }
+        }
+
+        return properties;
+    }
+
+    private static bool IsOwned(string property) =>
+        OwnedProperties.Contains(property) || property.StartsWith("dotnet.", StringComparison.Ordinal);
+
+    private static string Owned(string property) => $"cannot be set: Cache sets {property} itself, and its promises hang on it.";
+
+    /// <summary>What the client library, which knows its properties and their ranges best, has against them; null for nothing.</summary>
+    private static string? Refusal(Dictionary<string, string> properties)
+    {
         try
         {
-            // The client library knows its properties and their ranges best, and tells at once.
             using var consumer = new ConsumerBuilder<Ignore, Ignore>(
                 properties.Append(new("group.id", "configuration-check"))).SetLogHandler((_, _) => { }).Build();
             using var producer = new ProducerBuilder<Null, Null>(
                 properties.Append(new("enable.idempotence", "true")).Append(new("dotnet.producer.enable.background.poll", "false"))).SetLogHandler((_, _) => { }).Build();
+            return null;
         }
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or KafkaException)
         {
-            _errors.Add($"{section}: {exception.Message.TrimEnd('.')}; see the list of properties of librdkafka.");
+            return exception.Message;
         }
-
-        return properties;
     }
 }

@@ -222,6 +222,55 @@ public sealed class CacheOptionsReaderTests
             options.KafkaProperties);
     }
 
+    [Fact]
+    public void KafkaConnectionString_MayHaveProperties_AndTheSectionGoesOverThem()
+    {
+        var options = Read(
+            ("ConnectionStrings:kafka", "BootstrapServers=a:1, b:2;SecurityProtocol=SaslPlaintext;SaslMechanism=Plain;SaslUsername=u;SaslPassword=\"p;q\""),
+            ("kafka_bootstrap_servers", "c:3"), ("Kafka:sasl_username", "section"), ("Kafka:client.id", "me"));
+
+        Assert.Equal("a:1,b:2", options.KafkaBootstrapServers);
+        Assert.Equal(
+            new Dictionary<string, string>
+            {
+                ["security.protocol"] = "sasl_plaintext",
+                ["sasl.mechanism"] = "PLAIN",
+                ["sasl.username"] = "section",
+                ["sasl.password"] = "p;q",
+                ["client.id"] = "me",
+            },
+            options.KafkaProperties);
+
+        // Each may need the other.
+        Assert.Equal(4, Read(
+            ("ConnectionStrings:kafka", "BootstrapServers=a:1;SecurityProtocol=SASL_PLAINTEXT;SaslMechanism=Plain"),
+            ("Kafka:sasl.username", "u"), ("Kafka:sasl.password", "p")).KafkaProperties.Count);
+    }
+
+    [Theory]
+    [InlineData("GroupId=mine", "group.id cannot be set")]
+    [InlineData("enable_auto_commit=true", "enable.auto.commit cannot be set")]
+    [InlineData("dotnet.producer.enable.delivery.reports=false", "dotnet.producer.enable.delivery.reports cannot be set")]
+    [InlineData("SecurityProtocol=SaslSsl;SaslMechanism=S3cret", "the value of sasl.mechanism cannot be used")]
+    [InlineData("SaslPasword=S3cret", "does not take, beside bootstrap.servers;")]
+    [InlineData("SecurityProtocol=Ssl;SslKeyPem=S3cret", "does not take security.protocol, ssl.key.pem together")]
+    [InlineData("Acks=1;ClientId=S3cret", "does not take acks, client.id together")]
+    public void KafkaConnectionString_WithAPropertyThatCannotBe_IsAnErrorWithItsKey(string property, string expected)
+    {
+        var error = Assert.Single(Errors(("ConnectionStrings:kafka", $"BootstrapServers=a:1;{property}")));
+        Assert.StartsWith("ConnectionStrings:kafka", error, StringComparison.Ordinal);
+        Assert.Contains(expected, error, StringComparison.Ordinal);
+        Assert.DoesNotContain("S3cret", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void KafkaSection_ThatIsWrong_IsToldInTheClientLibrarysWords_AlsoBesideAConnectionStringWithProperties()
+    {
+        var error = Assert.Single(Errors(("ConnectionStrings:kafka", "BootstrapServers=a:1;SaslPassword=S3cret"), ("Kafka:fetch.min.bytes", "many")));
+        Assert.StartsWith("Kafka: ", error, StringComparison.Ordinal);
+        Assert.Contains("fetch.min.bytes", error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("bootstrap.servers", "b:1")]
     [InlineData("metadata.broker.list", "b:1")]
@@ -262,6 +311,8 @@ public sealed class CacheOptionsReaderTests
     [InlineData("Kafka:sasl.pasword", "S3cret")]
     [InlineData("Kafka:ssl.key.pem", "S3cret")]
     [InlineData("ConnectionStrings:kafka", "user:S3cret@broker:9092")]
+    [InlineData("ConnectionStrings:kafka", "Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cret=")]
+    [InlineData("kafka_bootstrap_servers", "Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cret=")]
     [InlineData("Kafka:sasl:password", "S3cret")]
     [InlineData("api_keys", "S3cret")]
     [InlineData("api_keys", "[\"S3cret")]

@@ -67,6 +67,31 @@ public sealed class SimulatorOptionsTests
         Assert.Equal("b:2", Read(("kafka_bootstrap_servers", "a:1"), ("ConnectionStrings:kafka", "b:2")).BootstrapServers);
     }
 
+    [Fact]
+    public void ConnectionString_MayHaveProperties()
+    {
+        var options = Read(("ConnectionStrings:kafka", "BootstrapServers=a:1, b:2;SecurityProtocol=SASL_PLAINTEXT;sasl.mechanism=Plain;SaslPassword=\"p;q\""));
+        Assert.Equal("a:1,b:2", options.BootstrapServers);
+        Assert.Equal(
+            new Dictionary<string, string> { ["security.protocol"] = "sasl_plaintext", ["sasl.mechanism"] = "PLAIN", ["sasl.password"] = "p;q" },
+            options.KafkaProperties);
+        Assert.Empty(Read(("ConnectionStrings:kafka", "a:1")).KafkaProperties);
+    }
+
+    [Theory]
+    [InlineData("ConnectionStrings:kafka", "user:S3cr3t@broker:9092")]
+    [InlineData("ConnectionStrings:kafka", "SaslPassword=S3cr3t")]
+    [InlineData("ConnectionStrings:kafka", "BootstrapServers=a:1;SaslPasword=S3cr3t")]
+    [InlineData("ConnectionStrings:kafka", "BootstrapServers=a:1;SecurityProtocol=S3cr3t")]
+    [InlineData("ConnectionStrings:kafka", "Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cr3t=")]
+    [InlineData("kafka_bootstrap_servers", "user:S3cr3t@broker:9092")]
+    public void BrokersThatCannotBe_AreNamedWithTheirKey_AndNotRepeated(string key, string value)
+    {
+        var failure = Assert.Single(Failures((key, value)));
+        Assert.StartsWith(key, failure, StringComparison.Ordinal);
+        Assert.DoesNotContain("S3cr3t", failure, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("rate", "fast")]
     [InlineData("rate", "-1")]
@@ -124,6 +149,13 @@ public sealed class SimulatorOptionsTests
     [InlineData("1000")]
     public void CommandLine_RefusesWhatWouldBeIgnored(params string[] args) =>
         Assert.Throws<OptionsValidationException>(() => Arguments.Check(args));
+
+    [Fact]
+    public void CommandLine_NeverRepeatsAValue()
+    {
+        var bad = Assert.Throws<OptionsValidationException>(() => Arguments.Check(["--ConnectionString=BootstrapServers=a:1;SaslPassword=S3cr3t"]));
+        Assert.Equal("--ConnectionString: no such option", Assert.Single(bad.Failures));
+    }
 
     [Fact]
     public void CommandLine_TakesEveryKey()

@@ -5,6 +5,7 @@ using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Options;
 
 namespace Cache.Tests.Simulator;
@@ -161,6 +162,38 @@ public sealed class SimulatorRunTests
     }
 
     [Fact]
+    public async Task Run_WithPropertiesInTheConnectionString_SendsWithThem_AndTheSectionGoesOverThem()
+    {
+        using var kafka = new MockKafka();
+        using var host = Producer.Simulator.Program.Build(
+        [
+            "--ConnectionStrings:kafka", $"BootstrapServers={kafka.Servers};ClientId=mine;SecurityProtocol=SaslSsl;SaslMechanism=Plain;SaslPassword=S3cr3t-mark",
+            "--Kafka:security_protocol", "plaintext", "--rate", "0", "--count", "20",
+        ]);
+        var log = Capture(host);
+        var status = host.Services.GetRequiredService<SimulatorStatus>();
+        var producer = host.Services.GetRequiredService<IProducer<string, byte[]>>();
+        Assert.StartsWith("mine#", producer.Name, StringComparison.Ordinal);
+        await host.RunAsync().WaitAsync(Patience);
+
+        Assert.Equal((SimulatorStatus.Success, 20), (status.ExitCode, status.Acknowledged));
+        Assert.DoesNotContain("S3cr3t", string.Join('\n', log.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Run_WithPropertiesOfTheConnectionStringThatDoNotGoTogether_NamesThem_WithoutTheirValues()
+    {
+        using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", "BootstrapServers=127.0.0.1:1;SecurityProtocol=Ssl;SslKeyPem=S3cr3t-mark", "--quiet"]);
+        var log = Capture(host);
+        var status = host.Services.GetRequiredService<SimulatorStatus>();
+        await host.RunAsync().WaitAsync(Patience);
+
+        Assert.Equal(SimulatorStatus.Unusable, status.ExitCode);
+        Assert.Contains(log.Lines, line => line.Contains("does not take security.protocol, ssl.key.pem together", StringComparison.Ordinal));
+        Assert.DoesNotContain("S3cr3t", string.Join('\n', log.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Build_WithBadOptions_ThrowsWithAllOfThem()
     {
         var bad = Assert.Throws<OptionsValidationException>(() => Producer.Simulator.Program.Build(["--rate", "x", "--count", "x"]));
@@ -201,6 +234,13 @@ public sealed class SimulatorRunTests
         using var deadline = new CancellationTokenSource(Patience);
         await host.RunAsync(deadline.Token);
         Assert.False(deadline.IsCancellationRequested, "not in time");
+    }
+
+    private static LogCapture Capture(IHost host)
+    {
+        var log = new LogCapture();
+        host.Services.GetRequiredService<ILoggerFactory>().AddProvider(log);
+        return log;
     }
 
     private static async Task Until(Func<bool> condition)

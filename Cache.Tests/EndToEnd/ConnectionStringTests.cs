@@ -1,0 +1,33 @@
+using System.Text.Json;
+using Cache.Service.Decode;
+using Confluent.Kafka;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.EndToEnd;
+
+public sealed class ConnectionStringTests
+{
+    [Fact]
+    public async Task KafkaProperties_InTheConnectionString_ReachTheClients_AndAreToldNowhere()
+    {
+        await using var stack = await InProcessStack.PrepareAsync(null, ("Logging:LogLevel:Default", "Trace"), ("Logging:LogLevel:Aspire.Confluent.Kafka", "Trace"));
+        stack.Set(
+            "ConnectionStrings:kafka",
+            $"BootstrapServers={stack.KafkaAddress};ClientId=mine;SocketTimeoutMs=7000;SecurityProtocol=Plaintext;SaslMechanism=Plain;SaslUsername=S3cr3t-user;SaslPassword=\"S3cr3t;mark\"");
+        await stack.StartServiceAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), "rejected");
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1}""");
+        await stack.EverythingIsCommittedAsync();
+        await stack.ReadyAsync();
+
+        Assert.StartsWith("mine#", stack.Service.Get<IConsumer<RowKey, Row>>().Name, StringComparison.Ordinal);
+        Assert.StartsWith("mine#", stack.Service.Get<IProducer<byte[]?, byte[]?>>().Name, StringComparison.Ordinal);
+        Assert.Equal(stack.KafkaAddress, JsonElement.Parse((await stack.AskAsync("/pipeline")).Body).GetProperty("kafka").GetString());
+        foreach (var route in new[] { "/", "/readyz", "/health", "/pipeline", "/metrics" })
+        {
+            Assert.DoesNotContain("S3cr3t", (await stack.AskAsync(route)).Body, StringComparison.Ordinal);
+        }
+
+        Assert.DoesNotContain("S3cr3t", string.Join('\n', stack.Service.Log), StringComparison.Ordinal);
+    }
+}
