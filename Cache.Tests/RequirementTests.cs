@@ -23,7 +23,7 @@ public sealed class RequirementTests : IDisposable
     [Fact]
     public void Program_ThatIsMissing_SkipsTheTest()
     {
-        var outcome = Record.Exception(() => Requirement.Program("no-such-program", Name));
+        var outcome = Outcome(() => Requirement.Program("no-such-program", Name));
         Assert.True(IsSkip(outcome), $"{outcome}");
         Assert.Contains("no-such-program is not installed", outcome!.Message);
     }
@@ -32,7 +32,7 @@ public sealed class RequirementTests : IDisposable
     public void Program_ThatIsMissing_AndRequired_FailsTheTest()
     {
         Add("CACHE_TESTS_REQUIRE");
-        var outcome = Record.Exception(() => Requirement.Program("no-such-program", Name));
+        var outcome = Outcome(() => Requirement.Program("no-such-program", Name));
         Assert.False(IsSkip(outcome), $"{outcome}");
         Assert.Contains($"no-such-program is not installed, and CACHE_TESTS_REQUIRE names {Name}", outcome!.Message);
     }
@@ -41,7 +41,7 @@ public sealed class RequirementTests : IDisposable
     public void Program_ThatBlindNames_CountsAsMissing_ThoughItIsInstalled()
     {
         Add("CACHE_TESTS_BLIND");
-        var outcome = Record.Exception(() => Requirement.Program("dotnet", Name));
+        var outcome = Outcome(() => Requirement.Program("dotnet", Name));
         Assert.True(IsSkip(outcome), $"{outcome}");
         Assert.Contains($"CACHE_TESTS_BLIND names {Name}", outcome!.Message);
         Assert.True(Requirement.IsHidden(Name.ToUpperInvariant()));
@@ -62,6 +62,20 @@ public sealed class RequirementTests : IDisposable
         var path = Requirement.Program("dotnet", Name);
         Requirement.Started();
         Assert.Equal(path, Requirement.Program("dotnet", Name));
+    }
+
+    /// <summary>How asking ended. (<see cref="Record"/> hands a skip on, and this test would be skipped.)</summary>
+    private static Exception? Outcome(Action ask)
+    {
+        try
+        {
+            ask();
+            return null;
+        }
+        catch (Exception outcome)
+        {
+            return outcome;
+        }
     }
 
     private static bool IsSkip(Exception? outcome) => outcome?.GetType().Name == "SkipException";

@@ -29,6 +29,7 @@ public sealed class InputTests
     }
 
     [Fact]
+    [Trait("Category", "Long")]
     public async Task BacklogOfAMillionRows_IsCaughtUpWith()
     {
         const int Partitions = 24;

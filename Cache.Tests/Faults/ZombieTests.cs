@@ -14,6 +14,7 @@ public sealed class ZombieTests
     private static readonly TimeSpan Session = TimeSpan.FromSeconds(6);
 
     [Fact]
+    [Trait("Category", "Long")]
     public async Task FrozenInMidWrite_AndThawedAfterAnotherTookOver_WriteNothing()
     {
         await using var redis = await RedisServer.StartAsync();
