@@ -167,7 +167,7 @@ public sealed class SimulatorRunTests
         using var kafka = new MockKafka();
         using var host = Producer.Simulator.Program.Build(
         [
-            "--ConnectionStrings:kafka", $"BootstrapServers={kafka.Servers};ClientId=mine;SecurityProtocol=SaslSsl;SaslMechanism=Plain;SaslPassword=S3cr3t-mark",
+            "--ConnectionStrings:kafka", $"BootstrapServers={kafka.Servers.Split(',')[0]};ClientId=mine;SecurityProtocol=SaslSsl;SaslMechanism=Plain;SaslPassword=S3cr3t-mark",
             "--Kafka:security_protocol", "plaintext", "--rate", "0", "--count", "20",
         ]);
         var log = Capture(host);
