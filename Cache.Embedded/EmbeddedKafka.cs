@@ -14,6 +14,10 @@ namespace Cache.Embedded;
 /// create topics is not answered: use <see cref="CreateTopic"/>.</para>
 /// <para>An empty fetch is held for the consumer's whole <c>fetch.wait.max.ms</c>, even when a record arrives meanwhile:
 /// consumers that care for latency set a few milliseconds.</para>
+/// <para>Each change of a group waits for <c>session.timeout.ms</c> less a second, whoever has joined by then, and takes no
+/// commit meanwhile: consumers that share a group set a short session. A member whose SyncGroup comes after the leader's has to
+/// join once more, which takes as long again.</para>
+/// <para><see cref="ClientSettings"/> suit clients to all that.</para>
 /// <para>Members are safe to call from any thread. After disposal they throw <see cref="ObjectDisposedException"/>;
 /// disposing again does nothing.</para>
 /// </remarks>
@@ -36,6 +40,27 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         BrokerCount = brokers;
         BootstrapServers = Marshal.PtrToStringUTF8(NativeKafka.ClusterBootstraps(cluster))!;
     }
+
+    /// <summary>librdkafka's properties for consumers of the brokers here; what is not among them may stay at its default.</summary>
+    public static IReadOnlyDictionary<string, string> ClientSettings { get; } = new Dictionary<string, string>
+    {
+        // How long an empty fetch is held. Idle, one consumer of 12 partitions costs 7 % of a core at 5 ms, 4.5 % at 10 ms,
+        // 2.6 % at 20 ms, 0.4 % at the default of 500 ms.
+        ["fetch.wait.max.ms"] = "10",
+
+        // A change of the group takes this less a second, and a member that came takes two changes or three. Two services of 12
+        // partitions, on two busy cores: one that starts has its share within 6 s of listening, and within 8 s when 60 threads
+        // wait for the cores; one that is killed has lost its to the other after 4.2 s. The default of 45 s took 90 s for
+        // either, up to 170 s. The short session was never missed, by those 60 threads either.
+        ["session.timeout.ms"] = "2000",
+
+        // The others have to hear of a change, and to join again, within that one second.
+        ["heartbeat.interval.ms"] = "300",
+
+        // A member that waits for others while the brokers stand still for a second is forgotten, and never answered. It asks
+        // again after this time and 3 s more. The longest pause of the service between two polls, a revocation, is 12 s.
+        ["max.poll.interval.ms"] = "15000",
+    }.AsReadOnly();
 
     /// <summary>The brokers' addresses, <c>host:port</c> with commas; stays readable after disposal.</summary>
     public string BootstrapServers { get; }
