@@ -49,7 +49,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         ["fetch.wait.max.ms"] = "10",
 
         // A change of the group takes this less a second, and a member that came takes two changes or three. Two services of 12
-        // partitions, on two busy cores: one that starts has its share within 5 s of listening, and within 8 s when 60 threads
+        // partitions, on two busy cores: one that starts has its share within 6 s of listening, and within 8 s when 60 threads
         // wait for the cores; one that is killed has lost its to the other after 4.2 s. The default of 45 s took 90 s for
         // either, up to 170 s. The short session was never missed, by those 60 threads either.
         ["session.timeout.ms"] = "2000",

@@ -54,6 +54,36 @@ internal sealed partial class OffsetCommitter(
     }
 
     /// <summary>
+    /// Waits for the flush of partitions that are about to be let go, unless Kafka refuses a commit of them for good: nothing
+    /// more can be written or committed then, and waiting would only keep this process from joining the group again.
+    /// </summary>
+    /// <exception cref="MembershipException">Kafka refused it for good.</exception>
+    public async Task FlushedAsync(Task flush, IReadOnlyCollection<TopicPartition> partitions)
+    {
+        // Awaited, and not only watched: what is drained is told on a thread of the pool, and a simulation has none.
+        var flushed = AwaitedAsync(flush);
+
+        // Mostly it is done at once, and the commit after it is enough.
+        var error = ErrorCode.RebalanceInProgress;
+        while (error == ErrorCode.RebalanceInProgress && !await IsFirstAsync(flushed, Task.Delay(RebalancePause, time, CancellationToken.None)))
+        {
+            var commit = CommitAsync(() => Written(partitions.Contains));
+            error = await IsFirstAsync(flushed, commit) ? ErrorCode.NoError : await commit;
+        }
+
+        // The client joins again only when the revocation is over, so these do not pass.
+        if (error is ErrorCode.IllegalGeneration or ErrorCode.UnknownMemberId or ErrorCode.FencedInstanceId)
+        {
+            throw new MembershipException(new Error(error).Reason);
+        }
+
+        await flushed;
+
+        static async Task AwaitedAsync(Task task) => await task;
+        static async Task<bool> IsFirstAsync(Task task, Task other) => await Task.WhenAny(task, other) == task;
+    }
+
+    /// <summary>
     /// Has Kafka prove that this process is still in the group, by a commit of where some partitions stand: it refuses that
     /// of a process that it has given up on.
     /// </summary>

@@ -70,7 +70,7 @@ internal sealed partial class Rebalance(
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
 
         // The consume thread has nothing else to do: the client goes on when this returns.
-        var flushed = blockUntil(queue.DrainAsync(), FlushPatience);
+        var flushed = blockUntil(committer.FlushedAsync(queue.DrainAsync(), partitions), FlushPatience);
         var commit = committer.CommitNowAsync(partitions, CommitPatience);
         var committed = blockUntil(commit, CommitPatience) && commit.Result;
         assignment.LetGo(partitions);

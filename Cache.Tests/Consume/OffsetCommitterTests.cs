@@ -192,6 +192,58 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Flush_ThatIsDoneSoon_NeedsNoCommitToBeWaitedFor()
+    {
+        _first.WrittenUpTo(8, 0);
+        await _committer.FlushedAsync(Task.CompletedTask, [_first.TopicPartition]);
+        Assert.Empty(_kafka.Commits);
+    }
+
+    [Fact]
+    public async Task Flush_IsWaitedFor_WhileKafkaTakesCommits_AndProvesMembershipMeanwhile()
+    {
+        _first.WrittenUpTo(8, 0);
+        var flush = new TaskCompletionSource();
+        var flushed = _committer.FlushedAsync(flush.Task, [_first.TopicPartition]);
+        var commit = _kafka.NextAsync();
+        await AdvanceUntilAsync(commit);
+        Assert.Equal(["event_metrics [[0]] @8"], await commit);
+        Assert.True(_membership.IsFresh);
+        Assert.False(flushed.IsCompleted);
+
+        flush.SetResult();
+        await flushed.WaitAsync(Patience.Full);
+    }
+
+    [Fact]
+    public async Task Flush_BetweenTwoGenerations_IsWaitedFor_UntilKafkaRefusesTheCommitForGood()
+    {
+        _first.WrittenUpTo(8, 0);
+        (_kafka.Fails, _kafka.Error) = (true, ErrorCode.RebalanceInProgress);
+        var flushed = _committer.FlushedAsync(new TaskCompletionSource().Task, [_first.TopicPartition]);
+        await AdvanceUntilAsync(_kafka.FailedAsync());
+        Assert.False(flushed.IsCompleted);
+
+        _kafka.Error = ErrorCode.IllegalGeneration;
+        await AdvanceUntilAsync(flushed);
+
+        await Assert.ThrowsAsync<MembershipException>(() => flushed);
+    }
+
+    [Fact]
+    public async Task Flush_IsOver_ThoughACommitHangs()
+    {
+        _first.WrittenUpTo(8, 0);
+        _kafka.Hangs();
+        var flush = new TaskCompletionSource();
+        var flushed = _committer.FlushedAsync(flush.Task, [_first.TopicPartition]);
+        await AdvanceUntilAsync(_kafka.AskedAsync());
+
+        flush.SetResult();
+        await flushed.WaitAsync(Patience.Full);
+    }
+
+    [Fact]
     public void Commits_AreCounted_AndSoAreTheirFailures()
     {
         using var counters = new Counters(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());

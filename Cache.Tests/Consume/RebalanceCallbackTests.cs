@@ -29,8 +29,10 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     private readonly IConsumer<RowKey, Row> _consumer;
     private readonly List<string> _commits = [];
     private readonly List<TimeSpan> _patiences = [];
+    private readonly List<bool> _ended = [];
     private bool _flushes = true;
     private bool _refusesCommits;
+    private ErrorCode _refusal = ErrorCode.Local_TimedOut;
     private bool _hangs;
 
     public RebalanceCallbackTests()
@@ -147,6 +149,24 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         Assert.Contains("1 partitions revoked before all their rows were written or committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(ErrorCode.IllegalGeneration, true)]
+    [InlineData(ErrorCode.UnknownMemberId, true)]
+    [InlineData(ErrorCode.FencedInstanceId, true)]
+    [InlineData(ErrorCode.Local_TimedOut, false)]
+    public void RevocationOfWhoeverTheGroupHasGivenUpOn_WaitsForNothing(ErrorCode refusal, bool givenUp)
+    {
+        _callbacks.Assigned(_consumer, 0);
+        var partition = _assignment.Current[0];
+        _queue.TryEnqueue(TestRows.Event(1, "a", count: 1).At(partition, 5));
+        (_flushes, _refusesCommits, _refusal) = (false, true, refusal);
+
+        _callbacks.Revoked(_consumer, 0);
+
+        Assert.Equal([givenUp, true], _ended);
+        Assert.False(partition.Owned);
+    }
+
     [Fact]
     public void LostPartitions_AreLetGo_AndNothingIsWaitedForOrCommitted()
     {
@@ -182,7 +202,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
         if (_refusesCommits)
         {
-            return Task.FromException(new KafkaException(ErrorCode.Local_TimedOut));
+            return Task.FromException(new KafkaException(_refusal));
         }
 
         _commits.AddRange(offsets.Select(offset => offset.ToString()));
@@ -200,7 +220,9 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         }
 
         _time.Advance(patience);
-        return Rebalance.Block(work, TimeSpan.FromMilliseconds(work.IsCompleted ? 10_000 : 200));
+        var done = Rebalance.Block(work, TimeSpan.FromMilliseconds(work.IsCompleted ? 10_000 : 200));
+        _ended.Add(work.IsCompleted);
+        return done;
     }
 
     private static TopicPartitionOffset At(int partition, long offset) => new(new TopicPartition(Rows.Events, partition), offset);
