@@ -1,18 +1,18 @@
 using System.Collections.Concurrent;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Aspire.Hosting;
 using Aspire.Hosting.ApplicationModel;
 using Aspire.Hosting.Testing;
 using Cache.Tests.EndToEnd;
-using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 
 namespace Cache.Tests.AppHost;
 
 /// <summary>The AppHost's Kafka, Redis, service and simulator, started as <c>dotnet run</c> starts them.</summary>
-internal sealed class AppHostStack : RunningStack
+internal sealed partial class AppHostStack : RunningStack
 {
     private static readonly TimeSpan StartPatience = TimeSpan.FromMinutes(3);
 
@@ -38,7 +38,7 @@ internal sealed class AppHostStack : RunningStack
 
     public override string Log => _log.ToString();
 
-    /// <summary>The dashboard, open to everybody; null unless it was asked for.</summary>
+    /// <summary>Where one logs in to the dashboard; null unless it was asked for.</summary>
     public Uri? Dashboard { get; private init; }
 
     /// <summary>Starts a stack and waits until the service is ready.</summary>
@@ -51,20 +51,8 @@ internal sealed class AppHostStack : RunningStack
         ChildProcess.InheritNothing();
         using var deadline = new CancellationTokenSource(StartPatience);
         var log = new Lines();
-        var address = new Uri($"http://127.0.0.1:{FreePort()}");
-        var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(options, (application, host) =>
-        {
-            application.DisableDashboard = !dashboard;
-            (host.Configuration ??= new()).AddInMemoryCollection(dashboard
-                ?
-                [
-                    new("ASPNETCORE_URLS", address.ToString()),
-                    new("ASPIRE_DASHBOARD_OTLP_ENDPOINT_URL", $"http://127.0.0.1:{FreePort()}"),
-                    new("ASPIRE_ALLOW_UNSECURED_TRANSPORT", "true"),
-                    new("ASPIRE_DASHBOARD_UNSECURED_ALLOW_ANONYMOUS", "true"),
-                ]
-                : []);
-        }, deadline.Token);
+        var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(
+            options, (application, _) => application.DisableDashboard = !dashboard, deadline.Token);
         builder.Services.AddLogging(logging => logging.ClearProviders().AddProvider(log));
         foreach (var resource in builder.Resources.Where(resource => LeftOut.Contains(resource.Name)).ToList())
         {
@@ -99,7 +87,7 @@ internal sealed class AppHostStack : RunningStack
                 await app.GetConnectionStringAsync("kafka", deadline.Token) ?? throw new InvalidOperationException("No address of Kafka."),
                 await app.GetConnectionStringAsync("redis", deadline.Token) ?? throw new InvalidOperationException("No address of Redis."))
             {
-                Dashboard = dashboard ? address : null,
+                Dashboard = dashboard ? new Uri(Login().Match(log.ToString()).Groups[1].Value) : null,
             };
         }
         catch
@@ -177,12 +165,8 @@ internal sealed class AppHostStack : RunningStack
         await _app.DisposeAsync();
     }
 
-    private static int FreePort()
-    {
-        using var listener = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
-        listener.Start();
-        return ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
-    }
+    [GeneratedRegex(@"Login to the dashboard at (http://\S+)")]
+    private static partial Regex Login();
 
     /// <summary>What the AppHost logs, the resources' own output included.</summary>
     private sealed class Lines : ILoggerProvider

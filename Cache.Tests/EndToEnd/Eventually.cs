@@ -52,5 +52,5 @@ internal static class Eventually
 
     private static bool MayPass(Exception exception) =>
         exception is IAssertionException or XunitException or KafkaException or RedisException or TimeoutException or HttpRequestException
-            or TaskCanceledException or KeyNotFoundException or InvalidOperationException;
+            or TaskCanceledException or KeyNotFoundException or InvalidOperationException or Microsoft.Playwright.PlaywrightException;
 }

@@ -56,6 +56,9 @@ internal sealed class Ledger(int retention)
     /// <summary>The message of a row.</summary>
     public static Message<byte[]?, byte[]?> Message(LedgerRow row) => new() { Key = BitConverter.GetBytes(row.Number), Value = row.Value };
 
+    /// <summary>Whether a message's key is that of a row here, where others send to the same topics.</summary>
+    public bool Has(byte[]? key) => key?.Length == sizeof(long) && _rows.ContainsKey(BitConverter.ToInt64(key));
+
     /// <summary>Brings together what Kafka holds and what was meant by it.</summary>
     public KafkaLog Read(IEnumerable<ConsumeResult<byte[]?, byte[]?>> messages) =>
         new(this, messages.Select(message => (message.TopicPartition, message.Offset.Value, _rows[BitConverter.ToInt64(message.Message.Key!)])));

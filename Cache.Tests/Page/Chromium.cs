@@ -17,6 +17,14 @@ public sealed class Chromium : IAsyncDisposable
     /// <param name="change">Changes what the page is opened with.</param>
     internal async Task<OpenPage> OpenAsync(Uri address, Action<BrowserNewContextOptions>? change = null)
     {
+        return new(await NewContextAsync(address, change), address);
+    }
+
+    /// <summary>A window of its own, for pages that are not the service's.</summary>
+    /// <param name="address">What routes are relative to.</param>
+    /// <param name="change">Changes what pages are opened with.</param>
+    internal async Task<IBrowserContext> NewContextAsync(Uri address, Action<BrowserNewContextOptions>? change = null)
+    {
         var program = Require();
         if (_browser is null)
         {
@@ -35,7 +43,7 @@ public sealed class Chromium : IAsyncDisposable
 
         var options = new BrowserNewContextOptions { BaseURL = address.ToString(), Locale = "en-US", TimezoneId = "UTC" };
         change?.Invoke(options);
-        return new(await _browser.NewContextAsync(options), address);
+        return await _browser.NewContextAsync(options);
     }
 
     public async ValueTask DisposeAsync()
