@@ -1,5 +1,6 @@
 using System.Globalization;
 using Cache.AppHost;
+using Microsoft.Extensions.DependencyInjection;
 
 var builder = DistributedApplication.CreateBuilder(args);
 var publishing = builder.ExecutionContext.IsPublishMode;
@@ -17,6 +18,7 @@ catch (FormatException exception)
 if (!publishing)
 {
     Console.WriteLine(choices);
+    builder.Services.AddHostedService<ProjectsStopFirst>();
 }
 
 IResourceBuilder<IResourceWithConnectionString> kafka = choices.Kafka switch
