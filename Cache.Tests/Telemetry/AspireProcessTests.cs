@@ -64,6 +64,30 @@ public sealed class AspireProcessTests
     }
 
     [Fact]
+    public async Task Probes_AndCommandsUnderNoSpan_MakeNoTrace()
+    {
+        await using var redis = await RedisServer.StartAsync(AspireStack.Password);
+        await using var stack = await AspireStack.StartAsync();
+
+        // As Aspire sets it in development: without it a probe's commands would not be sampled anyway.
+        await stack.StartServiceAsync(redis.ConnectionString, ("OTEL_TRACES_SAMPLER", "always_on"));
+        foreach (var route in Enumerable.Repeat((string[])["/healthz", "/readyz", "/health", "/alive", "/metrics"], 10).SelectMany(routes => routes))
+        {
+            using var answer = await stack.Http.GetAsync(new Uri(route, UriKind.Relative));
+        }
+
+        // Commands arrive in the order of their time: with those of a flush, those of the probes would be there.
+        stack.StartSimulator(("simulator_count", "40"));
+        await EventsArriveAsync(stack);
+        await AspireStack.EventuallyAsync(() => stack.Telemetry.Spans.FirstOrDefault(span => span.Name == "ZADD"), "a span of Redis");
+
+        var spans = stack.Telemetry.Spans.ToList();
+        var ids = spans.Select(span => span.SpanId).ToHashSet();
+        Assert.DoesNotContain(spans, span => span.Service == "cache" && span.Kind == "server" && span.Attributes.GetValueOrDefault("url.path") is "/healthz" or "/readyz");
+        Assert.All(spans.Where(span => span.Scope == "OpenTelemetry.Instrumentation.StackExchangeRedis"), command => Assert.Contains(command.ParentId, ids));
+    }
+
+    [Fact]
     public async Task MetricsAndLogs_ArriveUnderTheNamesThatAspireGave()
     {
         await using var redis = await RedisServer.StartAsync(AspireStack.Password);
