@@ -407,7 +407,7 @@ internal sealed class CampaignMember : IAsyncDisposable
     public CampaignMember(string name, ServiceProcess process, Findings findings)
     {
         (Name, Process) = (name, process);
-        Probe = new HttpProbe(process.Http, MayAnswer, findings);
+        Probe = new HttpProbe(process.Http, MayAnswer, () => process.HasExited, findings);
     }
 
     public string Name { get; }

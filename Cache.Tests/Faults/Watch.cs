@@ -112,6 +112,7 @@ internal sealed class HttpProbe : IDisposable
 
     private readonly HttpClient _http;
     private readonly Func<bool> _mayAnswer;
+    private readonly Func<bool> _hasExited;
     private readonly Findings _findings;
     private readonly CancellationTokenSource _enough = new();
     private readonly List<(string Route, string Body)> _answers = [];
@@ -120,10 +121,11 @@ internal sealed class HttpProbe : IDisposable
 
     /// <param name="http">A client of the service.</param>
     /// <param name="mayAnswer">False while the process is frozen or ended.</param>
+    /// <param name="hasExited">True once the process is gone: whoever answers then has got its port.</param>
     /// <param name="findings">Where answers go that take too long.</param>
-    public HttpProbe(HttpClient http, Func<bool> mayAnswer, Findings findings)
+    public HttpProbe(HttpClient http, Func<bool> mayAnswer, Func<bool> hasExited, Findings findings)
     {
-        (_http, _mayAnswer, _findings) = (http, mayAnswer, findings);
+        (_http, _mayAnswer, _hasExited, _findings) = (http, mayAnswer, hasExited, findings);
         _asking = Task.Run(AskAsync);
     }
 
@@ -170,6 +172,11 @@ internal sealed class HttpProbe : IDisposable
                 var started = Stopwatch.GetTimestamp();
                 using var answer = await _http.GetAsync(route, _enough.Token);
                 var body = await answer.Content.ReadAsStringAsync(_enough.Token);
+                if (_hasExited())
+                {
+                    return;
+                }
+
                 if (answer.StatusCode == HttpStatusCode.OK)
                 {
                     _answers.Add((route, body));
