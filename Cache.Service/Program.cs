@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using Cache.Service.Page;
 using Cache.Service.Protect;
 
@@ -7,16 +8,20 @@ namespace Cache.Service;
 /// <summary>Keeps recent metric windows from Kafka in Redis and serves them over HTTP.</summary>
 public static class Program
 {
+    // What is left when everything has stopped: handles that are freed, telemetry that is sent.
+    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(5);
+
     /// <summary>Runs the service until it is told to stop.</summary>
     /// <returns>0; 1 on bad configuration, when a port is taken, or when a worker has failed for good.</returns>
     public static async Task<int> Main(string[] args)
     {
+        // From here on: a host listens to signals only once it starts, and one that comes during its start makes it fail.
+        using var stop = new CancellationTokenSource();
+        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
+        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
         try
         {
-            var app = Build(args);
-            var fatal = app.Services.GetRequiredService<FatalError>();
-            await app.RunAsync();
-            return fatal.ExitCode;
+            return await RunAsync(Build(args), stop.Token);
         }
         catch (ConfigurationException exception)
         {
@@ -29,6 +34,12 @@ public static class Program
             await Console.Error.WriteLineAsync(
                 $"{exception.Message} Stop what listens there, or choose another address: --urls http://*:8081, or ASPNETCORE_URLS.");
             return 1;
+        }
+
+        void OnSignal(PosixSignalContext context)
+        {
+            context.Cancel = true;
+            stop.Cancel();
         }
     }
 
@@ -44,6 +55,7 @@ public static class Program
             ContentRootPath = AppContext.BaseDirectory,
         });
         builder.AddServiceDefaults();
+        builder.AddStop();
         var options = builder.AddCacheOptions();
         builder.AddConsume(options);
         builder.AddEnqueue();
@@ -59,5 +71,33 @@ public static class Program
         app.MapQuery(options);
         app.MapPage();
         return app;
+    }
+
+    private static async Task<int> RunAsync(WebApplication app, CancellationToken stop)
+    {
+        var fatal = app.Services.GetRequiredService<FatalError>();
+        try
+        {
+            await app.StartAsync(CancellationToken.None);
+            await app.WaitForShutdownAsync(stop);
+            return fatal.ExitCode;
+        }
+        catch (Exception exception)
+        {
+            // What has started by then stops as it should.
+            await app.StopAsync(CancellationToken.None);
+            if (exception is OperationCanceledException && fatal.ExitCode != 0)
+            {
+                // A worker failed before all had started, and its log tells why.
+                return fatal.ExitCode;
+            }
+
+            throw;
+        }
+        finally
+        {
+            // Kafka's client can hang for good while its handles are freed, and nothing is lost by ending without that.
+            await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask(), CancellationToken.None), Task.Delay(EndPatience, TimeProvider.System, CancellationToken.None));
+        }
     }
 }

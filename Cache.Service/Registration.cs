@@ -7,7 +7,6 @@ using Cache.Service.Protect;
 using Cache.Service.Query;
 using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
-using Confluent.Kafka;
 using OpenTelemetry.Metrics;
 using Scalar.AspNetCore;
 using StackExchange.Redis;
@@ -95,21 +94,11 @@ internal static class Registration
                 redis.AllowAdmin = true;
             });
 
-        builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",
-            settings =>
-            {
-                KafkaClients.Configure(settings.Config, options);
-                settings.DisableHealthChecks = true;
-                settings.DisableTracing = true;
-                settings.DisableMetrics = true;
-            },
-            (services, producer) =>
-            {
-                producer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
-                producer.SetKeySerializer(Serializers.ByteArray!);
-                producer.SetValueSerializer(Serializers.ByteArray!);
-            });
-
+        builder.Services.AddSingleton(services => new DeadLetterProducer(note => KafkaClients.DeadLetterProducer(options, error =>
+        {
+            services.GetRequiredService<KafkaErrors>().Note(error);
+            note(error);
+        })));
         builder.Services.AddSingleton<RedisLink>();
         builder.Services.AddSingleton<RedisKeys>();
         builder.Services.AddSingleton<RedisEpoch>();
@@ -119,11 +108,10 @@ internal static class Registration
         builder.Services.AddSingleton<DeadLetters>();
     }
 
-    /// <summary>Adds the flush, and the order in which the workers start; they stop the other way round.</summary>
+    /// <summary>Adds the flush, and the order in which the workers start.</summary>
     public static void AddFlush(this WebApplicationBuilder builder)
     {
-        // The drain takes 15 s at most; orchestrators kill after 30 s unless told otherwise.
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(20));
+        builder.Services.AddSingleton<BatchRetry>();
         builder.Services.AddHostedService<FlushWorker>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ConsumeLoop>());
         builder.Services.AddHostedService(services => services.GetRequiredService<OffsetCommitter>());

@@ -26,7 +26,8 @@ internal static class TestRows
     public static Row Session(string id, long end, string? user = null, long? start = null, long? duration = null, long? pages = null, string? device = null) =>
         Row.Of(new Session(id, end, user, start, duration, pages, device));
 
-    public static Row Rejected(int bytes = 3) => Row.Reject(RejectReason.NotJson, new RejectedRow(null, new byte[bytes], null));
+    public static Row Rejected(int bytes = 3, int headerBytes = 0) => Row.Reject(
+        RejectReason.NotJson, new RejectedRow(null, new byte[bytes], headerBytes == 0 ? null : [new Header("large", new byte[headerBytes])]));
 
     public static QueuedRow At(this Row row, AssignedPartition partition, long offset, long timestamp = 0) => new(partition, offset, timestamp, row);
 

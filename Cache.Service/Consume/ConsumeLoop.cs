@@ -13,7 +13,7 @@ namespace Cache.Service.Consume;
 internal sealed partial class ConsumeLoop(
     IServiceProvider services, Assignment assignment, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
     CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
-    : IHostedLifecycleService, IOffsetCommit, IDisposable
+    : Worker(fatal, time, logger), IHostedLifecycleService, IOffsetCommit
 {
     // Pausing throws away what the client has fetched ahead, so a queue that is full for a moment is waited for.
     private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
@@ -25,7 +25,6 @@ internal sealed partial class ConsumeLoop(
     // A stop has taken up to 15 s by then, and orchestrators kill after 30 s.
     private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
 
-    private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly HashSet<string> _missingTopics = [];
 
@@ -36,11 +35,11 @@ internal sealed partial class ConsumeLoop(
     private long? _fullSince;
     private long? _startsAskedAt;
     private long _lastBeat = time.GetTimestamp();
-    private Thread? _thread;
+    private CancellationToken _stopping;
     private IConsumer<RowKey, Row>? _consumer;
 
     /// <summary>Time since the loop last came round.</summary>
-    public TimeSpan SinceLastBeat => time.GetElapsedTime(Volatile.Read(ref _lastBeat));
+    public TimeSpan SinceLastBeat => Time.GetElapsedTime(Volatile.Read(ref _lastBeat));
 
     /// <summary>What the loop waits for before it can consume; null once it does.</summary>
     public string? WaitsFor { get; private set; } = "the consume loop has not started";
@@ -48,48 +47,29 @@ internal sealed partial class ConsumeLoop(
     /// <summary>The consumer, once the loop has made it.</summary>
     public IConsumer<RowKey, Row>? Consumer => Volatile.Read(ref _consumer);
 
+    /// <summary>Leaving the group can hang in the client; what is not committed by then is read again.</summary>
+    protected override TimeSpan StopPatience => TimeSpan.FromSeconds(15);
+
     /// <inheritdoc/>
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <inheritdoc/>
-    public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+    public override Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <summary>
     /// Starts the loop, when all else has started: a service that cannot listen, say, has no business in the group.
     /// </summary>
-    public Task StartedAsync(CancellationToken cancellationToken)
-    {
-        _thread = new Thread(Run) { IsBackground = true, Name = "consume" };
-        _thread.Start();
-        return Task.CompletedTask;
-    }
+    public Task StartedAsync(CancellationToken cancellationToken) => base.StartAsync(cancellationToken);
 
     /// <inheritdoc/>
     public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <inheritdoc/>
-    public async Task StopAsync(CancellationToken cancellationToken)
+    public override async Task StopAsync(CancellationToken cancellationToken)
     {
-        await _stopping.CancelAsync();
-        if (_thread is null)
-        {
-            _ended.TrySetResult();
-        }
-
-        try
-        {
-            // Leaving the group can hang in the client; what is not committed by then is read again.
-            await _ended.Task.WaitAsync(TimeSpan.FromSeconds(15), time, cancellationToken);
-        }
-        catch (Exception exception) when (exception is TimeoutException or OperationCanceledException)
-        {
-            LogStopTimedOut();
-        }
-        finally
-        {
-            assignment.LetGoOfAll();
-            queue.Complete();
-        }
+        await base.StopAsync(cancellationToken);
+        assignment.LetGoOfAll();
+        queue.Complete();
     }
 
     /// <inheritdoc/>
@@ -98,17 +78,29 @@ internal sealed partial class ConsumeLoop(
     /// <summary>Ends the loop if nobody has stopped it, and waits for that.</summary>
     public void End()
     {
-        _stopping.Cancel();
-        _ended.Task.Wait(EndPatience);
+        // Stops a worker of which nobody waits for the end.
+        Dispose();
+        ExecuteTask?.Wait(EndPatience);
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => _stopping.Dispose();
 
     /// <inheritdoc/>
     public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) =>
         // The client's call blocks until the broker answers.
         Task.Run(() => Consumer!.Commit(offsets));
+
+    /// <inheritdoc/>
+    protected internal override Task RunAsync(CancellationToken stoppingToken)
+    {
+        _stopping = stoppingToken;
+        new Thread(Run) { IsBackground = true, Name = "consume" }.Start();
+        return _ended.Task;
+    }
+
+    /// <inheritdoc/>
+    protected override void LogFailed(Exception exception) => LogFatal(exception);
+
+    /// <inheritdoc/>
+    protected override void LogNotStopped() => LogStopTimedOut();
 
     private void Run()
     {
@@ -124,7 +116,7 @@ internal sealed partial class ConsumeLoop(
                 {
                     if (!Turn(consumer))
                     {
-                        _stopping.Token.WaitHandle.WaitOne(1);
+                        _stopping.WaitHandle.WaitOne(1);
                     }
                 }
             }
@@ -132,16 +124,12 @@ internal sealed partial class ConsumeLoop(
             // Revokes what is held: flush, commit, leave.
             LogStopping();
             consumer.Close();
+            _ended.TrySetResult();
         }
         catch (Exception exception)
         {
             // Going on without the loop would look alive and be dead; a restart may mend it.
-            LogFatal(exception);
-            fatal.Stop(exception);
-        }
-        finally
-        {
-            _ended.TrySetResult();
+            _ended.TrySetException(exception);
         }
     }
 
@@ -175,7 +163,7 @@ internal sealed partial class ConsumeLoop(
         return true;
     }
 
-    private void Beat() => Volatile.Write(ref _lastBeat, time.GetTimestamp());
+    private void Beat() => Volatile.Write(ref _lastBeat, Time.GetTimestamp());
 
     /// <summary>Waits until Kafka answers, and notes which topics there are.</summary>
     private bool WaitForKafka(IConsumer<RowKey, Row> consumer)
@@ -202,7 +190,7 @@ internal sealed partial class ConsumeLoop(
                 catch (KafkaException exception)
                 {
                     LogWaiting(options.KafkaBootstrapServers, exception.Error.Reason);
-                    if (_stopping.Token.WaitHandle.WaitOne(wait * (0.5 + Random.Shared.NextDouble())))
+                    if (_stopping.WaitHandle.WaitOne(wait * (0.5 + Random.Shared.NextDouble())))
                     {
                         return false;
                     }
@@ -290,10 +278,10 @@ internal sealed partial class ConsumeLoop(
     {
         if (_held.Count > 0 && _paused.Count == 0)
         {
-            _fullSince ??= time.GetTimestamp();
+            _fullSince ??= Time.GetTimestamp();
             if (!TryHandOn())
             {
-                if (time.GetElapsedTime(_fullSince.Value) <= FullPatience)
+                if (Time.GetElapsedTime(_fullSince.Value) <= FullPatience)
                 {
                     return false;
                 }
@@ -379,12 +367,12 @@ internal sealed partial class ConsumeLoop(
     /// </summary>
     private void FindUnknownStarts(IConsumer<RowKey, Row> consumer)
     {
-        if (_startsAskedAt is { } asked && time.GetElapsedTime(asked) < StartRetry)
+        if (_startsAskedAt is { } asked && Time.GetElapsedTime(asked) < StartRetry)
         {
             return;
         }
 
-        _startsAskedAt = time.GetTimestamp();
+        _startsAskedAt = Time.GetTimestamp();
         var unknown = assignment.Current.Where(partition => partition.Next < 0).Select(partition => partition.TopicPartition).ToList();
         var found = unknown.Count > 0 ? positions.Find(consumer, unknown, TimeSpan.Zero) : [];
         if (found.Exists(start => start.Start.Offset == Offset.Stored))

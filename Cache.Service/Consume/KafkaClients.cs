@@ -37,19 +37,33 @@ internal static class KafkaClients
     /// <summary>After which silence Kafka gives a consumer's partitions to others.</summary>
     public static TimeSpan SessionTimeout(ConsumerConfig config) => TimeSpan.FromMilliseconds(config.SessionTimeoutMs ?? 45_000);
 
+    /// <summary>Makes a producer of dead letters.</summary>
+    /// <param name="options">The configuration.</param>
+    /// <param name="note">Told its errors, on a thread of the client.</param>
+    public static IProducer<byte[]?, byte[]?> DeadLetterProducer(CacheOptions options, Action<Error> note) =>
+        new ProducerBuilder<byte[]?, byte[]?>(ForDeadLetters(options))
+            .SetKeySerializer(Serializers.ByteArray!).SetValueSerializer(Serializers.ByteArray!)
+            .SetLogHandler((_, _) => { }).SetErrorHandler((_, error) => note(error))
+            .Build();
+
     /// <summary>Sets up the producer of dead letters.</summary>
-    public static void Configure(ProducerConfig config, CacheOptions options)
+    public static ProducerConfig ForDeadLetters(CacheOptions options)
     {
-        config.ClientId = "cache-service-dead-letters";
-        config.LingerMs = 5;
+        var config = new ProducerConfig
+        {
+            ClientId = "cache-service-dead-letters",
+            LingerMs = 5,
 
-        // A row is too large for Cache long before it is too large for Kafka; the broker has the last word.
-        config.MessageMaxBytes = 100_000_000;
+            // A row is too large for Cache long before it is too large for Kafka; the broker has the last word.
+            MessageMaxBytes = 100_000_000,
 
-        // Failures come back soon; the flush sends again.
-        config.MessageTimeoutMs = 15_000;
+            // Failures come back soon; the flush sends again.
+            MessageTimeoutMs = 15_000,
+        };
         Apply(config, options);
+        config.BootstrapServers = options.KafkaBootstrapServers;
         config.EnableIdempotence = true;
+        return config;
     }
 
     /// <summary>Sets up a consumer that reads rows outside the group.</summary>

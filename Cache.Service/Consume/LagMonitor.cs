@@ -9,7 +9,8 @@ namespace Cache.Service.Consume;
 /// partitions are paused or brokers are away, and readiness must not. Over connections of its own: on those of the consumer
 /// a question waits until the fetch before it is answered, half a second when nothing comes.
 /// </summary>
-internal sealed partial class LagMonitor(Assignment assignment, CacheOptions options, TimeProvider time, ILogger<LagMonitor> logger) : BackgroundService
+internal sealed partial class LagMonitor(Assignment assignment, CacheOptions options, TimeProvider time, FatalError fatal, ILogger<LagMonitor> logger)
+    : Worker(fatal, time, logger)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
@@ -22,13 +23,13 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
     public string? Failure => Volatile.Read(ref _failure);
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
-        using var client = new ConsumerBuilder<Ignore, Ignore>(KafkaClients.ForReading(options)).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
-        using var admin = new DependentAdminClientBuilder(client.Handle).Build();
-        using var timer = new PeriodicTimer(StartInterval, time);
+        var client = new ConsumerBuilder<Ignore, Ignore>(KafkaClients.ForReading(options)).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
         try
         {
+            using var admin = new DependentAdminClientBuilder(client.Handle).Build();
+            using var timer = new PeriodicTimer(StartInterval, Time);
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
                 if (assignment.Current is { Count: > 0 } held)
@@ -38,9 +39,9 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
                 }
             }
         }
-        catch (OperationCanceledException)
+        finally
         {
-            // The service stops.
+            await KafkaHandle.EndAsync(client);
         }
     }
 
@@ -57,7 +58,7 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
                 throw new KafkaException(ErrorCode.Local_Transport);
             }
 
-            var now = time.GetUtcNow();
+            var now = Time.GetUtcNow();
             foreach (var end in ends.ResultInfos)
             {
                 held.FirstOrDefault(partition => partition.TopicPartition == end.TopicPartitionOffsetError.TopicPartition)

@@ -12,8 +12,8 @@ namespace Cache.Service.Consume;
 /// </summary>
 internal sealed partial class OffsetCommitter(
     IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time,
-    ILogger<OffsetCommitter> logger)
-    : BackgroundService
+    FatalError fatal, ILogger<OffsetCommitter> logger)
+    : Worker(fatal, time, logger)
 {
     private static readonly TimeSpan RebalancePause = TimeSpan.FromMilliseconds(50);
 
@@ -41,13 +41,13 @@ internal sealed partial class OffsetCommitter(
     /// <returns>False when Kafka did not acknowledge it.</returns>
     public async Task<bool> CommitNowAsync(IReadOnlyCollection<TopicPartition> partitions, TimeSpan patience)
     {
-        var started = time.GetTimestamp();
+        var started = Time.GetTimestamp();
 
         // While the group is between two generations Kafka refuses every commit; that passes.
         ErrorCode error;
-        while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && time.GetElapsedTime(started) < patience)
+        while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && Time.GetElapsedTime(started) < patience)
         {
-            await Task.Delay(RebalancePause, time, CancellationToken.None);
+            await Task.Delay(RebalancePause, Time, CancellationToken.None);
         }
 
         return error == ErrorCode.NoError;
@@ -65,7 +65,7 @@ internal sealed partial class OffsetCommitter(
 
         // Mostly it is done at once, and the commit after it is enough.
         var error = ErrorCode.RebalanceInProgress;
-        while (error == ErrorCode.RebalanceInProgress && !await IsFirstAsync(flushed, Task.Delay(RebalancePause, time, CancellationToken.None)))
+        while (error == ErrorCode.RebalanceInProgress && !await IsFirstAsync(flushed, Task.Delay(RebalancePause, Time, CancellationToken.None)))
         {
             var commit = CommitAsync(() => Written(partitions.Contains));
             error = await IsFirstAsync(flushed, commit) ? ErrorCode.NoError : await commit;
@@ -100,16 +100,13 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    /// <inheritdoc/>
-    protected override Task ExecuteAsync(CancellationToken stoppingToken) => RunAsync(stoppingToken);
-
     /// <summary>Commits whenever that is due.</summary>
-    internal async Task RunAsync(CancellationToken stoppingToken)
+    protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
         var due = DueAsync();
         while (!stoppingToken.IsCancellationRequested)
         {
-            await Task.WhenAny(due, Task.Delay(_interval, time, stoppingToken));
+            await Task.WhenAny(due, Task.Delay(_interval, Time, stoppingToken));
             if (due.IsCompleted)
             {
                 due = DueAsync();
@@ -148,7 +145,7 @@ internal sealed partial class OffsetCommitter(
                 return ErrorCode.NoError;
             }
 
-            var asked = time.GetTimestamp();
+            var asked = Time.GetTimestamp();
             await kafka.CommitAsync([.. offsets.Select(commit => new TopicPartitionOffset(commit.Partition.TopicPartition, commit.Offset))]);
             foreach (var (partition, offset) in offsets)
             {

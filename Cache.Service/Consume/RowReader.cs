@@ -1,3 +1,4 @@
+using Cache.Service.Decode;
 using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
@@ -11,15 +12,20 @@ internal sealed class RowReader(CacheOptions options)
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
 
     /// <summary>Reads the rows from one offset up to, but not including, another.</summary>
+    /// <param name="partition">Where they are.</param>
+    /// <param name="from">The first offset.</param>
+    /// <param name="to">The offset after the last one.</param>
+    /// <param name="mostBytes">It ends with the row that makes so many bytes.</param>
     /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
-    public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to)
+    public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to, long mostBytes = long.MaxValue)
     {
-        using var consumer = new ConsumerBuilder<byte[]?, byte[]?>(KafkaClients.ForReading(options))
+        var consumer = new ConsumerBuilder<byte[]?, byte[]?>(KafkaClients.ForReading(options))
             .SetLogHandler((_, _) => { })
             .SetErrorHandler((_, _) => { })
             .Build();
         consumer.Assign(new TopicPartitionOffset(partition, from));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
+        var bytes = 0L;
         using var deadline = new CancellationTokenSource(Patience);
         try
         {
@@ -32,7 +38,8 @@ internal sealed class RowReader(CacheOptions options)
                 }
 
                 rows.Add(row);
-                if (row.Offset == to - 1)
+                bytes += SizeOf(row);
+                if (row.Offset == to - 1 || bytes >= mostBytes)
                 {
                     return rows;
                 }
@@ -42,5 +49,12 @@ internal sealed class RowReader(CacheOptions options)
         {
             throw new KafkaException(new Error(ErrorCode.Local_TimedOut, $"{partition} could not be read from offset {from} to {to}."));
         }
+        finally
+        {
+            KafkaHandle.EndAsync(consumer).Wait(CancellationToken.None);
+        }
     }
+
+    /// <summary>Bytes of memory that a row holds.</summary>
+    public static long SizeOf(ConsumeResult<byte[]?, byte[]?> row) => new RejectedRow(row.Message.Key, row.Message.Value ?? [], row.Message.Headers).Size;
 }

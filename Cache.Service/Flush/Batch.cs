@@ -102,11 +102,15 @@ internal sealed class Batch
     // Rejected rows hold their bytes; a batch of them must not outgrow what the queue bounds.
     private const int MostDeadLetters = 1000;
 
+    /// <summary>Bytes of rejected rows beyond which the batch takes no more.</summary>
+    public const int MostDeadLetterBytes = 8 * 1024 * 1024;
+
     private readonly Dictionary<WindowKey, Dictionary<Dimension, FieldWrite>> _windows = [];
     private readonly Stack<Dictionary<Dimension, FieldWrite>> _spare = [];
     private readonly Dictionary<string, SessionWrite> _sessions = [];
     private readonly HashSet<(WindowKey Window, Dimension Dimension)> _refused = [];
     private int _sessionParts;
+    private long _deadLetterBytes;
     private WindowKey _lastKey;
     private Dictionary<Dimension, FieldWrite>? _lastFields;
     private PartitionRange? _lastRange;
@@ -143,7 +147,7 @@ internal sealed class Batch
     /// <summary>Whether the batch takes no more before it is written.</summary>
     /// <param name="mostWindows">Windows, and sessions, that are written at once.</param>
     public bool IsFull(int mostWindows) =>
-        _windows.Count + _sessionParts >= mostWindows || DeadLetters.Count >= MostDeadLetters || Markers.Count > 0;
+        _windows.Count + _sessionParts >= mostWindows || DeadLetters.Count >= MostDeadLetters || _deadLetterBytes >= MostDeadLetterBytes || Markers.Count > 0;
 
     /// <summary>Puts a row, or a marker, in.</summary>
     /// <param name="row">The row; ignored when its partition has been let go.</param>
@@ -192,6 +196,7 @@ internal sealed class Batch
 
             case RowKind.Rejected:
                 DeadLetters.Add(new(partition, row.Offset, row.Timestamp, row.Row.Reason, row.Row.Rejected!));
+                _deadLetterBytes += row.Row.Rejected!.Size;
                 break;
 
             case RowKind.Skipped:
@@ -269,6 +274,7 @@ internal sealed class Batch
         _sessionParts = 0;
         Ranges.Clear();
         DeadLetters.Clear();
+        _deadLetterBytes = 0;
         Markers.Clear();
         Traces.Clear();
         _lastFields = null;

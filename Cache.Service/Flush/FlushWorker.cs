@@ -1,11 +1,8 @@
-using System.Diagnostics;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
-using Polly;
-using Polly.Retry;
 
 namespace Cache.Service.Flush;
 
@@ -13,7 +10,7 @@ namespace Cache.Service.Flush;
 /// Takes rows off the queue, coalesces them into batches and writes them, one batch at a time, so that order is kept. While
 /// one batch is on the wire the next is filled: the slower Redis, the larger the batches.
 /// </summary>
-internal sealed partial class FlushWorker : BackgroundService
+internal sealed partial class FlushWorker : Worker
 {
     // How often the clock is read while rows stream in.
     private const int RowsBetweenClockReads = 256;
@@ -36,54 +33,30 @@ internal sealed partial class FlushWorker : BackgroundService
     private readonly TimeProvider _time;
     private readonly ILogger<FlushWorker> _logger;
     private readonly TimeSpan _interval;
-    private readonly ResiliencePipeline _untilItWorks;
-    private readonly FatalError _fatal;
+    private readonly BatchRetry _retry;
     private bool _redisIsAway;
 
     public FlushWorker(
         RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
-        Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time, Random random, FatalError fatal, ILogger<FlushWorker> logger)
+        Membership membership, BatchRetry retry, CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
+        : base(fatal, time, logger)
     {
-        _fatal = fatal;
         (_queue, _store, _epoch, _deadLetters, _reader, _committer) = (queue, store, epoch, deadLetters, reader, committer);
-        _membership = membership;
+        (_membership, _retry) = (membership, retry);
         (_options, _metrics, _time, _logger) = (options, metrics, time, logger);
         _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
-        _untilItWorks = new ResiliencePipelineBuilder { TimeProvider = time }
-            .AddRetry(new RetryStrategyOptions
-            {
-                MaxRetryAttempts = int.MaxValue,
-                BackoffType = DelayBackoffType.Exponential,
-                Delay = TimeSpan.FromMilliseconds(50),
-                MaxDelay = TimeSpan.FromSeconds(2),
-                UseJitter = true,
-                Randomizer = random.NextDouble,
-                ShouldHandle = attempt => new(attempt.Outcome.Exception is not null),
-            })
-            .Build();
     }
 
-    /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        await Task.Yield();
-        try
-        {
-            await RunAsync(stoppingToken);
-        }
-        catch (Exception exception)
-        {
-            LogFatal(exception);
-            _fatal.Stop(exception);
-        }
-    }
+    /// <summary>The consume loop hands over what it has when it stops, and lets everything go when that takes too long.</summary>
+    protected override TimeSpan StopPatience => TimeSpan.FromSeconds(20);
 
     /// <summary>
     /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
     /// flight at the stop is still to be written. The token only ends waiting for a Redis that was never there.
     /// </summary>
-    internal async Task RunAsync(CancellationToken stoppingToken)
+    protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
+        await Task.Yield();
         var filling = new Batch();
         var spare = new Batch();
         var writing = Task.CompletedTask;
@@ -93,6 +66,12 @@ internal sealed partial class FlushWorker : BackgroundService
         var isLast = false;
         while (true)
         {
+            if (writing.IsFaulted)
+            {
+                // Nothing will come of the rows behind it either.
+                await writing;
+            }
+
             Fill(filling);
             if (writing.IsCompleted && (IsRipe(filling) || (isLast && !filling.IsEmpty)))
             {
@@ -175,7 +154,7 @@ internal sealed partial class FlushWorker : BackgroundService
         var started = _time.GetTimestamp();
         if (batch.Windows.Count > 0 || batch.Sessions.Count > 0)
         {
-            var result = await UntilItWorks("Redis", () => TryWriteAsync(batch), batch);
+            var result = await _retry.UntilItWorks("Redis", () => TryWriteAsync(batch), batch);
             if (result is not null)
             {
                 _metrics.BatchWritten(_time.GetElapsedTime(started), batch.Rows, batch.Windows.Count - result.WrongType.Count);
@@ -183,15 +162,7 @@ internal sealed partial class FlushWorker : BackgroundService
             }
         }
 
-        if (batch.DeadLetters.Count > 0)
-        {
-            await UntilItWorks("The dead-letter topic", async () =>
-            {
-                await _deadLetters.SendAsync(batch.DeadLetters);
-                return true;
-            }, batch);
-        }
-
+        await SendDeadLettersAsync(batch);
         foreach (var range in batch.Ranges)
         {
             // A partition let go meanwhile belongs to somebody else: its offset is not ours to move.
@@ -281,7 +252,7 @@ internal sealed partial class FlushWorker : BackgroundService
 
         if (!result.IsComplete)
         {
-            batch.DeadLetters.AddRange(await UntilItWorks("Kafka", () => Task.Run(() => RowsOf(batch, result)), batch) ?? []);
+            await SendRefusedAsync(batch, result);
         }
 
         try
@@ -289,32 +260,62 @@ internal sealed partial class FlushWorker : BackgroundService
             await _store.PublishAsync(batch, result);
             await _epoch.ObserveAsync(result.Epoch);
         }
-        catch (Exception exception) when (RedisErrors.IsAway(exception))
+        catch (Exception exception) when (Failures.IsTriedAgain(exception))
         {
             // The rows are written. Subscribers miss an update, as they do whenever Redis goes; the epoch is looked at again.
             LogFollowUpFailed(exception.Message);
         }
     }
 
-    /// <summary>The rows of a batch that Redis will never take, with their bytes, read from Kafka again.</summary>
-    private List<DeadLetter> RowsOf(Batch batch, WriteResult result)
+    /// <summary>
+    /// Sends the rows that Redis will never take to the dead letters. Their bytes are read from Kafka again, in portions: it may be
+    /// all rows of the batch, and large ones.
+    /// </summary>
+    private async Task SendRefusedAsync(Batch batch, WriteResult result)
     {
         var decoder = new RowDecoder(TimeSpan.FromSeconds(_options.WindowMaxFutureSeconds), _time);
-        var letters = new List<DeadLetter>();
-        foreach (var range in batch.Ranges)
+        foreach (var range in batch.Ranges.ToList())
         {
-            foreach (var read in _reader.Read(range.Partition.TopicPartition, range.First, range.Next))
+            var next = range.First;
+            while (next < range.Next && range.Partition.Owned)
             {
-                if (read.Message.Value is { } value
-                    && result.Refused(decoder.Decode(RowDecoder.KindOf(read.Topic), value)) is not RejectReason.None and var reason)
+                var from = next;
+                var rows = await _retry.UntilItWorks(
+                    "Kafka", () => Task.Run(() => _reader.Read(range.Partition.TopicPartition, from, range.Next, Batch.MostDeadLetterBytes)), batch);
+                if (rows is null)
                 {
-                    letters.Add(new(range.Partition, read.Offset.Value, read.Message.Timestamp.UnixTimestampMs, reason,
-                        new(read.Message.Key, value, read.Message.Headers)));
+                    return;
+                }
+
+                next = rows is [.., var last] && rows.Sum(RowReader.SizeOf) >= Batch.MostDeadLetterBytes ? last.Offset + 1 : range.Next;
+                foreach (var read in rows)
+                {
+                    if (read.Message.Value is { } value
+                        && result.Refused(decoder.Decode(RowDecoder.KindOf(read.Topic), value)) is not RejectReason.None and var reason)
+                    {
+                        batch.DeadLetters.Add(new(range.Partition, read.Offset.Value, read.Message.Timestamp.UnixTimestampMs, reason,
+                            new(read.Message.Key, value, read.Message.Headers)));
+                    }
+                }
+
+                if (next < range.Next)
+                {
+                    await SendDeadLettersAsync(batch);
                 }
             }
         }
+    }
 
-        return letters;
+    private async Task SendDeadLettersAsync(Batch batch)
+    {
+        if (batch.DeadLetters.Count > 0)
+        {
+            await _retry.UntilItWorks("The dead-letter topic", async () =>
+            {
+                await _deadLetters.SendAsync(batch.DeadLetters);
+                return true;
+            }, batch);
+        }
     }
 
     private async Task CheckEpochAsync(CancellationToken stoppingToken)
@@ -329,7 +330,7 @@ internal sealed partial class FlushWorker : BackgroundService
                 LogRedisBack();
             }
         }
-        catch (Exception exception) when (RedisErrors.IsAway(exception))
+        catch (Exception exception) when (stoppingToken.IsCancellationRequested || Failures.IsTriedAgain(exception))
         {
             if (!_redisIsAway && !stoppingToken.IsCancellationRequested)
             {
@@ -339,50 +340,8 @@ internal sealed partial class FlushWorker : BackgroundService
         }
     }
 
-    /// <summary>Does something again and again, in order, until it works or nothing of the batch is ours any more.</summary>
-    private async Task<T?> UntilItWorks<T>(string what, Func<Task<T>> action, Batch batch)
-    {
-        var failures = 0;
-        var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
-        var outcome = await _untilItWorks.ExecuteOutcomeAsync(async (_, batch) =>
-        {
-            batch.DropLetGo();
-            if (batch.Ranges.Count == 0)
-            {
-                return Outcome.FromResult<T?>(default);
-            }
-
-            try
-            {
-                return Outcome.FromResult<T?>(await action());
-            }
-            catch (Exception exception)
-            {
-                _metrics.BatchFailed();
-                if (failures++ == 0)
-                {
-                    LogRetrying(exception is MembershipException ? "The consumer group" : what, exception.Message);
-                    Activity.Current?.AddException(exception);
-                }
-
-                return Outcome.FromException<T?>(exception);
-            }
-        }, context, batch);
-        ResilienceContextPool.Shared.Return(context);
-        outcome.ThrowIfException();
-        if (failures > 0 && batch.Ranges.Count > 0)
-        {
-            LogRecovered(what, failures);
-        }
-
-        return outcome.Result;
-    }
-
-    [LoggerMessage(EventIds.Flush + 1, LogLevel.Warning, "{What} did not take a batch: {Error}. The same batch is tried again until it does; nothing is committed meanwhile.")]
-    private partial void LogRetrying(string what, string error);
-
-    [LoggerMessage(EventIds.Flush + 2, LogLevel.Information, "{What} took the batch after {Failures} failures.")]
-    private partial void LogRecovered(string what, int failures);
+    /// <inheritdoc/>
+    protected override void LogFailed(Exception exception) => LogFatal(exception);
 
     [LoggerMessage(EventIds.Flush + 3, LogLevel.Error, "A key in Redis holds another type, so that this cannot be written: {Windows}. The rows go to the dead letters; delete or rename the key.")]
     private partial void LogWrongType(string windows);

@@ -19,11 +19,6 @@ internal static class RedisReplies
     {
         foreach (var reply in replies)
         {
-            if (reply.Exception?.InnerException is { } exception)
-            {
-                throw exception;
-            }
-
             reply.GetAwaiter().GetResult();
         }
     }

@@ -1,14 +1,15 @@
 using Cache.Service.Consume;
+using Cache.Service.Flush;
 using Cache.Service.Persist;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace Cache.Service.Query;
 
 /// <summary>
-/// Ready: partitions are assigned, Redis answers, and the total lag is within <c>ready_lag_threshold</c>. An idle topic is
-/// ready.
+/// Ready: partitions are assigned, Redis answers, batches are written, and the total lag is within <c>ready_lag_threshold</c>.
+/// An idle topic is ready.
 /// </summary>
-internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment assignment, RedisLink redis, CacheOptions options) : IHealthCheck
+internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisLink redis, CacheOptions options) : IHealthCheck
 {
     /// <summary>Why the service is not ready; empty when it is.</summary>
     public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
@@ -34,6 +35,11 @@ internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment ass
         else if (held.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold)
         {
             reasons.Add($"lag is {rows} rows, above ready_lag_threshold ({options.ReadyLagThreshold})");
+        }
+
+        if (retry.Obstacle is { } obstacle)
+        {
+            reasons.Add(obstacle);
         }
 
         if (!await redisAnswers)

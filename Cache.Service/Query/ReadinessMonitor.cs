@@ -3,7 +3,8 @@ using Cache.Service.Telemetry;
 namespace Cache.Service.Query;
 
 /// <summary>Looks at <see cref="Readiness"/> once a second, for those who may not wait for Redis: metrics and the live page.</summary>
-internal sealed class ReadinessMonitor(Readiness readiness, CacheMetrics metrics, TimeProvider time) : BackgroundService
+internal sealed class ReadinessMonitor(Readiness readiness, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ReadinessMonitor> logger)
+    : Worker(fatal, time, logger)
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
@@ -13,22 +14,15 @@ internal sealed class ReadinessMonitor(Readiness readiness, CacheMetrics metrics
     public IReadOnlyList<string> Reasons => Volatile.Read(ref _reasons);
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(Interval, time);
-        try
+        using var timer = new PeriodicTimer(Interval, Time);
+        do
         {
-            do
-            {
-                var reasons = await readiness.ReasonsAsync(stoppingToken);
-                Volatile.Write(ref _reasons, reasons);
-                metrics.IsReady = reasons.Count == 0;
-            }
-            while (await timer.WaitForNextTickAsync(stoppingToken));
+            var reasons = await readiness.ReasonsAsync(stoppingToken);
+            Volatile.Write(ref _reasons, reasons);
+            metrics.IsReady = reasons.Count == 0;
         }
-        catch (OperationCanceledException)
-        {
-            // The service stops.
-        }
+        while (await timer.WaitForNextTickAsync(stoppingToken));
     }
 }

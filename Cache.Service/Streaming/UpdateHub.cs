@@ -13,8 +13,8 @@ namespace Cache.Service.Streaming;
 /// own place: an update costs a stream no more than being woken. A client that comes back goes on at its place; one whose
 /// place is no longer kept, or lies before a gap in the subscription, is told to read everything again.
 /// </summary>
-internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMetrics metrics, TimeProvider time, ILogger<UpdateHub> logger)
-    : BackgroundService
+internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<UpdateHub> logger)
+    : Worker(fatal, time, logger)
 {
     /// <summary>Updates that are kept: some seconds' worth under load, minutes otherwise.</summary>
     public const int KeptUpdates = 2048;
@@ -157,9 +157,9 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     }
 
     /// <inheritdoc/>
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
-        await using var heartbeat = time.CreateTimer(_ => Beat(), null, HeartbeatInterval, HeartbeatInterval);
+        await using var heartbeat = Time.CreateTimer(_ => Beat(), null, HeartbeatInterval, HeartbeatInterval);
         try
         {
             var multiplexer = (await redis.GetAsync(stoppingToken)).Multiplexer;
@@ -171,7 +171,7 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             multiplexer.ConnectionRestored += (_, _) => Gap();
             Volatile.Write(ref _subscriber, subscriber);
             LogListening();
-            await Task.Delay(Timeout.InfiniteTimeSpan, time, stoppingToken);
+            await Task.Delay(Timeout.InfiniteTimeSpan, Time, stoppingToken);
         }
         catch (OperationCanceledException)
         {
@@ -190,11 +190,11 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
                 (await subscriber.SubscribeAsync(keys.Updates)).OnMessage(message => Receive((byte[])message.Message!));
                 return;
             }
-            catch (RedisException)
+            catch (Exception exception) when (Failures.IsTriedAgain(exception))
             {
                 // What did not work is remembered: once Redis is back, its messages would pile up with nobody to read them.
                 subscriber.Unsubscribe(keys.Updates, flags: CommandFlags.FireAndForget);
-                await Task.Delay(RetryInterval, time, stoppingToken);
+                await Task.Delay(RetryInterval, Time, stoppingToken);
             }
         }
     }

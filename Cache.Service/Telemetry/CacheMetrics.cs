@@ -23,6 +23,7 @@ internal sealed class CacheMetrics
     private readonly Total _commits = new();
     private readonly Total _commitErrors = new();
     private readonly Total _batchErrors = new();
+    private readonly Total _givenUp = new();
     private readonly Total _rebuilds = new();
     private readonly Counter<long> _rebalances;
     private readonly Counter<long> _trimmed;
@@ -67,6 +68,7 @@ internal sealed class CacheMetrics
         meter.CreateObservableCounter("cache.dead.letters",
             () => _deadLetters.Select(letters => new Measurement<long>(letters.Value, new KeyValuePair<string, object?>("reason", letters.Key.Name()))),
             description: "Rows rejected, by reason.");
+        meter.CreateObservableCounter("cache.dead.letters.given.up", () => _givenUp.Value, description: "Rejected rows that not even the dead-letter topic took.");
         meter.CreateObservableCounter("cache.rebuilds", () => _rebuilds.Value, description: "Partitions rewound since Redis had lost its data.");
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
         meter.CreateObservableUpDownCounter("cache.stream.clients", () => _streamClients.Value, description: "Streams that are open.");
@@ -87,6 +89,9 @@ internal sealed class CacheMetrics
     /// <summary>Rows rejected since the start, by reason.</summary>
     public IReadOnlyDictionary<RejectReason, long> DeadLetterCounts => _deadLetters;
 
+    /// <summary>Of these, rows that not even the dead-letter topic took.</summary>
+    public long DeadLettersGivenUp => _givenUp.Value;
+
     /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
     public RecordCount Records(string topic) => _records.GetOrAdd(topic, _ => new RecordCount());
 
@@ -105,6 +110,8 @@ internal sealed class CacheMetrics
     }
 
     public void DeadLetter(RejectReason reason) => _deadLetters.AddOrUpdate(reason, 1, (_, letters) => letters + 1);
+
+    public void DeadLetterGivenUp() => _givenUp.Add(1);
 
     public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
 

@@ -452,28 +452,23 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.False(await _queue.WaitForRowAsync());
     }
 
-    [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public async Task StopThatHangsInTheClient_EndsAfterAWhile_OrWhenTheHostGivesUp(bool givesUp)
+    [Fact]
+    public async Task StopThatHangsInTheClient_EndsAfterAWhile_WhateverTheHostSays()
     {
         Client("127.0.0.1:1");
         using var host = new CancellationTokenSource();
+        await host.CancelAsync();
         var partition = Take(0);
         _mayClose.Reset();
         await StartAsync();
+        await Eventually.HoldsAsync(() => Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor), Patience.Full);
         var stop = _loop.StopAsync(host.Token);
         await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), Patience.Full);
         _time.Advance(TimeSpan.FromSeconds(14.9));
         Assert.False(stop.IsCompleted);
         Assert.True(partition.Owned);
 
-        _time.Advance(TimeSpan.FromSeconds(givesUp ? 0 : 0.2));
-        if (givesUp)
-        {
-            await host.CancelAsync();
-        }
-
+        _time.Advance(TimeSpan.FromSeconds(0.2));
         await stop.WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
         Assert.False(partition.Owned);
         Assert.Contains("Kafka did not let go in time", _log.ToString(), StringComparison.Ordinal);

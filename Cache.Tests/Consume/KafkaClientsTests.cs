@@ -22,12 +22,10 @@ public sealed class KafkaClientsTests
     {
         var options = Options(Secured.Select(setting => (setting.Key, setting.Value)));
         var consumer = new ConsumerConfig();
-        var producer = new ProducerConfig();
 
         KafkaClients.Configure(consumer, options);
-        KafkaClients.Configure(producer, options);
 
-        foreach (var client in new ClientConfig[] { consumer, producer, KafkaClients.ForReading(options) })
+        foreach (var client in new ClientConfig[] { consumer, KafkaClients.ForDeadLetters(options), KafkaClients.ForReading(options) })
         {
             Assert.Equal(SecurityProtocol.SaslSsl, client.SecurityProtocol);
             Assert.Equal(SaslMechanism.ScramSha512, client.SaslMechanism);
@@ -50,32 +48,29 @@ public sealed class KafkaClientsTests
             IsolationLevel = IsolationLevel.ReadUncommitted,
             AutoOffsetReset = AutoOffsetReset.Latest,
         };
-        var producer = new ProducerConfig { EnableIdempotence = false };
 
         KafkaClients.Configure(consumer, options);
-        KafkaClients.Configure(producer, options);
 
         Assert.Equal("group", consumer.GroupId);
         Assert.Equal(PartitionAssignmentStrategy.CooperativeSticky, consumer.PartitionAssignmentStrategy);
         Assert.Equal((false, false, true), (consumer.EnableAutoCommit, consumer.EnableAutoOffsetStore, consumer.EnablePartitionEof));
         Assert.Equal((IsolationLevel.ReadCommitted, AutoOffsetReset.Earliest), (consumer.IsolationLevel, consumer.AutoOffsetReset));
-        Assert.True(producer.EnableIdempotence);
+        Assert.True(KafkaClients.ForDeadLetters(options).EnableIdempotence);
     }
 
     [Fact]
     public void Defaults_AreOnlyDefaults()
     {
         var consumer = new ConsumerConfig();
-        var producer = new ProducerConfig();
         KafkaClients.Configure(consumer, Options());
-        KafkaClients.Configure(producer, Options());
+        var producer = KafkaClients.ForDeadLetters(Options());
 
         Assert.Equal((32 * 1024, 20, 5000, "cache-service"), (consumer.QueuedMaxMessagesKbytes, consumer.FetchQueueBackoffMs, consumer.TopicMetadataRefreshIntervalMs, consumer.ClientId));
         Assert.Equal((5, 100_000_000, 15_000, "cache-service-dead-letters"), (producer.LingerMs, producer.MessageMaxBytes, producer.MessageTimeoutMs, producer.ClientId));
 
         KafkaClients.Configure(consumer, Options(
             ("Kafka:queued.max.messages.kbytes", "64"), ("Kafka:fetch.queue.backoff.ms", "1"), ("Kafka:topic.metadata.refresh.interval.ms", "100"), ("Kafka:client.id", "mine")));
-        KafkaClients.Configure(producer, Options(("Kafka:message.max.bytes", "1000"), ("Kafka:client.id", "mine")));
+        producer = KafkaClients.ForDeadLetters(Options(("Kafka:message.max.bytes", "1000"), ("Kafka:client.id", "mine")));
 
         Assert.Equal((64, 1, 100, "mine"), (consumer.QueuedMaxMessagesKbytes, consumer.FetchQueueBackoffMs, consumer.TopicMetadataRefreshIntervalMs, consumer.ClientId));
         Assert.Equal((1000, "mine"), (producer.MessageMaxBytes, producer.ClientId));

@@ -26,7 +26,7 @@ public sealed class LagMonitorTests
         var assignment = new Assignment();
         var log = new LogCapture();
         using var loggers = new LoggerFactory([log]);
-        using var monitor = new LagMonitor(assignment, options, time, loggers.CreateLogger<LagMonitor>());
+        using var monitor = new LagMonitor(assignment, options, time, null!, loggers.CreateLogger<LagMonitor>());
         await monitor.StartAsync(TestContext.Current.CancellationToken);
 
         // There is no partition yet.

@@ -36,7 +36,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         _membership = new(Session, _time);
         _committer = new(
             _kafka, _assignment, _membership, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<CacheMetrics>(), _time,
-            _loggers.CreateLogger<OffsetCommitter>());
+            null!, _loggers.CreateLogger<OffsetCommitter>());
         _assignment.Take(_first);
         _assignment.Take(_second);
     }

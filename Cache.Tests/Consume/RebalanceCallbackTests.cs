@@ -48,7 +48,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         _queue = _services.GetRequiredService<RowQueue>();
         var metrics = _services.GetRequiredService<CacheMetrics>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
-        _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, NullLogger<OffsetCommitter>.Instance);
+        _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, null!, NullLogger<OffsetCommitter>.Instance);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, arguments) => method switch
         {
             // The group has committed 5 in the partition 0, and nothing in the others.

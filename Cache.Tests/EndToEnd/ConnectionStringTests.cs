@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Cache.Service.Decode;
+using Cache.Service.Persist;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;
 
@@ -24,7 +25,7 @@ public sealed class ConnectionStringTests
         await stack.ReadyAsync();
 
         Assert.StartsWith("mine#", stack.Service.Get<IConsumer<RowKey, Row>>().Name, StringComparison.Ordinal);
-        Assert.StartsWith("mine#", stack.Service.Get<IProducer<byte[]?, byte[]?>>().Name, StringComparison.Ordinal);
+        Assert.StartsWith("mine#", stack.Service.Get<DeadLetterProducer>().Get().Name, StringComparison.Ordinal);
         Assert.Equal(broker, JsonElement.Parse((await stack.AskAsync("/pipeline")).Body).GetProperty("kafka").GetString());
         foreach (var route in new[] { "/", "/readyz", "/health", "/pipeline", "/metrics" })
         {

@@ -63,6 +63,16 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         }
     }
 
+    /// <summary>Bytes of memory that it has in use (RSS).</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.WorkingSet64;
+        }
+    }
+
     /// <summary>Whether it has ended.</summary>
     public bool HasExited => _process.HasExited;
 

@@ -99,6 +99,17 @@ public sealed class RowQueueTests
     }
 
     [Fact]
+    public void RejectedRows_FillTheQueueByTheirHeadersToo()
+    {
+        var queue = new RowQueue(new CacheOptions());
+        var half = TestRows.Rejected(bytes: 1, headerBytes: (int)(RowQueue.MostRejectedBytes / 2) - 200).At(TestRows.Partition(), 0);
+        Assert.True(queue.TryEnqueue(half));
+        Assert.True(queue.TryEnqueue(half));
+
+        Assert.False(queue.TryEnqueue(Rejected(400)));
+    }
+
+    [Fact]
     public void RejectedRow_LargerThanAllThatIsAllowed_StillPassesAlone()
     {
         var queue = new RowQueue(new CacheOptions());

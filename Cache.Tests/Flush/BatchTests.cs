@@ -210,6 +210,21 @@ public sealed class BatchTests
     }
 
     [Fact]
+    public void Batch_IsFullByTheBytesOfRejectedRows_HeadersAmongThem_AndCanBeUsedAgain()
+    {
+        var partition = TestRows.Partition();
+        for (var round = 0; round < 2; round++)
+        {
+            var row = TestRows.Rejected(bytes: 1, headerBytes: Batch.MostDeadLetterBytes / 2);
+            _batch.Add(row.At(partition, 0), 0);
+            Assert.False(_batch.IsFull(50));
+            _batch.Add(row.At(partition, 1), 0);
+            Assert.True(_batch.IsFull(50));
+            _batch.Clear();
+        }
+    }
+
+    [Fact]
     public void Batch_IsFullByRejectedRows_WhichHoldTheirBytes()
     {
         var partition = TestRows.Partition();

@@ -10,6 +10,7 @@ using Cache.Service.Telemetry;
 using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Persist;
+using Cache.Tests.Query;
 using Cache.Tests.Simulation;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
@@ -210,6 +211,65 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
+    public async Task BatchThatWaits_IsToldAgainEvery30Seconds_AndThenMakesTheServiceNotReady()
+    {
+        await using var flush = await StartOnServerAsync();
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.DrainedAsync();
+        await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
+        flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
+        await flush.HoldsAsync(() => Assert.Equal(1, flush.Logged("Redis did not take a batch: OOM")), advances: false);
+        Assert.Null(flush.Retry.Obstacle);
+
+        await flush.HoldsAsync(() => Assert.Equal(2, flush.Logged("Redis has not taken a batch for")));
+        Assert.Equal(1, flush.Logged("Redis did not take a batch"));
+        Assert.StartsWith("Redis has not taken a batch for ", flush.Retry.Obstacle, StringComparison.Ordinal);
+        Assert.Contains("s: OOM", flush.Retry.Obstacle, StringComparison.Ordinal);
+
+        await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
+        await flush.HoldsAsync(() => Assert.Equal(2, partition.Written));
+        Assert.Null(flush.Retry.Obstacle);
+        Assert.False(flush.IsStopped);
+    }
+
+    [Fact]
+    public async Task ReplyThatNobodyKnows_IsTriedAgain_AndMakesTheServiceNotReadyAtOnce()
+    {
+        var redis = new WatchedRedis(await servers.ConnectAsync(RedisKind.Embedded));
+#pragma warning disable CS0618 // The client alone is to make one; a test has to.
+        redis.Before(nameof(IDatabase.StringGetAsync), () => throw new RedisServerException("ERR something that nobody knows"));
+#pragma warning restore CS0618
+        await using var flush = await StartAsync(redis.Client);
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+
+        await flush.HoldsAsync(() => Assert.Contains("ERR something that nobody knows", flush.Retry.Obstacle, StringComparison.Ordinal), advances: false);
+        Assert.Equal(1, flush.Logged("Redis did not take a batch, for a reason that is not known to pass: ERR something that nobody knows"));
+
+        redis.Before(nameof(IDatabase.StringGetAsync), () => Task.CompletedTask);
+        await flush.HoldsAsync(() => Assert.Equal(1, partition.Written));
+        Assert.Null(flush.Retry.Obstacle);
+        Assert.False(flush.IsStopped);
+    }
+
+    [Fact]
+    public async Task DefectOfTheService_StopsIt_WithItsStack_AndIsNotTriedAgain()
+    {
+        var redis = new WatchedRedis(await servers.ConnectAsync(RedisKind.Embedded));
+        redis.Before(nameof(IDatabase.StringGetAsync), () => throw new InvalidCastException("planted"));
+        await using var flush = await StartAsync(redis.Client);
+        var partition = flush.Take(0);
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+
+        await flush.HoldsAsync(() => Assert.True(flush.IsStopped), advances: false);
+
+        Assert.Equal((1, -1), (flush.Fatal.ExitCode, partition.Written));
+        Assert.Equal(1, flush.Logged("The flush worker failed; the service stops with exit code 1. System.InvalidCastException: planted"));
+        Assert.Equal(0, flush.Logged("Redis did not take a batch"));
+    }
+
+    [Fact]
     public async Task BatchThatIsWritten_ButWhoseEpochCannotBeMade_IsNotWrittenAgain()
     {
         await using var flush = await StartOnServerAsync();
@@ -338,11 +398,14 @@ public sealed class FlushWorkerTests(RedisServers servers)
     [Fact]
     public async Task RowsThatRedisWillNeverTake_AndCannotBeReadAgain_HoldUpTheirPartitionsOnly()
     {
-        await using var flush = await StartAsync(kafkaProperty: "no.such.property");
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
+        broker.CreateTopic(Rows.Events, partitions: 2);
+        broker.SetTopicError(Rows.Events, ErrorCode.TopicAuthorizationFailed);
+        await using var flush = await StartAsync(kafka: broker.BootstrapServers);
         await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(RowKind.Event, 1), "somebody else's");
         var (gone, kept) = (flush.Take(0), flush.Take(1));
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0));
-        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 2, int.MaxValue));
+        await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
         Assert.Equal(1, flush.Logged("Kafka did not take a batch"));
 
         flush.Redis.Assignment.LetGo([gone.TopicPartition]);
@@ -710,7 +773,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         letter.Headers.TryGetLastBytes(name, out var bytes) ? Encoding.UTF8.GetString(bytes) : null;
 
     /// <summary>A worker and a committer that run.</summary>
-    private sealed class Running : IOffsetCommit, IServiceProvider, IAsyncDisposable
+    private sealed class Running : IOffsetCommit, IAsyncDisposable
     {
         private readonly LogCapture _log = new();
         private readonly LoggerFactory _loggers;
@@ -731,10 +794,12 @@ public sealed class FlushWorkerTests(RedisServers servers)
                 IsStopped |= method == nameof(IHostApplicationLifetime.StopApplication);
                 return null;
             }));
-            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, Time, NullLogger<OffsetCommitter>.Instance);
+            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, Time, Fatal, NullLogger<OffsetCommitter>.Instance);
+            var logger = _loggers.CreateLogger<FlushWorker>();
+            Retry = new(Metrics, Time, new Random(1), logger);
             _worker = new(
-                Queue, redis.Store, redis.Epoch, new Letters(this, redis.Options, Metrics, Time), new RowReader(redis.Options), _committer, redis.Membership,
-                redis.Options, Metrics, Time, new Random(1), Fatal, _loggers.CreateLogger<FlushWorker>());
+                Queue, redis.Store, redis.Epoch, new Letters(new(_ => Producer()), redis.Options, Metrics, Time), new RowReader(redis.Options), _committer, redis.Membership,
+                Retry, redis.Options, Metrics, Time, Fatal, logger);
             _worker.StartAsync(CancellationToken.None);
             _committer.StartAsync(CancellationToken.None);
         }
@@ -753,6 +818,8 @@ public sealed class FlushWorkerTests(RedisServers servers)
         public Counters Counters { get; }
 
         public FatalError Fatal { get; }
+
+        public BatchRetry Retry { get; }
 
         public bool IsStopped { get; private set; }
 
@@ -823,7 +890,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
             return Task.CompletedTask;
         }
 
-        public object? GetService(Type serviceType) => Proxy.Of<IProducer<byte[]?, byte[]?>>((_, arguments) =>
+        private IProducer<byte[]?, byte[]?> Producer() => Proxy.Of<IProducer<byte[]?, byte[]?>>((_, arguments) =>
         {
             if (RefusesDeadLetters)
             {
@@ -857,10 +924,10 @@ public sealed class FlushWorkerTests(RedisServers servers)
         }
 
         /// <summary>The topic is there.</summary>
-        private sealed class Letters(IServiceProvider services, CacheOptions options, CacheMetrics metrics, TimeProvider time)
-            : DeadLetters(services, options, metrics, time, NullLogger<DeadLetters>.Instance)
+        private sealed class Letters(DeadLetterProducer producer, CacheOptions options, CacheMetrics metrics, TimeProvider time)
+            : DeadLetters(producer, options, metrics, time, NullLogger<DeadLetters>.Instance)
         {
-            protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer) => Task.CompletedTask;
+            protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> client) => Task.CompletedTask;
         }
     }
 }

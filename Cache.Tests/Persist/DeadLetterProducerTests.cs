@@ -8,6 +8,7 @@ using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Simulation;
 using Confluent.Kafka;
+using Confluent.Kafka.Admin;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
@@ -22,6 +23,9 @@ public sealed class DeadLetterProducerTests : IDisposable
     private readonly List<Message<byte[]?, byte[]?>> _sent = [];
     private readonly Queue<ErrorCode> _answers = [];
     private readonly List<IDisposable> _owned = [];
+    private Action<Error>? _note;
+    private Error? _dies;
+    private int _made;
 
     [Fact]
     public async Task Letters_ThatAreAcknowledged_AreTakenOffTheList_AndCounted()
@@ -61,7 +65,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     public async Task LetterThatIsTooLarge_IsSentWithoutItsValue_AndTellsItsLength()
     {
         var (letters, _) = Make();
-        Answer(ErrorCode.MsgSizeTooLarge);
+        Answer(ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
 
         await letters.SendAsync([Letter(7)]);
 
@@ -69,6 +73,119 @@ public sealed class DeadLetterProducerTests : IDisposable
         Assert.Null(message.Value);
         Assert.Equal("key"u8.ToArray(), message.Key);
         Assert.Equal(("7", "3"), (Header(message, DeadLetters.OffsetHeader), Header(message, DeadLetters.OmittedHeader)));
+    }
+
+    [Fact]
+    public async Task LetterThatIsRefusedInCompany_IsSentAlone_AsItCame()
+    {
+        var (letters, _) = Make();
+        Answer(ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
+
+        await letters.SendAsync([Letter(7), Letter(8)]);
+
+        Assert.Equal([7, 8], Offsets());
+        Assert.All(_sent, message => Assert.Equal("bad"u8.ToArray(), message.Value));
+    }
+
+    [Fact]
+    public async Task LetterThatIsTooLarge_ShedsItsValue_ThenItsHeaders_ThenItsKey_AndTellsHowMuch()
+    {
+        var (letters, _) = Make();
+        Answer([.. Enumerable.Repeat(ErrorCode.MsgSizeTooLarge, 3)]);
+        await letters.SendAsync([Letter(7)]);
+        Answer([.. Enumerable.Repeat(ErrorCode.MsgSizeTooLarge, 4)]);
+        await letters.SendAsync([Letter(8)]);
+
+        Assert.Equal(["key", null], _sent.Select(message => message.Key is { } key ? Encoding.UTF8.GetString(key) : null));
+        Assert.All(_sent, message =>
+        {
+            Assert.Null(message.Value);
+            Assert.False(message.Headers.TryGetLastBytes("mine", out _));
+            Assert.Equal(("3", "5"), (Header(message, DeadLetters.OmittedHeader), Header(message, DeadLetters.OmittedHeadersHeader)));
+        });
+        Assert.Equal("3", Header(_sent[1], DeadLetters.OmittedKeyHeader));
+    }
+
+    [Theory]
+    [InlineData(ErrorCode.MsgSizeTooLarge)]
+    [InlineData(ErrorCode.InvalidRecord)]
+    public async Task LetterThatIsRefusedWhateverIsLeftOfIt_IsGivenUp_AndCounted_AndHoldsUpNoOther(ErrorCode error)
+    {
+        var (letters, metrics) = Make();
+        List<DeadLetter> list = [Letter(7), Letter(8)];
+        Answer(error, ErrorCode.NoError, error, error, error, error);
+
+        await letters.SendAsync(list);
+
+        Assert.Empty(list);
+        Assert.Equal([8], Offsets());
+        Assert.Equal(2, metrics.DeadLetterCounts[RejectReason.NotJson]);
+        Assert.Equal(1, metrics.DeadLettersGivenUp);
+        Assert.Contains("does not take the row rejected for not_json at event_metrics/3 offset 7", _log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task ProducerThatDoesNotSurviveAnError_IsMadeAnew_AndTheErrorIsTheOneThatIsTold()
+    {
+        var (letters, _) = Make();
+        List<DeadLetter> list = [Letter(7)];
+        await letters.SendAsync([Letter(6)]);
+        Answer(ErrorCode.Local_PurgeQueue);
+        _note!(new Error(ErrorCode.Local_Transport, "it comes back", isFatal: false));
+        Assert.Equal(1, _made);
+        _dies = new Error(ErrorCode.ClusterAuthorizationFailed, "no right to write idempotently", isFatal: true);
+
+        var failure = await Assert.ThrowsAsync<KafkaException>(() => letters.SendAsync(list));
+        Assert.Equal((ErrorCode.ClusterAuthorizationFailed, "no right to write idempotently"), (failure.Error.Code, failure.Error.Reason));
+        await letters.SendAsync(list);
+
+        Assert.Empty(list);
+        Assert.Equal(2, _made);
+        Assert.Equal([6, 7], Offsets());
+    }
+
+    [Fact]
+    public async Task TopicThatTheBrokerMakesByItself_IsThere()
+    {
+        var (letters, _) = Make(admin: (method, _) => method switch
+        {
+            nameof(IAdminClient.GetMetadata) => Metadata(ErrorCode.UnknownTopicOrPart),
+            nameof(IAdminClient.CreateTopicsAsync) => Task.FromException(new CreateTopicsException([new() { Topic = "cache_dead_letters", Error = new Error(ErrorCode.TopicAlreadyExists) }])),
+            _ => null,
+        });
+
+        await letters.SendAsync([Letter(7)]);
+
+        Assert.Equal([7], Offsets());
+        Assert.DoesNotContain("could not be created", _log.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task TopicThatGoes_IsMadeAgain()
+    {
+        var (asked, made) = (0, 0);
+        var (letters, _) = Make(admin: (method, _) =>
+        {
+            asked += method == nameof(IAdminClient.GetMetadata) ? 1 : 0;
+            made += method == nameof(IAdminClient.CreateTopicsAsync) ? 1 : 0;
+            return method switch
+            {
+                nameof(IAdminClient.GetMetadata) => Metadata(asked == 1 ? ErrorCode.NoError : ErrorCode.UnknownTopicOrPart),
+                nameof(IAdminClient.CreateTopicsAsync) => Task.CompletedTask,
+                _ => null,
+            };
+        });
+        await letters.SendAsync([Letter(6)]);
+        await letters.SendAsync([Letter(7)]);
+        Assert.Equal((1, 0), (asked, made));
+        Answer(ErrorCode.Local_MsgTimedOut);
+        List<DeadLetter> list = [Letter(8)];
+
+        await Assert.ThrowsAsync<ProduceException<byte[]?, byte[]?>>(() => letters.SendAsync(list));
+        await letters.SendAsync(list);
+
+        Assert.Equal((2, 1), (asked, made));
+        Assert.Equal([6, 7, 8], Offsets());
     }
 
     [Fact]
@@ -115,7 +232,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task TopicThatCannotBeMade_IsTold_AndIsNotAskedForAgain()
+    public async Task TopicThatCannotBeMade_IsToldOnce_AndIsAskedForAgain()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic("cache_dead_letters", partitions: 1);
@@ -127,38 +244,55 @@ public sealed class DeadLetterProducerTests : IDisposable
 
         for (var attempts = 0; attempts < 2; attempts++)
         {
-            await Assert.ThrowsAsync<ProduceException<byte[]?, byte[]?>>(() => letters.SendAsync(list));
+            var failure = await Assert.ThrowsAsync<KafkaException>(() => letters.SendAsync(list));
+            Assert.StartsWith("cache_dead_letters is not there and could not be created: ", failure.Error.Reason, StringComparison.Ordinal);
             Assert.Contains("could not be created", Assert.Single(_log.Lines), StringComparison.Ordinal);
             Assert.Single(list);
         }
+
+        broker.SetTopicError("cache_dead_letters", ErrorCode.NoError);
+        await letters.SendAsync(list);
+        Assert.Empty(list);
     }
 
     public void Dispose() => _owned.ForEach(owned => owned.Dispose());
 
-    private (DeadLetters Letters, CacheMetrics Metrics) Make(string topic = "cache_dead_letters", bool hasProducer = true, IProducer<byte[]?, byte[]?>? client = null)
+    private (DeadLetters Letters, CacheMetrics Metrics) Make(string topic = "cache_dead_letters", bool hasProducer = true, IProducer<byte[]?, byte[]?>? client = null,
+        Func<string, object?[], object?>? admin = null)
     {
         var options = new CacheOptions { DeadLetterTopic = topic };
         var services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options)
             .AddSingleton<Service.Consume.Assignment>().AddSingleton<Service.Enqueue.RowQueue>().AddSingleton<CacheMetrics>();
-        if (hasProducer)
-        {
-            services.AddSingleton(client ?? Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer));
-        }
-
         var provider = services.BuildServiceProvider();
         var loggers = new LoggerFactory([_log]);
         _owned.AddRange([provider, loggers]);
         var metrics = provider.GetRequiredService<CacheMetrics>();
         var logger = loggers.CreateLogger<DeadLetters>();
-        return (client is null ? new OnAProducer(provider, options, metrics, _time, logger) : new DeadLetters(provider, options, metrics, _time, logger), metrics);
+        var producer = new DeadLetterProducer(note =>
+        {
+            (_note, _made) = (note, _made + 1);
+            return !hasProducer ? throw new InvalidOperationException("No producer is needed.") : client ?? Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
+        });
+        return (client is null ? new OnAProducer(producer, options, metrics, _time, logger, admin) : new DeadLetters(producer, options, metrics, _time, logger), metrics);
     }
 
-    private object OnProducer(string method, object?[] arguments)
+    private object? OnProducer(string method, object?[] arguments)
     {
+        if (method == nameof(IDisposable.Dispose))
+        {
+            return null;
+        }
+
         Assert.Equal((nameof(IProducer<,>.ProduceAsync), "cache_dead_letters"), (method, arguments[0]));
         var message = (Message<byte[]?, byte[]?>)arguments[1]!;
         if (_answers.TryDequeue(out var error) && error != ErrorCode.NoError)
         {
+            if (_dies is { } dies)
+            {
+                _dies = null;
+                _note!(dies);
+            }
+
             return Task.FromException<DeliveryResult<byte[]?, byte[]?>>(new ProduceException<byte[]?, byte[]?>(new Error(error), null));
         }
 
@@ -176,10 +310,14 @@ public sealed class DeadLetterProducerTests : IDisposable
     private static DeadLetter Letter(long offset, RejectReason reason = RejectReason.NotJson) => new(
         TestRows.Partition(3), offset, 500, reason, new("key"u8.ToArray(), "bad"u8.ToArray(), [new Header("mine", "1"u8.ToArray())]));
 
-    /// <summary>The topic is there.</summary>
-    private sealed class OnAProducer(IServiceProvider services, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger)
-        : DeadLetters(services, options, metrics, time, logger)
+    private static Metadata Metadata(ErrorCode error) => new([], [new("cache_dead_letters", [], new Error(error))], 0, "");
+
+    /// <summary>The topic is there, or as the admin client says.</summary>
+    private sealed class OnAProducer(
+        DeadLetterProducer producer, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger, Func<string, object?[], object?>? admin)
+        : DeadLetters(producer, options, metrics, time, logger)
     {
-        protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer) => Task.CompletedTask;
+        protected override IAdminClient Admin(IProducer<byte[]?, byte[]?> client) =>
+            Proxy.Of<IAdminClient>(admin ?? ((method, _) => method == nameof(IAdminClient.GetMetadata) ? Metadata(ErrorCode.NoError) : null));
     }
 }

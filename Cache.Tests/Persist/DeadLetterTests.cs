@@ -56,7 +56,7 @@ public sealed class DeadLetterTests
 
         stack.Broker.PushRequestErrors(KafkaRequest.Produce, [.. Enumerable.Repeat(ErrorCode.TopicAuthorizationFailed, 10_000)]);
         await stack.StartServiceAsync();
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("The dead-letter topic did not take a batch", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("The dead-letter topic refuses a batch", StringComparison.Ordinal)));
 
         // The first rejected row has offset 1.
         await Eventually.KeepsHoldingAsync(
@@ -76,7 +76,8 @@ public sealed class DeadLetterTests
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.Kafka.SendAsync(Events, 0, "bad", Event(Window(0), "a", 0));
 
-        stack.Broker.PushRequestErrors(KafkaRequest.Produce, ErrorCode.MsgSizeTooLarge);
+        // In company first, then alone.
+        stack.Broker.PushRequestErrors(KafkaRequest.Produce, ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
         await stack.StartServiceAsync();
         await stack.EverythingIsCommittedAsync();
 
@@ -84,6 +85,43 @@ public sealed class DeadLetterTests
         Assert.Null(letter.Message.Value);
         Assert.Equal("3", KafkaSide.Header(letter, DeadLetters.OmittedHeader));
         Assert.Equal("0", KafkaSide.Header(letter, DeadLetters.OffsetHeader));
+    }
+
+    [Fact]
+    public async Task DeadLetter_TooLargeEvenWithoutItsValue_GoesWithoutItsHeadersToo_AndHoldsUpNoOther()
+    {
+        await using var stack = await InProcessStack.StartAsync(null, ("Kafka:message.max.bytes", "300000"), ("window_retention_count", "1000"));
+        var bad = new Message<byte[]?, byte[]?> { Value = "x"u8.ToArray(), Headers = [new Header("large", new byte[299_900])] };
+
+        await stack.Kafka.SendAsync(Events, 0, [bad, .. Enumerable.Range(0, 500).Select(n => Message(Event(Window(n), "a", n)))]);
+        await stack.EverythingIsCommittedAsync();
+
+        await stack.AssertWindowsAsync(500);
+        var letter = Assert.Single(stack.Kafka.ReadAll(stack.DeadLetterTopic));
+        Assert.Null(letter.Message.Value);
+        Assert.Equal(("1", "299905"), (KafkaSide.Header(letter, DeadLetters.OmittedHeader), KafkaSide.Header(letter, DeadLetters.OmittedHeadersHeader)));
+        Assert.Equal(("not_json", "0"), (KafkaSide.Header(letter, DeadLetters.ReasonHeader), KafkaSide.Header(letter, DeadLetters.OffsetHeader)));
+    }
+
+    [Fact]
+    public async Task ProducerWithoutTheRightToWriteIdempotently_IsNotReady_AndGoesOnOnceItIsGranted()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0), "bad", Event(Window(1), "a", 1));
+        stack.Broker.PushRequestErrors(KafkaRequest.InitProducerId, [.. Enumerable.Repeat(ErrorCode.ClusterAuthorizationFailed, 10_000)]);
+        await stack.StartServiceAsync();
+        await Eventually.HoldsAsync(async () =>
+        {
+            var (status, body, _) = await stack.AskAsync("/readyz");
+            Assert.Equal(System.Net.HttpStatusCode.ServiceUnavailable, status);
+            Assert.Contains("The dead-letter topic has not taken a batch", body, StringComparison.Ordinal);
+            Assert.Contains("authorization failed", body, StringComparison.OrdinalIgnoreCase);
+        });
+
+        stack.Broker.ClearRequestErrors(KafkaRequest.InitProducerId);
+        await stack.EverythingIsCommittedAsync();
+        await stack.AssertWindowsAsync(2);
+        await stack.EventuallyAnswersAsync("/readyz", """{"status":"ready"}""");
     }
 
     [Fact]

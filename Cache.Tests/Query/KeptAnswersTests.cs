@@ -34,7 +34,7 @@ public sealed class KeptAnswersTests : IAsyncLifetime
         var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
         _hub = new(
             RedisLink.Over(_redis, options), new RedisKeys(options), new CacheMetrics(meters, new RowQueue(options), new Assignment(), TimeProvider.System),
-            TimeProvider.System, NullLogger<UpdateHub>.Instance);
+            TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
         _kept = new(_hub, _time);
         await _hub.StartAsync(TestContext.Current.CancellationToken);
         await ListensAsync(true);

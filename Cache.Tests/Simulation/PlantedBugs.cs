@@ -15,11 +15,15 @@ internal abstract class PlantedBug
     [
         new CommitBeforeWrite(), new CommitThePosition(), new DropOnRetry(), new ReorderOnRetry(), new WriteAfterLost(), new ForgetRevokeFlush(),
         new LoseTheLastBatchOnShutdown(), new SkipOneOnResume(), new WrongRewind(), new TrimTheWrongWindow(),
+        new RetryWhatNeverPasses(), new TakeADefectForAnOutage(),
     ];
 
     public virtual SimulatedConsumer? Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) => null;
 
     public virtual SimulatedConnection? Connection(Schedule schedule, SimulatedProcess process) => null;
+
+    /// <summary>What the producer says of an error.</summary>
+    public virtual ErrorCode ProducerSays(ErrorCode error) => error;
 
     public override string ToString() => GetType().Name;
 
@@ -218,6 +222,24 @@ internal abstract class PlantedBug
 
                 return base.CommandFor(method, arguments);
             }
+        }
+    }
+
+    /// <summary>A dead letter that its topic will never take is sent for ever.</summary>
+    private sealed class RetryWhatNeverPasses : PlantedBug
+    {
+        public override ErrorCode ProducerSays(ErrorCode error) =>
+            error is ErrorCode.InvalidRecord or ErrorCode.MsgSizeTooLarge ? ErrorCode.Local_MsgTimedOut : error;
+    }
+
+    /// <summary>A defect of the service is waited for as if Redis were away.</summary>
+    private sealed class TakeADefectForAnOutage : PlantedBug
+    {
+        public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Patient(schedule, process);
+
+        private sealed class Patient(Schedule schedule, SimulatedProcess process) : SimulatedConnection(schedule.Redis, process.Name)
+        {
+            protected override Exception Defect => new RedisTimeoutException(CommandFlags.None, "No answer in time.", CommandStatus.Sent);
         }
     }
 

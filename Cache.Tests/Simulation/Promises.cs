@@ -1,5 +1,6 @@
 using System.Globalization;
 using Cache.Service.Decode;
+using Confluent.Kafka;
 
 namespace Cache.Tests.Simulation;
 
@@ -13,8 +14,9 @@ namespace Cache.Tests.Simulation;
 /// <param name="HasFirst">Whether it carries the first measure.</param>
 /// <param name="HasSecond">Whether it carries the second measure.</param>
 /// <param name="Value">Its bytes.</param>
+/// <param name="Fits">How much of it the dead-letter topic takes.</param>
 internal sealed record SimulatedRow(
-    int Number, PartitionLog Log, long Offset, RowKind Kind, long Time, string Name, bool HasFirst, bool HasSecond, byte[] Value)
+    int Number, PartitionLog Log, long Offset, RowKind Kind, long Time, string Name, bool HasFirst, bool HasSecond, byte[] Value, Fit Fits = Fit.Whole)
 {
     /// <summary>The hash that it goes to.</summary>
     public string Key { get; } = Kind switch
@@ -39,6 +41,14 @@ internal sealed record SimulatedRow(
         : $"row {Number} at {Log} {Offset}, {string.Join(' ', Fields)} of {Key}";
 }
 
+/// <summary>How much of a row the dead-letter topic takes.</summary>
+internal enum Fit
+{
+    Whole,
+    WithoutValue,
+    NotAtAll,
+}
+
 /// <summary>
 /// The model: it knows the rows in Kafka and looks at nothing else than Kafka's offsets, the dead letters and Redis. Each
 /// change of one of these is checked as it happens; the first promise that is broken stays.
@@ -51,6 +61,7 @@ internal sealed class Promises(int retention)
     // The windows that stay, the newest first.
     private readonly Dictionary<RowKind, List<long>> _windows = new() { [RowKind.Event] = [], [RowKind.Performance] = [] };
     private readonly HashSet<(string Topic, int Partition, long Offset)> _deadLetters = [];
+    private readonly HashSet<(string Topic, int Partition, long Offset)> _refused = [];
 
     /// <summary>What happened, when somebody wants to read it.</summary>
     public List<string>? Trace { get; init; }
@@ -145,17 +156,29 @@ internal sealed class Promises(int retention)
         }
     }
 
-    /// <summary>I2: a row came to the dead letters.</summary>
-    public void DeadLettered(string topic, int partition, long offset, byte[]? value)
+    /// <summary>I2: a row comes to the dead letters, unless they do not take it.</summary>
+    public ErrorCode DeadLettered(string topic, int partition, long offset, byte[]? value)
     {
-        Trace?.Add($"kafka: dead letter of {topic}/{partition} {offset}");
         var row = Logs.Single(log => log.Topic == topic && log.Partition == partition).Rows[(int)offset];
-        if (row is not { Kind: RowKind.Rejected } || !row.Value.AsSpan().SequenceEqual(value))
+        if (row is not { Kind: RowKind.Rejected } || !(row.Value.AsSpan().SequenceEqual(value) || (value is null && row.Fits != Fit.Whole)))
         {
             Break($"I2: {topic}/{partition} {offset} is in the dead letters, and is none");
+            return ErrorCode.NoError;
         }
 
+        if (row.Fits == Fit.NotAtAll || (row.Fits == Fit.WithoutValue && value is not null))
+        {
+            if (value is null)
+            {
+                _refused.Add((topic, partition, offset));
+            }
+
+            return row.Fits == Fit.NotAtAll ? ErrorCode.InvalidRecord : ErrorCode.MsgSizeTooLarge;
+        }
+
+        Trace?.Add($"kafka: dead letter of {topic}/{partition} {offset}");
         _deadLetters.Add((topic, partition, offset));
+        return ErrorCode.NoError;
     }
 
     /// <summary>I1 and I2: nothing is on its way any more.</summary>
@@ -166,7 +189,7 @@ internal sealed class Promises(int retention)
         {
             if (row.Kind == RowKind.Rejected)
             {
-                if (!_deadLetters.Contains((row.Log.Topic, row.Log.Partition, row.Offset)))
+                if (!IsDoneWith(row))
                 {
                     Break($"I2: {row}, is not in the dead letters");
                 }
@@ -238,7 +261,7 @@ internal sealed class Promises(int retention)
         for (var offset = log.CheckedUpTo; offset < log.Committed; offset++)
         {
             if (log.Rows[(int)offset] is { } row
-                && !(row.Kind == RowKind.Rejected ? _deadLetters.Contains((log.Topic, log.Partition, offset)) : IsBeyondRetention(row) || IsInRedis(row)))
+                && !(row.Kind == RowKind.Rejected ? IsDoneWith(row) : IsBeyondRetention(row) || IsInRedis(row)))
             {
                 Break($"I3: offset {log.Committed} of {log} is committed, and {row}, is not there");
             }
@@ -246,6 +269,9 @@ internal sealed class Promises(int retention)
 
         log.CheckedUpTo = log.Committed;
     }
+
+    /// <summary>Whether a rejected row is in the dead letters, or was offered to them in vain.</summary>
+    private bool IsDoneWith(SimulatedRow row) => (row.Fits == Fit.NotAtAll ? _refused : _deadLetters).Contains((row.Log.Topic, row.Log.Partition, row.Offset));
 
     private bool IsInRedis(SimulatedRow row) => Redis.Data.Hashes.TryGetValue(row.Key, out var hash)
         && row.Fields.All(field => hash.Fields.TryGetValue(field, out var value) && RowOf(field, value)!.Offset >= row.Offset);

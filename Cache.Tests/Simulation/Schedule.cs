@@ -59,7 +59,7 @@ internal sealed class Schedule
         // Not all faults in all schedules: some bugs need a few of them and others out of their way.
         Action[] faults =
         [
-            LoseAnswers, LoseAnswers, Refuse, LeaveRedis, Redis.Empty, RestartRedis, Redis.Save, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure,
+            LoseAnswers, LoseAnswers, Refuse, LeaveRedis, Redis.Empty, RestartRedis, Redis.Save, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure, HaveADefect,
         ];
         _faults.AddRange(faults.Where(_ => Random.Next(5) < 2));
     }
@@ -318,7 +318,25 @@ internal sealed class Schedule
             : new RedisConnectionException(ConnectionFailureType.SocketFailure, CommandFlags.None, "The connection broke.", null, CommandStatus.Sent));
     }
 
-    private void Refuse() => Redis.Refuse(Random.Next(1, 6), Random.Next(2) == 0 ? "OOM command not allowed" : "LOADING Redis is loading");
+    /// <summary>Now and then for good, which is until all is mended.</summary>
+    private void Refuse() => Redis.Refuse(
+        Random.Next(4) == 0 ? int.MaxValue : Random.Next(1, 6),
+        Random.Next(4) switch
+        {
+            0 => "OOM command not allowed",
+            1 => "LOADING Redis is loading",
+            2 => "NOAUTH Authentication required.",
+            _ => "ERR what nobody knows",
+        });
+
+    private void HaveADefect()
+    {
+        if (Pick(process => !process.IsStopping) is { } process)
+        {
+            _promises.Trace?.Add($"{process} has a defect");
+            process.Connection.HasDefect = true;
+        }
+    }
 
     private void LeaveRedis()
     {
@@ -467,7 +485,15 @@ internal sealed class Schedule
                 return;
             }
 
-            if (rounds == 500)
+            if (rounds == 500 && _processes.Find(process => process.Connection.HasDefect) is { } defective)
+            {
+                _promises.Break($"I5: {defective} has a defect, and goes on");
+            }
+            else if (rounds == 500 && Kafka.Logs.FirstOrDefault(log => log.Committed >= 0 && log.Rows.Skip((int)log.Committed).FirstOrDefault()?.Fits > Fit.Whole) is { } held)
+            {
+                _promises.Break($"I5: {held} is held up at offset {held.Committed}, by a row that the dead letters will never take");
+            }
+            else if (rounds == 500)
             {
                 _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
             }
@@ -517,7 +543,7 @@ internal sealed class Schedule
         }
     }
 
-    private bool IsSettled() => _processes.TrueForAll(process => !process.IsStopping)
+    private bool IsSettled() => _processes.TrueForAll(process => !process.IsStopping && !process.Connection.HasDefect)
         && Kafka.Logs.All(log => log.IsNamed && log.Owner is { } owner && log.Target == owner && log.Committed == log.Rows.Count
             && owner.Positions.GetValueOrDefault(log) == log.Rows.Count);
 
@@ -527,7 +553,13 @@ internal sealed class Schedule
         for (var at = _processes.Count - 1; at >= 0; at--)
         {
             var process = _processes[at];
-            if (process.Failure is { } failure)
+            if (process.Failure is InvalidCastException && process.Connection.HasDefect)
+            {
+                // As it should: whoever runs it starts it anew.
+                _promises.Trace?.Add($"{process} ends with 1");
+                Kill(process);
+            }
+            else if (process.Failure is { } failure)
             {
                 _promises.Break($"a worker of {process} failed: {failure}");
             }
@@ -590,7 +622,8 @@ internal sealed class Schedule
         var row = new SimulatedRow(
             number, log, log.Rows.Count, rejected ? RowKind.Rejected : kind, time, $"p{log.Partition}{(char)('a' + Random.Next(2))}",
             (measures & 1) > 0, (measures & 2) > 0, []);
-        row = row with { Value = Encoding.UTF8.GetBytes(rejected ? $"{{\"rejected\":{number}}}" : Json(row)) };
+        var fits = rejected ? Random.Next(6) switch { 0 => Fit.WithoutValue, 1 => Fit.NotAtAll, _ => Fit.Whole } : Fit.Whole;
+        row = row with { Fits = fits, Value = Encoding.UTF8.GetBytes(rejected ? $"{{\"rejected\":{number}}}" : Json(row)) };
         log.Rows.Add(row);
         _promises.Produced(row);
         _promises.Trace?.Add($"kafka: {row}");

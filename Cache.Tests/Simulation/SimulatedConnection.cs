@@ -21,6 +21,12 @@ internal class SimulatedConnection
 
     public IConnectionMultiplexer Multiplexer { get; }
 
+    /// <summary>From now on a call fails as only a defect of the service makes it fail.</summary>
+    public bool HasDefect { get; set; }
+
+    /// <summary>How it then fails.</summary>
+    protected virtual Exception Defect => new InvalidCastException("A defect.");
+
     /// <summary>The connection went, and another one came.</summary>
     public void Changed() => _changed?.Invoke(Multiplexer, null!);
 
@@ -31,7 +37,11 @@ internal class SimulatedConnection
     {
         foreach (var command in commands)
         {
-            if (_redis.IsAway)
+            if (HasDefect)
+            {
+                command.Fail(Defect);
+            }
+            else if (_redis.IsAway)
             {
                 command.Fail(new RedisConnectionException(
                     ConnectionFailureType.UnableToConnect, CommandFlags.None, "Redis is away.", null, CommandStatus.WaitingToBeSent));

@@ -227,17 +227,17 @@ internal sealed class CommitRequest(SimulatedConsumer from, IReadOnlyList<TopicP
 }
 
 /// <summary>A dead letter on its way.</summary>
-internal sealed class ProduceRequest(SimulatedConsumer from, Message<byte[]?, byte[]?> message) : KafkaRequest(from)
+/// <param name="from">Who sends it.</param>
+/// <param name="message">What it sends.</param>
+/// <param name="told">What the client says of an error.</param>
+internal sealed class ProduceRequest(SimulatedConsumer from, Message<byte[]?, byte[]?> message, Func<ErrorCode, ErrorCode> told) : KafkaRequest(from)
 {
     private readonly TaskCompletionSource<DeliveryResult<byte[]?, byte[]?>> _answer = new();
 
     public override Task<DeliveryResult<byte[]?, byte[]?>> Answer => _answer.Task;
 
-    public override ErrorCode Do()
-    {
+    public override ErrorCode Do() =>
         From.Kafka.Promises.DeadLettered(Text("cache.topic"), int.Parse(Text("cache.partition")), long.Parse(Text("cache.offset")), message.Value);
-        return ErrorCode.NoError;
-    }
 
     public override void Finish(ErrorCode error)
     {
@@ -247,7 +247,7 @@ internal sealed class ProduceRequest(SimulatedConsumer from, Message<byte[]?, by
         }
         else
         {
-            _answer.TrySetException(new ProduceException<byte[]?, byte[]?>(new Error(error), new() { Message = message }));
+            _answer.TrySetException(new ProduceException<byte[]?, byte[]?>(new Error(told(error)), new() { Message = message }));
         }
     }
 

@@ -24,12 +24,12 @@ internal sealed class SimulatedProcess : IServiceProvider
     private readonly RowQueue _queue;
     private readonly Rebalance _rebalance;
     private readonly Action _turn;
-    private readonly IProducer<byte[]?, byte[]?> _producer;
     private readonly Task[] _workers;
+    private readonly PlantedBug? _bug;
 
     public SimulatedProcess(string name, Schedule schedule, CacheOptions options, PlantedBug? bug)
     {
-        Name = name;
+        (Name, _bug) = (name, bug);
         var time = schedule.Clock;
         Connection = bug?.Connection(schedule, this) ?? new SimulatedConnection(schedule.Redis, name);
         _queue = new(options);
@@ -38,20 +38,19 @@ internal sealed class SimulatedProcess : IServiceProvider
         var deserializer = new RowDeserializer(options, time);
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
-        var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, NullLogger<OffsetCommitter>.Instance);
+        var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, null!, NullLogger<OffsetCommitter>.Instance);
         _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Metrics, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
         var loop = new ConsumeLoop(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
-        _producer = Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer);
+        var producer = new DeadLetterProducer(_ => Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer));
 
         var link = RedisLink.Over(Connection.Multiplexer, options);
         var keys = new RedisKeys(options);
         var epoch = new RedisEpoch(link, keys, _assignment, membership, rebuilds, NullLogger<RedisEpoch>.Instance);
         var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), new DimensionLimit(keys, options), Metrics);
         var flush = new FlushWorker(
-            _queue, store, epoch, new ReadyDeadLetters(this, options, time), new RowReader(options), committer, membership, options, Metrics, time,
-            schedule.Random, null!,
-            NullLogger<FlushWorker>.Instance);
+            _queue, store, epoch, new ReadyDeadLetters(producer, options, time), new RowReader(options), committer, membership,
+            new BatchRetry(Metrics, time, schedule.Random, NullLogger<FlushWorker>.Instance), options, Metrics, time, null!, NullLogger<FlushWorker>.Instance);
         foreach (var topic in options.Topics)
         {
             positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));
@@ -127,19 +126,16 @@ internal sealed class SimulatedProcess : IServiceProvider
         Consumer.IsRunning = !frozen;
     }
 
-    public object? GetService(Type serviceType) =>
-        serviceType == typeof(Rebalance) ? _rebalance
-        : serviceType == typeof(IProducer<byte[]?, byte[]?>) ? _producer
-        : null;
+    public object? GetService(Type serviceType) => serviceType == typeof(Rebalance) ? _rebalance : null;
 
     private object? OnProducer(string method, object?[] arguments) => method == nameof(IProducer<,>.ProduceAsync)
-        ? Consumer.Kafka.RequestAsync(new ProduceRequest(Consumer, (Message<byte[]?, byte[]?>)arguments[1]!))
+        ? Consumer.Kafka.RequestAsync(new ProduceRequest(Consumer, (Message<byte[]?, byte[]?>)arguments[1]!, error => _bug?.ProducerSays(error) ?? error))
         : throw new NotSupportedException($"The simulation has no {method}.");
 
     /// <summary>The topic is there.</summary>
-    private sealed class ReadyDeadLetters(IServiceProvider services, CacheOptions options, TimeProvider time)
-        : DeadLetters(services, options, Metrics, time, NullLogger<DeadLetters>.Instance)
+    private sealed class ReadyDeadLetters(DeadLetterProducer producer, CacheOptions options, TimeProvider time)
+        : DeadLetters(producer, options, Metrics, time, NullLogger<DeadLetters>.Instance)
     {
-        protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> producer) => Task.CompletedTask;
+        protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> client) => Task.CompletedTask;
     }
 }

@@ -99,13 +99,15 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         { "CommitBeforeWrite", 3, "I3" },
         { "CommitThePosition", 1, "I3" },
         { "DropOnRetry", 139, "I3" },
-        { "ReorderOnRetry", 931, "I4" },
-        { "WriteAfterLost", 37, "I3" },
-        { "ForgetRevokeFlush", 43, "I4" },
-        { "LoseTheLastBatchOnShutdown", 64, "I3" },
-        { "SkipOneOnResume", 18, "I3" },
-        { "WrongRewind", 21, "I3" },
+        { "ReorderOnRetry", 453, "I4" },
+        { "WriteAfterLost", 38, "I3" },
+        { "ForgetRevokeFlush", 156, "I4" },
+        { "LoseTheLastBatchOnShutdown", 33, "I3" },
+        { "SkipOneOnResume", 14, "I3" },
+        { "WrongRewind", 16, "I3" },
         { "TrimTheWrongWindow", 1, "I1" },
+        { "RetryWhatNeverPasses", 1, "I5" },
+        { "TakeADefectForAnOutage", 4, "I5" },
     };
 
     private static void AssertKept(int seed)

@@ -354,7 +354,7 @@ public sealed class UpdateHubTests
         var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         var options = new CacheOptions();
         var metrics = new CacheMetrics(services.GetRequiredService<IMeterFactory>(), new RowQueue(options), new Assignment(), TimeProvider.System);
-        return new(redis ?? new RedisLink(services, options), new RedisKeys(options), metrics, time ?? TimeProvider.System, NullLogger<UpdateHub>.Instance);
+        return new(redis ?? new RedisLink(services, options), new RedisKeys(options), metrics, time ?? TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
     }
 
     private void Send(int from, int to)

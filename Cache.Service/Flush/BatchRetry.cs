@@ -1,0 +1,192 @@
+using System.Diagnostics;
+using System.Globalization;
+using Cache.Service.Consume;
+using Cache.Service.Telemetry;
+using Polly;
+using Polly.Retry;
+
+namespace Cache.Service.Flush;
+
+/// <summary>
+/// Does something for a batch again and again, in order, until it works: by the rule of what passes (<see cref="Failures"/>). One
+/// at a time. What it waits for it logs again every 30 s, and tells readiness.
+/// </summary>
+internal sealed partial class BatchRetry
+{
+    /// <summary>Without progress for this long the service is not ready.</summary>
+    public static readonly TimeSpan MostWithoutProgress = TimeSpan.FromSeconds(30);
+
+    private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(30);
+
+    private readonly CacheMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ILogger<FlushWorker> _logger;
+    private readonly ResiliencePipeline _again;
+    private volatile Attempt? _current;
+
+    public BatchRetry(CacheMetrics metrics, TimeProvider time, Random random, ILogger<FlushWorker> logger)
+    {
+        (_metrics, _time, _logger) = (metrics, time, logger);
+        _again = new ResiliencePipelineBuilder { TimeProvider = time }
+            .AddRetry(new RetryStrategyOptions
+            {
+                MaxRetryAttempts = int.MaxValue,
+                BackoffType = DelayBackoffType.Exponential,
+                Delay = TimeSpan.FromMilliseconds(50),
+                MaxDelay = TimeSpan.FromSeconds(2),
+                UseJitter = true,
+                Randomizer = random.NextDouble,
+                ShouldHandle = attempt => new(attempt.Outcome.Exception is { } exception && Failures.IsTriedAgain(exception)),
+            })
+            .Build();
+    }
+
+    /// <summary>What keeps a batch from being written, where that makes the service not ready; else null.</summary>
+    public string? Obstacle
+    {
+        get
+        {
+            if (_current is not { } attempt)
+            {
+                return null;
+            }
+
+            var (waited, trouble) = (_time.GetElapsedTime(attempt.Since), attempt.Trouble);
+            return waited < MostWithoutProgress && trouble is not { NeedsSomebody: true }
+                ? null
+                : string.Create(CultureInfo.InvariantCulture, $"{attempt.What} has not taken a batch for {waited.TotalSeconds:F0} s: {trouble?.Error ?? "no answer yet"}");
+        }
+    }
+
+    /// <summary>Does something until it works, or nothing of the batch is ours any more (then the default is the result).</summary>
+    /// <param name="what">Who has to do his part, as it stands in the log.</param>
+    /// <param name="action">What is tried.</param>
+    /// <param name="batch">For whom.</param>
+    /// <exception cref="Exception">It failed in a way that does not pass.</exception>
+    public async Task<T?> UntilItWorks<T>(string what, Func<Task<T>> action, Batch batch)
+    {
+        var attempt = new Attempt(what, _time.GetTimestamp());
+        _current = attempt;
+        var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
+        var outcome = await _again.ExecuteOutcomeAsync(async (_, batch) =>
+        {
+            batch.DropLetGo();
+            if (batch.Ranges.Count == 0)
+            {
+                return Outcome.FromResult<T?>(default);
+            }
+
+            try
+            {
+                return Outcome.FromResult<T?>(await action());
+            }
+            catch (Exception exception)
+            {
+                Note(attempt, exception);
+                return Outcome.FromException<T?>(exception);
+            }
+        }, context, batch);
+        ResilienceContextPool.Shared.Return(context);
+        _current = null;
+        outcome.ThrowIfException();
+        if (attempt.Failures > 0 && batch.Ranges.Count > 0)
+        {
+            LogRecovered(what, attempt.Failures);
+        }
+
+        return outcome.Result;
+    }
+
+    private void Note(Attempt attempt, Exception exception)
+    {
+        _metrics.BatchFailed();
+        var kind = Failures.KindOf(exception);
+        attempt.Trouble = new(exception.Message, kind is FailureKind.Refused or FailureKind.Unknown);
+        if (kind is FailureKind.OfTheRow or FailureKind.Defect)
+        {
+            // It goes on to whoever stops the service, with its stack.
+            return;
+        }
+
+        var now = _time.GetTimestamp();
+        if (attempt.Failures++ == 0)
+        {
+            Log(attempt, exception, kind);
+            Activity.Current?.AddException(exception);
+        }
+        else if (kind != attempt.Kind)
+        {
+            Log(attempt, exception, kind);
+        }
+        else if (_time.GetElapsedTime(attempt.LoggedAt, now) >= LogInterval)
+        {
+            LogStillRetrying(attempt.What, _time.GetElapsedTime(attempt.Since, now).TotalSeconds, attempt.Failures, exception.Message);
+        }
+        else
+        {
+            return;
+        }
+
+        (attempt.LoggedAt, attempt.Kind) = (now, kind);
+    }
+
+    private void Log(Attempt attempt, Exception exception, FailureKind kind)
+    {
+        var what = exception is MembershipException ? "The consumer group" : attempt.What;
+        switch (kind)
+        {
+            case FailureKind.Refused:
+                LogRefused(what, exception.Message);
+                break;
+            case FailureKind.Unknown:
+                LogUnknown(what, exception.Message);
+                break;
+            default:
+                LogRetrying(what, exception.Message);
+                break;
+        }
+    }
+
+    [LoggerMessage(EventIds.Flush + 1, LogLevel.Warning, "{What} did not take a batch: {Error}. The same batch is tried again until it does; nothing is committed meanwhile.")]
+    private partial void LogRetrying(string what, string error);
+
+    [LoggerMessage(EventIds.Flush + 2, LogLevel.Information, "{What} took the batch after {Failures} failures.")]
+    private partial void LogRecovered(string what, int failures);
+
+    [LoggerMessage(EventIds.Flush + 9, LogLevel.Warning, "{What} has not taken a batch for {Seconds:F0} s and {Failures} attempts: {Error}. Nothing is written or committed meanwhile.")]
+    private partial void LogStillRetrying(string what, double seconds, int failures, string error);
+
+    [LoggerMessage(EventIds.Flush + 10, LogLevel.Error,
+        "{What} refuses a batch: {Error}. Grant the right, or mend what it names; the same batch is tried again until then, nothing is committed, and the service is not ready.")]
+    private partial void LogRefused(string what, string error);
+
+    [LoggerMessage(EventIds.Flush + 11, LogLevel.Error,
+        "{What} did not take a batch, for a reason that is not known to pass: {Error}. The same batch is tried again, nothing is committed, and the service is not ready.")]
+    private partial void LogUnknown(string what, string error);
+
+    /// <summary>What is being done.</summary>
+    private sealed class Attempt(string what, long since)
+    {
+        private Trouble? _trouble;
+
+        public string What { get; } = what;
+
+        public long Since { get; } = since;
+
+        public int Failures { get; set; }
+
+        public FailureKind Kind { get; set; }
+
+        public long LoggedAt { get; set; }
+
+        /// <summary>Why it did not work the last time.</summary>
+        public Trouble? Trouble
+        {
+            get => Volatile.Read(ref _trouble);
+            set => Volatile.Write(ref _trouble, value);
+        }
+    }
+
+    /// <summary>A failure as readiness tells it.</summary>
+    private sealed record Trouble(string Error, bool NeedsSomebody);
+}

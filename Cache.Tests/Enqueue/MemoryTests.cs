@@ -1,0 +1,38 @@
+using Cache.Tests.EndToEnd;
+using Confluent.Kafka;
+
+namespace Cache.Tests.Enqueue;
+
+/// <summary>What waits for Redis must not outgrow the process.</summary>
+public sealed class MemoryTests
+{
+    private const int Megabyte = 1024 * 1024;
+
+    [Fact]
+    public async Task RejectedRowsOfLargeHeaders_AreHeldBack_WhileRedisAnswersNothing()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
+        await stack.StartProcessAsync();
+        await stack.Kafka.SendAsync(Rows.Events, 0, Rows.Event(Rows.Window(0), "a", 0));
+        await stack.EverythingIsCommittedAsync(Rows.Events);
+        redis.Freeze();
+
+        // The batch that waits for Redis; behind it nothing is written.
+        await stack.Kafka.SendAsync(Rows.Events, 0, Rows.Event(Rows.Window(1), "a", 1));
+        var before = stack.Process.ResidentBytes;
+        var most = before;
+        for (var sent = 0; sent < 1200; sent += 8)
+        {
+            var row = new Message<byte[]?, byte[]?> { Value = "x"u8.ToArray(), Headers = [new Header("large", new byte[300_000])] };
+            await stack.Kafka.SendAsync(Rows.Events, sent / 8 % 2, Enumerable.Repeat(row, 8));
+            await Eventually.PaceAsync();
+            most = Math.Max(most, stack.Process.ResidentBytes);
+        }
+
+        // 340 MB were sent. The queue holds 32 MB of them, each of two batches 8 MB, the client what it has fetched ahead.
+        Assert.InRange((most - before) / Megabyte, 0, 170);
+        TestContext.Current.TestOutputHelper?.WriteLine($"{before / Megabyte} MB, then {most / Megabyte} MB at most");
+        redis.Thaw();
+    }
+}
