@@ -8,4 +8,5 @@ internal static class EventIds
     public const int Flush = 3000;
     public const int Query = 4000;
     public const int Streaming = 5000;
+    public const int Protect = 6000;
 }
