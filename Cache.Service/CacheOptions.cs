@@ -18,6 +18,9 @@ public sealed class CacheOptions
     /// <summary><c>cache_consume_from</c>: where a partition starts that the group has no committed offset for.</summary>
     public ConsumeFrom ConsumeFrom { get; init; } = ConsumeFrom.Latest;
 
+    /// <summary><c>ConnectionStrings:redis</c> as StackExchange.Redis takes it; null where <c>redis_host</c> and <c>redis_port</c> count.</summary>
+    public string? RedisConnection { get; init; }
+
     /// <summary><c>redis_host</c>; <c>ConnectionStrings:redis</c> wins over it.</summary>
     public string RedisHost { get; init; } = "redis";
 

@@ -1,16 +1,22 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using System.Text.Json;
+using Cache.Service.Decode;
+using Cache.Service.Protect;
 using Confluent.Kafka;
-using StackExchange.Redis;
 
 namespace Cache.Service;
 
 /// <summary>The configuration cannot be used; the message lists every error, each with its key and what would be right.</summary>
 public sealed class ConfigurationException(IReadOnlyList<string> errors)
-    : Exception("The configuration cannot be used:" + string.Concat(errors.Select(error => Environment.NewLine + "  - " + error)))
+    : Exception("The configuration cannot be used:" + string.Concat(errors.Select(error => Environment.NewLine + "  - " + OnOneLine(error))))
 {
     /// <summary>One sentence an error.</summary>
     public IReadOnlyList<string> Errors { get; } = errors;
+
+    // A value that is repeated, or a library's words, may have line breaks, or colours for a terminal.
+    private static string OnOneLine(string error) => string.Concat(error.Select(c => char.IsControl(c) ? ' ' : c));
 }
 
 /// <summary>Reads <see cref="CacheOptions"/> from the flat keys and collects every error before it gives up.</summary>
@@ -29,15 +35,18 @@ public sealed class CacheOptionsReader
 
     private readonly IConfigurationRoot _configuration;
     private readonly List<string> _errors = [];
+    private readonly HashSet<string> _keys = new(StringComparer.OrdinalIgnoreCase);
 
     private CacheOptionsReader(IConfigurationRoot configuration) => _configuration = configuration;
 
-    /// <summary>Reads and checks every key.</summary>
+    /// <summary>Reads and checks every key, those that ASP.NET reads among them.</summary>
     /// <exception cref="ConfigurationException">At least one key is wrong; it lists them all.</exception>
     public static CacheOptions Read(IConfigurationRoot configuration)
     {
         var reader = new CacheOptionsReader(configuration);
         var options = reader.Read();
+        reader.FindNearMisses();
+        HostSettings.Check(configuration, reader._errors);
         return reader._errors.Count == 0 ? options : throw new ConfigurationException(reader._errors);
     }
 
@@ -48,18 +57,19 @@ public sealed class CacheOptionsReader
         // What Aspire injects wins; then the host and port keys are not looked at, since REDIS_PORT and the like also come
         // from other hands (Kubernetes sets REDIS_PORT=tcp://… for a service named redis).
         var kafka = _configuration.GetConnectionString("kafka") is { } text ? KafkaConnectionString.Read(text, _errors) : null;
-        var redis = _configuration.GetConnectionString("redis");
-        var redisOptions = redis is null ? null : ParseRedis(redis);
+        var redis = _configuration.GetConnectionString("redis") is { } given ? RedisConnectionString.Read(given, _errors) : null;
+        var topics = TopicList("cache_kafka_topics", defaults.Topics);
 
         return new CacheOptions
         {
             KafkaBootstrapServers = kafka?.Servers ?? Servers("kafka_bootstrap_servers", defaults.KafkaBootstrapServers),
-            Topics = TopicList("cache_kafka_topics", defaults.Topics),
+            Topics = topics,
             ConsumerGroup = Text("cache_kafka_consumer_group", defaults.ConsumerGroup, required: true),
             ConsumeFrom = From("cache_consume_from", defaults.ConsumeFrom),
-            RedisHost = redis is null ? Text("redis_host", defaults.RedisHost, required: true) : defaults.RedisHost,
+            RedisConnection = redis?.Text,
+            RedisHost = redis is null ? Host("redis_host", defaults.RedisHost) : defaults.RedisHost,
             RedisPort = redis is null ? (int)Number("redis_port", defaults.RedisPort, 1, 65535) : defaults.RedisPort,
-            RedisDb = (int)Number("redis_db", redisOptions?.DefaultDatabase ?? defaults.RedisDb, 0, 1_000_000),
+            RedisDb = (int)Number("redis_db", redis?.Database ?? defaults.RedisDb, 0, 1_000_000),
             RedisKeyPrefix = Text("redis_key_prefix", defaults.RedisKeyPrefix),
             WindowRetentionCount = (int)Number("window_retention_count", defaults.WindowRetentionCount, 1, 1_000_000),
             WindowHashTtlSeconds = (int)Number("window_hash_ttl_seconds", defaults.WindowHashTtlSeconds, 1, int.MaxValue),
@@ -71,7 +81,7 @@ public sealed class CacheOptionsReader
             WriteBatchSize = (int)Number("redis_write_batch_size", defaults.WriteBatchSize, 1, 100_000),
             QueueMaxSize = (int)Number("redis_queue_max_size", defaults.QueueMaxSize, 2, 10_000_000),
             ReadyLagThreshold = Number("ready_lag_threshold", defaults.ReadyLagThreshold, 0, long.MaxValue),
-            DeadLetterTopic = Topic("cache_dead_letter_topic", defaults.DeadLetterTopic),
+            DeadLetterTopic = DeadLetters("cache_dead_letter_topic", defaults.DeadLetterTopic, topics),
             RebuildLookbackSeconds = (int)Number("redis_rebuild_lookback_seconds", defaults.RebuildLookbackSeconds, 1, int.MaxValue),
             ApiKeys = KeyList("api_keys"),
             CorsOrigins = Origins("cors_origins"),
@@ -80,17 +90,22 @@ public sealed class CacheOptionsReader
             HttpMaxConnections = (int)Number("http_max_connections", defaults.HttpMaxConnections, 1, 1_000_000),
             StreamMaxClients = (int)Number("stream_max_clients", defaults.StreamMaxClients, 0, 1_000_000),
             StreamMaxClientsPerClient = (int)Number("stream_max_clients_per_client", defaults.StreamMaxClientsPerClient, 1, 1_000_000),
-            AcceptsTokens = Bearer(),
+            AcceptsTokens = BearerSettings.Check(_configuration, _errors),
             KafkaProperties = Properties("Kafka", kafka?.Properties ?? new Dictionary<string, string>()),
         };
     }
 
-    private void Wrong(string key, string? value, string right) =>
-        _errors.Add($"{key} is {(string.IsNullOrEmpty(value) ? "empty" : $"'{value}'")}; {right}");
+    private void Wrong(string key, string? value, string right) => _errors.Add(HostSettings.Wrong(key, value, right));
+
+    private string? Value(string key)
+    {
+        _keys.Add(key);
+        return _configuration[key];
+    }
 
     private string Text(string key, string fallback, bool required = false)
     {
-        var value = _configuration[key]?.Trim();
+        var value = Value(key)?.Trim();
         if (value is "" && required)
         {
             Wrong(key, value, $"give a name, or leave the key out for {fallback}.");
@@ -101,7 +116,7 @@ public sealed class CacheOptionsReader
 
     private long Number(string key, long fallback, long least, long most)
     {
-        var value = _configuration[key];
+        var value = Value(key);
         if (value is null)
         {
             return fallback;
@@ -113,13 +128,16 @@ public sealed class CacheOptionsReader
             return number;
         }
 
-        Wrong(key, value, string.Create(CultureInfo.InvariantCulture, $"it must be a whole number from {least} to {most} (default {fallback})."));
+        Wrong(key, value, string.Create(CultureInfo.InvariantCulture, $"it must be a whole number from {least} to {most} (default {fallback}).")
+            + (value.StartsWith("tcp://", StringComparison.OrdinalIgnoreCase)
+                ? $" Kubernetes sets {key.ToUpperInvariant()} like this for a service named redis: set {RedisConnectionString.Key}, or enableServiceLinks: false in the pod."
+                : ""));
         return fallback;
     }
 
     private ConsumeFrom From(string key, ConsumeFrom fallback)
     {
-        var value = _configuration[key];
+        var value = Value(key);
         if (value is null)
         {
             return fallback;
@@ -136,7 +154,7 @@ public sealed class CacheOptionsReader
 
     private string Servers(string key, string fallback)
     {
-        var value = string.Join(',', List(key) ?? [fallback]);
+        var value = string.Join(',', List(key, secret: true) ?? [fallback]);
         if (!KafkaConnectionString.TryReadServers(value, out var servers))
         {
             // Not repeated: people put a user and password in front of a host, or a whole connection string in its place.
@@ -159,20 +177,25 @@ public sealed class CacheOptionsReader
             Wrong(key, "", $"name at least one topic, or leave the key out for {string.Join(", ", fallback)}.");
         }
 
-        foreach (var topic in topics.Where(topic => !IsTopic(topic)))
+        foreach (var topic in topics.Where(topic => RowDecoder.KindOf(topic) == RowKind.Skipped))
         {
-            Wrong(key, topic, "a topic's name has 1 to 249 letters, digits, dots, underscores or hyphens.");
+            // Its rows would be read, committed, and written nowhere.
+            Wrong(key, topic, $"no rows of such a topic are known; it must be {RowDecoder.Topics}.");
         }
 
         return [.. topics.Distinct()];
     }
 
-    private string Topic(string key, string fallback)
+    private string DeadLetters(string key, string fallback, IReadOnlyList<string> consumed)
     {
         var topic = Text(key, fallback);
         if (topic.Length > 0 && !IsTopic(topic))
         {
             Wrong(key, topic, "it must be a topic's name (1 to 249 letters, digits, dots, underscores or hyphens) or empty.");
+        }
+        else if (consumed.Contains(topic))
+        {
+            Wrong(key, topic, "that topic is consumed, so that a rejected row would come back for ever; give another, or nothing.");
         }
 
         return topic;
@@ -185,7 +208,17 @@ public sealed class CacheOptionsReader
     /// <summary>API keys; an error never repeats one.</summary>
     private List<string> KeyList(string key)
     {
-        var keys = List(key, secret: true) ?? [];
+        if (List(key, secret: true) is not { } keys)
+        {
+            return [];
+        }
+
+        if (keys.Count == 0)
+        {
+            // Whoever sets it means to protect something.
+            Wrong(key, "", "name at least one key (openssl rand -hex 24 makes one), or leave it out to leave the data open to all.");
+        }
+
         foreach (var (number, apiKey) in keys.Index())
         {
             if (apiKey.Length < LeastKeyLength || apiKey.Any(c => !char.IsAscii(c) || char.IsControl(c) || c is ' ' or ','))
@@ -197,12 +230,16 @@ public sealed class CacheOptionsReader
         return [.. keys.Distinct()];
     }
 
+    /// <summary>Origins; an error never repeats one, since people put a user and password in front of a host.</summary>
     private List<string> Origins(string key)
     {
-        var origins = List(key) ?? [];
-        foreach (var origin in origins.Where(origin => !IsOrigin(origin)))
+        var origins = List(key, secret: true) ?? [];
+        foreach (var (number, origin) in origins.Index())
         {
-            Wrong(key, origin, "an origin is a scheme, a host and where needed a port, such as https://boards.example.com or http://localhost:3000; or * for all.");
+            if (!IsOrigin(origin))
+            {
+                _errors.Add($"{key}: origin {number + 1} of {origins.Count} cannot be used; an origin is a scheme, a host and where needed a port, such as https://boards.example.com or http://localhost:3000; or * for all.");
+            }
         }
 
         return origins;
@@ -212,34 +249,42 @@ public sealed class CacheOptionsReader
         text == "*" || (Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"
             && string.Equals(uri.GetLeftPart(UriPartial.Authority), text, StringComparison.OrdinalIgnoreCase) && uri.UserInfo.Length == 0);
 
-    /// <summary>Whether tokens are accepted; a section by which every token would be turned down is an error.</summary>
-    private bool Bearer()
+    private string Host(string key, string fallback)
     {
-        const string Section = "Authentication:Schemes:Bearer";
-        var bearer = _configuration.GetSection(Section);
-        if (!bearer.Exists())
+        var host = Text(key, fallback);
+        if (IPAddress.TryParse(host, out var address) && address.AddressFamily == AddressFamily.InterNetworkV6)
         {
-            return false;
+            return $"[{address}]";
         }
 
-        string[] issuers = ["Authority", "MetadataAddress", "SigningKeys"];
-        if (!Array.Exists(issuers, name => bearer.GetSection(name).Exists()))
+        if (!RedisConnectionString.IsHost(host))
         {
-            _errors.Add($"{Section} tells no way to check a token; set {Section}:Authority to the issuer's address, or {Section}:SigningKeys.");
+            // Not repeated: a password may have come with it.
+            _errors.Add($"{key} cannot be used; it must be a host's name or address (default {fallback}); the port goes to redis_port, and anything else, such as a password, to {RedisConnectionString.Key}.");
         }
 
-        string[] audiences = ["Audience", "ValidAudience", "ValidAudiences"];
-        if (!Array.Exists(audiences, name => bearer.GetSection(name).Exists()))
+        return host;
+    }
+
+    /// <summary>A key that is spelled almost as one of ours would be overlooked, and API_KEY would leave everything open.</summary>
+    private void FindNearMisses()
+    {
+        var known = _keys.ToDictionary(Plain);
+        foreach (var section in _configuration.GetChildren().Where(section => !_keys.Contains(section.Key)))
         {
-            _errors.Add($"{Section} names no audience, so that tokens for anybody would have to be taken; set {Section}:ValidAudiences.");
+            if (known.TryGetValue(Plain(section.Key), out var key))
+            {
+                _errors.Add($"{section.Key} is no key of this service; the key is {key}, in upper or lower case.");
+            }
         }
 
-        return true;
+        static string Plain(string key) => string.Concat(key.Where(char.IsAsciiLetterOrDigit)).ToLowerInvariant().TrimEnd("0123456789s".ToCharArray());
     }
 
     /// <summary>A JSON array, commas, or indexed keys; of these, whichever the last source that has the key uses.</summary>
     private List<string>? List(string key, bool secret = false)
     {
+        _keys.Add(key);
         foreach (var provider in _configuration.Providers.Reverse())
         {
             if (provider.TryGet(key, out var value))
@@ -256,9 +301,9 @@ public sealed class CacheOptionsReader
         return null;
     }
 
-    private List<string> Split(string key, string value, bool secret)
+    private List<string>? Split(string key, string value, bool secret)
     {
-        if (!value.TrimStart().StartsWith('['))
+        if (!value.TrimStart().StartsWith('[') || StartsWithAddress(value.TrimStart()))
         {
             return [.. value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)];
         }
@@ -278,28 +323,14 @@ public sealed class CacheOptionsReader
             }
 
             Wrong(key, secret ? "unreadable" : value, "it must be a JSON array such as [\"a\",\"b\"], or names with commas.");
-            return secret ? [] : ["unreadable"];
+            return null;
         }
     }
 
-    private ConfigurationOptions? ParseRedis(string connectionString)
-    {
-        try
-        {
-            var options = ConfigurationOptions.Parse(connectionString);
-            if (options.EndPoints.Count > 0)
-            {
-                return options;
-            }
-        }
-        catch (Exception exception) when (exception is ArgumentException or FormatException)
-        {
-            // Told below; the exception's own text could repeat a password.
-        }
-
-        _errors.Add("ConnectionStrings:redis cannot be read; it must be host:port[,password=…][,ssl=true], as StackExchange.Redis takes it.");
-        return null;
-    }
+    // [::1]:9092 begins as an array does.
+    private static bool StartsWithAddress(string value) =>
+        value.IndexOf(']', StringComparison.Ordinal) is > 0 and var end
+        && IPAddress.TryParse(value.AsSpan(1, end - 1), out var address) && address.AddressFamily == AddressFamily.InterNetworkV6;
 
     /// <summary>The properties of the connection string, and over them those of the section.</summary>
     private Dictionary<string, string> Properties(string section, IReadOnlyDictionary<string, string> ofConnectionString)
@@ -334,15 +365,29 @@ public sealed class CacheOptionsReader
                 continue;
             }
 
+            if (KafkaConnectionString.WrongForm(name, child.Value) is { } right)
+            {
+                _errors.Add($"{section}:{child.Key} cannot be used; {right}.");
+                properties.Remove(name);
+                continue;
+            }
+
             ofSection[name] = properties[name] = child.Value;
         }
 
-        if (Refusal(properties) is not null)
+        if (properties.Count > 0 && Refusal(properties) is not null)
         {
-            // What the client library says may repeat a value, so that it is asked about the section alone.
-            if (Refusal(ofSection) is { } refusal)
+            // Each by itself first, to name the key; then those that do not go together. Of the section alone, since what the
+            // client library says may repeat a value.
+            var wrong = ofSection.Select(property => (property.Key, Refusal: Refusal(new() { [property.Key] = property.Value }, alone: true)))
+                .Where(property => property.Refusal is not null).ToList();
+            if (wrong.Count > 0)
             {
-                _errors.Add($"{section}: {refusal.TrimEnd('.')}; see the list of properties of librdkafka.");
+                _errors.AddRange(wrong.Select(property => $"{section}:{property.Key} cannot be used: {Told(property.Refusal!)}"));
+            }
+            else if (Refusal(ofSection) is { } refusal)
+            {
+                _errors.Add($"{section}: {Told(refusal)}");
             }
             else if (!_errors.Exists(error => error.StartsWith(KafkaConnectionString.Key, StringComparison.Ordinal)))
             {
@@ -352,6 +397,8 @@ public sealed class CacheOptionsReader
         }
 
         return properties;
+
+        string Told(string refusal) => $"{Secrets.Hide(refusal.TrimEnd('.'), _configuration)}; see the list of properties of librdkafka.";
     }
 
     private static bool IsOwned(string property) =>
@@ -360,7 +407,9 @@ public sealed class CacheOptionsReader
     private static string Owned(string property) => $"cannot be set: Cache sets {property} itself, and its promises hang on it.";
 
     /// <summary>What the client library, which knows its properties and their ranges best, has against them; null for nothing.</summary>
-    private static string? Refusal(Dictionary<string, string> properties)
+    /// <param name="properties">What it is asked about.</param>
+    /// <param name="alone">Whether only names and values count, and not whether they go together.</param>
+    private static string? Refusal(Dictionary<string, string> properties, bool alone = false)
     {
         try
         {
@@ -368,6 +417,11 @@ public sealed class CacheOptionsReader
                 properties.Append(new("group.id", "configuration-check"))).SetLogHandler((_, _) => { }).Build();
             using var producer = new ProducerBuilder<Null, Null>(
                 properties.Append(new("enable.idempotence", "true")).Append(new("dotnet.producer.enable.background.poll", "false"))).SetLogHandler((_, _) => { }).Build();
+            return null;
+        }
+        catch (Exception exception) when (alone && exception is not ArgumentException && !exception.Message.StartsWith("No such", StringComparison.Ordinal))
+        {
+            // It may only want others beside it.
             return null;
         }
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or KafkaException)

@@ -28,11 +28,9 @@ public static class Program
             await Console.Error.WriteLineAsync(exception.Message);
             return 1;
         }
-        catch (Exception exception) when (exception is IOException or SocketException or FormatException)
+        catch (Exception exception) when (exception is IOException or SocketException)
         {
-            // What Kestrel throws when it cannot listen; it names the address.
-            await Console.Error.WriteLineAsync(
-                $"{exception.Message} Stop what listens there, or choose another address: --urls http://*:8081, or ASPNETCORE_URLS.");
+            await Console.Error.WriteLineAsync(HostSettings.CannotListen(exception));
             return 1;
         }
 
@@ -47,13 +45,7 @@ public static class Program
     /// <exception cref="ConfigurationException">At least one key of the configuration is wrong; it lists them all.</exception>
     public static WebApplication Build(string[] args)
     {
-        // appsettings.json is beside the program, wherever it is started from.
-        var builder = WebApplication.CreateBuilder(new WebApplicationOptions
-        {
-            Args = args,
-            ApplicationName = typeof(Program).Assembly.GetName().Name,
-            ContentRootPath = AppContext.BaseDirectory,
-        });
+        var builder = CreateBuilder(args);
         builder.AddServiceDefaults();
         builder.AddStop();
         var options = builder.AddCacheOptions();
@@ -67,6 +59,7 @@ public static class Program
         builder.AddPage();
         builder.AddTelemetry();
         var app = builder.Build();
+        HostSettings.CheckServer(app);
         app.UseProtect(options);
         app.MapQuery(options);
         app.MapPage();
@@ -98,6 +91,30 @@ public static class Program
         {
             // Kafka's client can hang for good while its handles are freed, and nothing is lost by ending without that.
             await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask(), CancellationToken.None), Task.Delay(EndPatience, TimeProvider.System, CancellationToken.None));
+        }
+    }
+
+    private static WebApplicationBuilder CreateBuilder(string[] args)
+    {
+        try
+        {
+            // appsettings.json is beside the program, wherever it is started from.
+            return WebApplication.CreateBuilder(new WebApplicationOptions
+            {
+                Args = args,
+                ApplicationName = typeof(Program).Assembly.GetName().Name,
+                ContentRootPath = AppContext.BaseDirectory,
+            });
+        }
+        catch (InvalidDataException exception)
+        {
+            // The innermost names the line.
+            throw new ConfigurationException([$"{exception.Message.TrimEnd('.')}: {exception.GetBaseException().Message}"]);
+        }
+        catch (FormatException)
+        {
+            // Not repeated: a password may stand there.
+            throw new ConfigurationException(["The command line has an option with one hyphen; it must be --key value, or --key=value."]);
         }
     }
 }

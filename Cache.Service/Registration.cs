@@ -22,7 +22,7 @@ internal static class Registration
     {
         var options = CacheOptionsReader.Read(builder.Configuration);
         builder.Configuration["ConnectionStrings:kafka"] = options.KafkaBootstrapServers;
-        builder.Configuration["ConnectionStrings:redis"] ??= $"{options.RedisHost}:{options.RedisPort}";
+        builder.Configuration["ConnectionStrings:redis"] = options.RedisConnection ?? $"{options.RedisHost}:{options.RedisPort}";
         builder.Services.AddSingleton(options);
         builder.Services.AddSingleton(TimeProvider.System);
         builder.Services.AddSingleton(Random.Shared);
@@ -83,6 +83,9 @@ internal static class Registration
             },
             redis =>
             {
+                // Waiting for Redis is the service's own business, whatever the connection string says.
+                redis.AbortOnConnectFail = false;
+
                 // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
                 redis.BacklogPolicy = BacklogPolicy.FailFast;
                 redis.IncludeDetailInExceptions = false;
@@ -121,8 +124,7 @@ internal static class Registration
     public static void AddQuery(this WebApplicationBuilder builder, CacheOptions options)
     {
         // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
-        string[] addresses = ["urls", "http_ports", "https_ports", "Kestrel:Endpoints"];
-        if (!Array.Exists(addresses, key => builder.Configuration.GetSection(key).Exists()))
+        if (!HostSettings.NamesAddress(builder.Configuration))
         {
             builder.WebHost.UseUrls("http://*:8080");
         }

@@ -22,6 +22,8 @@ public sealed partial class KafkaConnectionString
     private const string Right = $"it must be {Brokers}, or properties such as BootstrapServers={Brokers};SecurityProtocol=SaslSsl;SaslMechanism=Plain;SaslUsername=…;SaslPassword=…";
     private const string Quotes = "a value with ; or quotes stands in double quotes, its own ones doubled";
 
+    private static readonly string[] Booleans = ["true", "false", "t", "f", "1", "0"];
+
     private static readonly Dictionary<string, ClientProperty> ClientProperties = FindClientProperties();
 
     private readonly Dictionary<string, string> _properties = [];
@@ -66,6 +68,20 @@ public sealed partial class KafkaConnectionString
         var list = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         servers = string.Join(',', list);
         return list.Length > 0 && list.All(IsServer);
+    }
+
+    /// <summary>
+    /// What a property's value has to be, when it is something else: the client library takes 1.5 for 1 and 10s for 10.
+    /// </summary>
+    /// <param name="name">Its name in librdkafka.</param>
+    /// <param name="value">What is given for it.</param>
+    /// <returns>What it must be; null when nothing is wrong with it, or the library alone can tell.</returns>
+    public static string? WrongForm(string name, string value)
+    {
+        var type = Find(name)?.Type;
+        return type == typeof(int) && !int.TryParse(value, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _) ? "it must be a whole number"
+            : type == typeof(bool) && !Booleans.Contains(value, StringComparer.OrdinalIgnoreCase) ? "it must be true or false"
+            : null;
     }
 
     private static bool IsServer(string server) =>
@@ -137,6 +153,15 @@ public sealed partial class KafkaConnectionString
     /// <summary>The client library knows its properties and their ranges best, but its words may repeat a value.</summary>
     private void RemoveRefused(ICollection<string> errors)
     {
+        foreach (var (name, value) in _properties.ToList())
+        {
+            if (WrongForm(name, value) is { } right)
+            {
+                _properties.Remove(name);
+                errors.Add($"{Key}: the value of {name} cannot be used; {right}.");
+            }
+        }
+
         if (Refusal(_properties) is null)
         {
             return;

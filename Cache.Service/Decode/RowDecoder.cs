@@ -19,6 +19,9 @@ public sealed class RowDecoder
     /// <summary>The longest dimension, id of a session or of a user, in UTF-8 bytes.</summary>
     public const int MaxDimensionBytes = 128;
 
+    /// <summary>The topics that carry rows, for a message.</summary>
+    public const string Topics = "event_metrics, performance_metrics or session_metrics";
+
     // An unknown field may be nested as deep as its bytes allow; the reader keeps one bit a level.
     private static readonly JsonReaderOptions Json = new() { MaxDepth = MaxValueBytes };
 

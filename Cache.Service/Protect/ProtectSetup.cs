@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Threading.RateLimiting;
 using Cache.Service.Query;
+using Cache.Service.Telemetry;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
@@ -10,10 +11,12 @@ using Microsoft.Net.Http.Headers;
 namespace Cache.Service.Protect;
 
 /// <summary>Who may ask, how often, and how much: for the data routes and the stream. Health stays open.</summary>
-internal static class ProtectSetup
+internal static partial class ProtectSetup
 {
     private const string KeyOrToken = "key or token";
     private const string RateLimit = "client";
+
+    private static readonly string[] LocalHosts = ["localhost", "*.localhost", "127.0.0.1", "[::1]"];
 
     public static void AddProtect(this WebApplicationBuilder builder, CacheOptions options)
     {
@@ -28,7 +31,9 @@ internal static class ProtectSetup
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         });
 
+        builder.Services.PostConfigure<LoggerFilterOptions>(KestrelLogs.Cap);
         builder.Services.AddSingleton<StreamPlaces>();
+        AllowHosts(builder);
         AddAuthentication(builder, options);
         AddRateLimit(builder, options);
         if (options.CorsOrigins.Count > 0)
@@ -55,8 +60,13 @@ internal static class ProtectSetup
 
         if (options.IsProtected)
         {
-            CheckTokens(app, options);
             app.UseAuthentication();
+        }
+        else
+        {
+            // A laptop's own need not be warned.
+            var level = HostSettings.IsLoopbackOnly(app.Configuration, out _) ? LogLevel.Information : LogLevel.Warning;
+            app.Lifetime.ApplicationStarted.Register(() => OpenToAll(app.Logger, level));
         }
 
         // Before permission is asked for: guessing keys is limited like anything else.
@@ -93,6 +103,18 @@ internal static class ProtectSetup
         }
     }
 
+    /// <summary>
+    /// Where only this machine reaches the service, any page in a browser of it does, under a name that its owner points here
+    /// (DNS rebinding): then only names of this machine are answered.
+    /// </summary>
+    private static void AllowHosts(WebApplicationBuilder builder)
+    {
+        if (builder.Configuration["AllowedHosts"] is null && HostSettings.IsLoopbackOnly(builder.Configuration, out var hosts))
+        {
+            builder.Configuration["AllowedHosts"] = string.Join(';', hosts.Concat(LocalHosts).Distinct(StringComparer.OrdinalIgnoreCase));
+        }
+    }
+
     private static void AddAuthentication(WebApplicationBuilder builder, CacheOptions options)
     {
         if (!options.IsProtected)
@@ -100,12 +122,12 @@ internal static class ProtectSetup
             return;
         }
 
+        builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
         var authentication = builder.Services.AddAuthentication(KeyOrToken).AddPolicyScheme(KeyOrToken, null, either =>
             either.ForwardDefaultSelector = context => SchemeOf(context, options));
         if (options.ApiKeys.Count > 0)
         {
             builder.Services.AddSingleton<ApiKeys>();
-            builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
             authentication.AddScheme<AuthenticationSchemeOptions, ApiKeyHandler>(ApiKeyHandler.SchemeName, null);
         }
 
@@ -117,20 +139,6 @@ internal static class ProtectSetup
 
         builder.Services.AddAuthorizationBuilder()
             .AddPolicy(KeyOrToken, new AuthorizationPolicyBuilder(KeyOrToken).RequireAuthenticatedUser().Build());
-    }
-
-    /// <summary>Reads the section of the tokens now, and not when the first of them comes.</summary>
-    private static void CheckTokens(WebApplication app, CacheOptions options)
-    {
-        try
-        {
-            _ = options.AcceptsTokens
-                && app.Services.GetRequiredService<IOptionsMonitor<JwtBearerOptions>>().Get(JwtBearerDefaults.AuthenticationScheme) is not null;
-        }
-        catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or FormatException)
-        {
-            throw new ConfigurationException([$"Authentication:Schemes:Bearer cannot be used: {exception.Message}"]);
-        }
     }
 
     private static string SchemeOf(HttpContext context, CacheOptions options) =>
@@ -167,4 +175,7 @@ internal static class ProtectSetup
             }));
         });
     }
+
+    [LoggerMessage(EventId = EventIds.Protect + 1, Message = "The data is open to whoever reaches the service. To protect it, set api_keys or Authentication:Schemes:Bearer.")]
+    private static partial void OpenToAll(ILogger logger, LogLevel level);
 }

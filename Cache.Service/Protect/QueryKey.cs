@@ -7,22 +7,29 @@ namespace Cache.Service.Protect;
 /// <summary>
 /// A browser's EventSource cannot set headers: on <c>/stream</c>, and nowhere else, the key may come as <c>?api_key=…</c>.
 /// It is moved into its header before anything of ASP.NET sees the request, so that no log and no trace can repeat it; on
-/// any other route it is only taken out.
+/// any other route, and under a name that only comes near, it is only taken out.
 /// </summary>
 internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
 {
     /// <summary>The query parameter.</summary>
     public const string Parameter = "api_key";
 
+    // Names without their marks, as people write them for a key or a token.
+    private static readonly string[] Secrets = ["apikey", "apikeys", "xapikey", "accesstoken", "authorization", "bearer"];
+
     private readonly DefaultHttpContextFactory _factory = new(services);
 
     /// <inheritdoc/>
     public HttpContext Create(IFeatureCollection featureCollection)
     {
-        if (featureCollection.Get<IHttpRequestFeature>() is { } request
-            && request.QueryString.Contains(Parameter, StringComparison.OrdinalIgnoreCase))
+        if (featureCollection.Get<IHttpRequestFeature>() is { } request)
         {
-            Move(request);
+            if (request.QueryString.Length > 0)
+            {
+                MoveOutOfQuery(request);
+            }
+
+            CutPath(request);
         }
 
         return _factory.Create(featureCollection);
@@ -31,17 +38,42 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
     /// <inheritdoc/>
     public void Dispose(HttpContext httpContext) => _factory.Dispose(httpContext);
 
-    private static void Move(IHttpRequestFeature request)
+    private static void MoveOutOfQuery(IHttpRequestFeature request)
     {
         var query = QueryHelpers.ParseQuery(request.QueryString);
-        if (query.Remove(Parameter, out var key))
+        var kept = query.Where(parameter => !IsSecret(parameter.Key)).ToList();
+        if (kept.Count == query.Count)
         {
-            request.QueryString = QueryString.Create(query).ToUriComponent();
-            request.RawTarget = new PathString(request.Path).ToUriComponent() + request.QueryString;
-            if (request.Path.TrimEnd('/').Equals(StreamApi.Path, StringComparison.OrdinalIgnoreCase) && !request.Headers.ContainsKey(ApiKeys.Header))
-            {
-                request.Headers[ApiKeys.Header] = key;
-            }
+            return;
         }
+
+        request.QueryString = QueryString.Create(kept).ToUriComponent();
+        request.RawTarget = new PathString(request.Path).ToUriComponent() + request.QueryString;
+        if (query.TryGetValue(Parameter, out var key)
+            && request.Path.TrimEnd('/').Equals(StreamApi.Path, StringComparison.OrdinalIgnoreCase) && !request.Headers.ContainsKey(ApiKeys.Header))
+        {
+            request.Headers[ApiKeys.Header] = key;
+        }
+    }
+
+    /// <summary>A client that escapes or forgets the question mark puts the query into the path.</summary>
+    private static void CutPath(IHttpRequestFeature request)
+    {
+        if (request.Path.IndexOf('=', StringComparison.Ordinal) is >= 0 and var at)
+        {
+            request.Path = request.Path[..at];
+            request.RawTarget = new PathString(request.Path).ToUriComponent() + request.QueryString;
+        }
+    }
+
+    private static bool IsSecret(string name)
+    {
+        // Escaped twice, it is no parameter of ours, and yet in the log.
+        for (var more = 2; more > 0 && name.Contains('%', StringComparison.Ordinal); more--)
+        {
+            name = Uri.UnescapeDataString(name);
+        }
+
+        return Secrets.Contains(string.Concat(name.Where(char.IsAsciiLetterOrDigit)), StringComparer.OrdinalIgnoreCase);
     }
 }

@@ -8,5 +8,6 @@ internal static class EventIds
     public const int Flush = 3000;
     public const int Query = 4000;
     public const int Streaming = 5000;
-    public const int Host = 6000;
+    public const int Protect = 6000;
+    public const int Host = 7000;
 }

@@ -34,4 +34,35 @@ public sealed class ConnectionStringTests
 
         Assert.DoesNotContain("S3cr3t", string.Join('\n', stack.Service.Log), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public async Task RedisUri_LeadsToTheServer_WithItsPasswordAndDatabase()
+    {
+        await using var redis = await RedisServer.StartAsync("p@ss=w:rd", "--databases", "4");
+        await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
+        stack.Set("ConnectionStrings:redis", $"redis://default:p%40ss%3Dw%3Ard@127.0.0.1:{redis.Port}/3");
+        await stack.StartServiceAsync();
+
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1}""");
+        Assert.True(await stack.Redis.GetDatabase(3).KeyExistsAsync($"metrics:event:{Window(1)}"));
+    }
+
+    [Fact]
+    public async Task RedisThatIsAway_IsWaitedFor_WhateverTheConnectionStringSays()
+    {
+        await using var redis = await RedisServer.StartAsync();
+        await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
+        stack.Set("ConnectionStrings:redis", $"{redis.ConnectionString},abortConnect=true,connectTimeout=500");
+        redis.Kill();
+        await stack.StartProcessAsync();
+        await Eventually.HoldsAsync(async () => Assert.Contains("Redis does not answer", (await stack.AskAsync("/readyz")).Body));
+
+        await redis.RestartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(1)}},"a.count":1}""");
+        Assert.False(stack.Process.HasExited);
+    }
 }

@@ -13,10 +13,10 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     private readonly TaskCompletionSource<Uri> _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HttpClient? _http;
 
-    private ServiceProcess(IEnumerable<KeyValuePair<string, string>> settings, (string Name, string Value)[] environment)
+    private ServiceProcess(IEnumerable<string> arguments, (string Name, string Value)[] environment)
     {
         var program = Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll");
-        var start = new ProcessStartInfo("dotnet", [program, .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })])
+        var start = new ProcessStartInfo("dotnet", [program, .. arguments])
         {
             WorkingDirectory = Path.GetTempPath(),
         };
@@ -38,7 +38,10 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
 
     /// <summary>Starts it and does not wait for anything.</summary>
     public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) =>
-        new(settings, environment);
+        Run(settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value }), environment);
+
+    /// <summary>Starts it with a command line as it is, and does not wait for anything.</summary>
+    public static ServiceProcess Run(IEnumerable<string> arguments, params (string Name, string Value)[] environment) => new(arguments, environment);
 
     /// <summary>Starts it on a free port and waits until it listens.</summary>
     public static async Task<ServiceProcess> StartAsync(

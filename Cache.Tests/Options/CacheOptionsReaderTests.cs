@@ -7,6 +7,8 @@ namespace Cache.Tests.Options;
 
 public sealed class CacheOptionsReaderTests
 {
+    private static readonly string[] Two = ["event_metrics", "session_metrics"];
+
     private static readonly Dictionary<string, Func<CacheOptions, object>> Values = new()
     {
         ["kafka_bootstrap_servers"] = options => options.KafkaBootstrapServers,
@@ -86,31 +88,31 @@ public sealed class CacheOptionsReaderTests
     {
         Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
 
-        // But for the sections Kafka: and Authentication:, and what follows from other keys.
-        string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected)];
+        // But for the sections Kafka: and Authentication:, the connection string, and what follows from other keys.
+        string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection)];
         Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length, Values.Count);
     }
 
     [Theory]
-    [InlineData("""{"cache_kafka_topics":["a","b"]}""")]
-    [InlineData("""{"cache_kafka_topics":"a,b"}""")]
-    [InlineData("""{"cache_kafka_topics":" a , b ,"}""")]
-    [InlineData("""{"cache_kafka_topics":"[a, b]"}""")]
-    [InlineData("""{"cache_kafka_topics":"[\"a\", \"b\"]"}""")]
-    [InlineData("""{"cache_kafka_topics":["a","b","a"]}""")]
-    [InlineData("""{"Cache_Kafka_Topics":["a","b"],"window_retention_count":240}""")]
+    [InlineData("""{"cache_kafka_topics":["event_metrics","session_metrics"]}""")]
+    [InlineData("""{"cache_kafka_topics":"event_metrics,session_metrics"}""")]
+    [InlineData("""{"cache_kafka_topics":" event_metrics , session_metrics ,"}""")]
+    [InlineData("""{"cache_kafka_topics":"[event_metrics, session_metrics]"}""")]
+    [InlineData("""{"cache_kafka_topics":"[\"event_metrics\", \"session_metrics\"]"}""")]
+    [InlineData("""{"cache_kafka_topics":["event_metrics","session_metrics","event_metrics"]}""")]
+    [InlineData("""{"Cache_Kafka_Topics":["event_metrics","session_metrics"],"window_retention_count":240}""")]
     public void List_IsAJsonArrayOrCommas(string json)
     {
         using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
-        Assert.Equal(["a", "b"], CacheOptionsReader.Read(new ConfigurationBuilder().AddJsonStream(stream).Build()).Topics);
+        Assert.Equal(Two, CacheOptionsReader.Read(new ConfigurationBuilder().AddJsonStream(stream).Build()).Topics);
     }
 
     [Fact]
     public void List_FromTheEnvironment_IsAnyShape()
     {
-        Assert.Equal(["a", "b"], FromEnvironment(("CACHE_KAFKA_TOPICS__0", "a"), ("CACHE_KAFKA_TOPICS__1", "b")).Topics);
-        Assert.Equal(["a", "b"], FromEnvironment(("CACHE_KAFKA_TOPICS", "[\"a\",\"b\"]")).Topics);
-        Assert.Equal(["a", "b"], FromEnvironment(("CACHE_KAFKA_TOPICS", "a,b")).Topics);
+        Assert.Equal(Two, FromEnvironment(("CACHE_KAFKA_TOPICS__0", Two[0]), ("CACHE_KAFKA_TOPICS__1", Two[1])).Topics);
+        Assert.Equal(Two, FromEnvironment(("CACHE_KAFKA_TOPICS", $"[\"{Two[0]}\",\"{Two[1]}\"]")).Topics);
+        Assert.Equal(Two, FromEnvironment(("CACHE_KAFKA_TOPICS", string.Join(',', Two))).Topics);
         Assert.Equal("a:1,b:2", FromEnvironment(("KAFKA_BOOTSTRAP_SERVERS", "[a:1, b:2]")).KafkaBootstrapServers);
         Assert.Equal("a:1,b:2", FromEnvironment(("KAFKA_BOOTSTRAP_SERVERS__0", "a:1"), ("KAFKA_BOOTSTRAP_SERVERS__1", "b:2")).KafkaBootstrapServers);
     }
@@ -118,8 +120,8 @@ public sealed class CacheOptionsReaderTests
     [Fact]
     public void LaterSource_WinsOverAnEarlier_WhateverShapeItsListHas()
     {
-        Assert.Equal(["late"], Layers([("cache_kafka_topics:0", "early"), ("cache_kafka_topics:1", "too")], [("CACHE_KAFKA_TOPICS", "late")]).Topics);
-        Assert.Equal(["late"], Layers([("cache_kafka_topics", "early,too")], [("cache_kafka_topics:0", "late")]).Topics);
+        Assert.Equal(["performance_metrics"], Layers([("cache_kafka_topics:0", Two[0]), ("cache_kafka_topics:1", Two[1])], [("CACHE_KAFKA_TOPICS", "performance_metrics")]).Topics);
+        Assert.Equal(["performance_metrics"], Layers([("cache_kafka_topics", string.Join(',', Two))], [("cache_kafka_topics:0", "performance_metrics")]).Topics);
         Assert.Equal(7, Layers([("window_retention_count", "5")], [("WINDOW_RETENTION_COUNT", "7")]).WindowRetentionCount);
         Assert.Equal(5, Layers([("window_retention_count", "5")], [("redis_host", "other")]).WindowRetentionCount);
     }
@@ -144,14 +146,21 @@ public sealed class CacheOptionsReaderTests
     [InlineData("kafka_bootstrap_servers", "a b")]
     [InlineData("cache_kafka_topics", "")]
     [InlineData("cache_kafka_topics", "[]")]
-    [InlineData("cache_kafka_topics", "no spaces,please")]
-    [InlineData("cache_kafka_topics", "[\"a\", 1]")]
+    [InlineData("cache_kafka_topics", "no spaces")]
+    [InlineData("cache_kafka_topics", "[\"event_metrics\", 1]")]
+    [InlineData("cache_kafka_topics", "us-east.event_metrics")]
+    [InlineData("cache_kafka_topics", "event_metrics,event-metrics")]
+    [InlineData("cache_dead_letter_topic", "event_metrics")]
     [InlineData("cache_kafka_topics", "[\"a\"")]
     [InlineData("cache_kafka_topics", "..")]
     [InlineData("cache_kafka_consumer_group", " ")]
     [InlineData("cache_consume_from", "yesterday")]
     [InlineData("cache_consume_from", "")]
     [InlineData("redis_host", "")]
+    [InlineData("redis_host", "127.0.0.1:7379,bogus=1")]
+    [InlineData("redis_host", "127.0.0.1:7379")]
+    [InlineData("redis_host", "redis://10.0.0.1")]
+    [InlineData("redis_host", "a b")]
     [InlineData("redis_port", "tcp://10.0.0.1:6379")]
     [InlineData("redis_port", "0")]
     [InlineData("redis_port", "65536")]
@@ -174,6 +183,18 @@ public sealed class CacheOptionsReaderTests
     [InlineData("redis_rebuild_lookback_seconds", "0")]
     [InlineData("redis_rebuild_lookback_seconds", "2147483648")]
     [InlineData("api_keys", "short")]
+    [InlineData("api_keys", "")]
+    [InlineData("api_keys", "[]")]
+    [InlineData("api_keys", " , ")]
+    [InlineData("api_keys:0", "")]
+    [InlineData("API_KEY", "0123456789abcdef")]
+    [InlineData("ApiKeys", "0123456789abcdef")]
+    [InlineData("api-keys", "0123456789abcdef")]
+    [InlineData("apikey", "0123456789abcdef")]
+    [InlineData("ApiKeys:0", "0123456789abcdef")]
+    [InlineData("API_KEYS_0", "0123456789abcdef")]
+    [InlineData("WindowRetentionCount", "5")]
+    [InlineData("redis-host", "other")]
     [InlineData("api_keys", "[\"0123456789abcdef\", 1]")]
     [InlineData("api_keys", "[\"with a space 0123456789\"]")]
     [InlineData("api_keys", "schlüssel-0123456789")]
@@ -193,20 +214,134 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ConnectionStrings:redis", ",password=x")]
     [InlineData("ConnectionStrings:redis", "host,defaultDatabase=two")]
     [InlineData("ConnectionStrings:redis", "host,noSuchOption=1")]
+    [InlineData("ConnectionStrings:redis", "host,defaultDatabase=-2")]
+    [InlineData("ConnectionStrings:redis", "host,connectTimeout=0")]
+    [InlineData("ConnectionStrings:redis", "host:99999")]
+    [InlineData("ConnectionStrings:redis", "host:port")]
+    [InlineData("ConnectionStrings:redis", "a b")]
+    [InlineData("ConnectionStrings:redis", "Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKey=x")]
+    [InlineData("ConnectionStrings:redis", "redis://")]
+    [InlineData("ConnectionStrings:redis", "redis://host/zero")]
+    [InlineData("ConnectionStrings:redis", "redis://host/-1")]
+    [InlineData("ConnectionStrings:redis", "redis://host:99999")]
+    [InlineData("ConnectionStrings:redis", "redis://user@host")]
+    [InlineData("ConnectionStrings:redis", "redis://a,b")]
+    [InlineData("ConnectionStrings:redis", "redis://:a%2Cb@host")]
+    [InlineData("ConnectionStrings:redis", "redis://host?timeout=5")]
+    [InlineData("ConnectionStrings:redis", "http://host")]
+    [InlineData("Kafka:session.timeout.ms", "1.5")]
+    [InlineData("Kafka:session.timeout.ms", "10s")]
+    [InlineData("Kafka:session.timeout.ms", "")]
+    [InlineData("Kafka:enable.metrics.push", "yes")]
+    [InlineData("Logging:LogLevel:Default", "Verbose")]
+    [InlineData("Logging:LogLevel:Default", "99")]
+    [InlineData("Logging:LogLevel:Default", "")]
+    [InlineData("Logging:LogLevel:Microsoft:AspNetCore", "Debug")]
+    [InlineData("Logging:Console:LogLevel:Cache.Service", "loud")]
+    [InlineData("Logging:Console:FormatterName", "xml")]
+    [InlineData("Logging:Console:FormatterOptions:SingleLine", "perhaps")]
+    [InlineData("Logging:Console:FormatterOptions:TimestampFormat", "%")]
+    [InlineData("urls", "http://127.0.0.1:99999")]
+    [InlineData("urls", "http://127.0.0.1:port")]
+    [InlineData("urls", "127.0.0.1:8080")]
+    [InlineData("urls", "ftp://127.0.0.1:8080")]
+    [InlineData("urls", "http://127.0.0.1:8080/path")]
+    [InlineData("urls", "http://a:8080,http://b:8080")]
+    [InlineData("urls", "http://localhost:0")]
+    [InlineData("urls", ";")]
+    [InlineData("http_ports", "99999")]
+    [InlineData("http_ports", "http://*:8080")]
+    [InlineData("https_ports", "tls")]
+    [InlineData("Kestrel:Endpoints:Http:Url", "")]
+    [InlineData("Kestrel:Endpoints:Http:Url", "http://*:99999")]
+    [InlineData("Kestrel:Certificates:Default:Path", "/nothing/there.pfx")]
+    [InlineData("AllowedHosts", "")]
+    [InlineData("AllowedHosts", ";")]
+    [InlineData("AllowedHosts", "a.example, b.example")]
+    [InlineData("AllowedHosts", "http://a.example")]
+    [InlineData("AllowedHosts", "a.example:8080")]
+    [InlineData("AllowedHosts", "a..example")]
+    [InlineData("AllowedHosts:0", "a.example")]
+    [InlineData("ForwardedHeaders_Enabled", "1")]
+    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")]
+    [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http")]
     public void WrongValue_IsAnErrorThatNamesItsKey(string key, string value)
     {
         var error = Assert.Single(Errors((key, value)));
-        Assert.StartsWith(key, error, StringComparison.Ordinal);
+        Assert.StartsWith(key.Split(":0")[0], error, StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Theory]
+    [InlineData("Logging:LogLevel:Default", "trace")]
+    [InlineData("Logging:LogLevel:Default", "None")]
+    [InlineData("Logging:LogLevel:Default", "2")]
+    [InlineData("urls", "http://*:8080;http://127.0.0.1:0;http://[::1]:5000;http://+:1")]
+    [InlineData("urls", "http://cache.example.com:80/")]
+    [InlineData("urls", "http://unix:/tmp/cache.sock")]
+    [InlineData("urls", "")]
+    [InlineData("http_ports", "8080;0")]
+    [InlineData("http_ports", "")]
+    [InlineData("AllowedHosts", "*")]
+    [InlineData("AllowedHosts", "cache.example.com;*.internal;127.0.0.1;[::1];schlüssel.example;my_host")]
+    [InlineData("Kafka:session.timeout.ms", "7000")]
+    [InlineData("Kafka:enable.metrics.push", "false")]
+    [InlineData("Kafka:debug", "broker")]
+    [InlineData("redis_host", "::1")]
+    [InlineData("redis_host", "[::1]")]
+    [InlineData("redis_host", "a-b.c_d.example")]
+    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4317")]
+    [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "")]
+    [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
+    [InlineData("ConnectionStrings:redis", "!/tmp/redis.sock")]
+    [InlineData("ConnectionStrings:redis", "[::1]:6379,abortConnect=true,connectTimeout=100")]
+    [InlineData("OPENAI_API_KEY", "x")]
+    [InlineData("API_KEYS_SERVICE_HOST", "10.0.0.1")]
+    public void RightValue_IsTaken(string key, string value) => Read((key, value));
+
+    [Theory]
+    [InlineData("redis://10.0.0.7", "10.0.0.7:6379")]
+    [InlineData("redis://host:6380/3", "host:6380,defaultDatabase=3")]
+    [InlineData("REDIS://host/", "host:6379")]
+    [InlineData("redis://:p4ss@host:6380/0", "host:6380,password=p4ss,defaultDatabase=0")]
+    [InlineData("rediss://cache:p%40ss%3D%3A1@host", "host:6379,ssl=true,password=p@ss=:1,user=cache")]
+    [InlineData("redis://[::1]:7000", "[::1]:7000")]
+    public void RedisUri_IsUnderstood(string uri, string expected)
+    {
+        var options = Read(("ConnectionStrings:redis", uri));
+
+        Assert.Equal(expected, options.RedisConnection);
+        Assert.Equal(expected.Contains("=3", StringComparison.Ordinal) ? 3 : 0, options.RedisDb);
+        var understood = StackExchange.Redis.ConfigurationOptions.Parse(options.RedisConnection!);
+        Assert.Equal(uri.Contains("%40", StringComparison.Ordinal) ? "p@ss=:1" : uri.Contains("p4ss", StringComparison.Ordinal) ? "p4ss" : null, understood.Password);
+    }
+
+    [Fact]
+    public void PortOfKubernetes_IsAnErrorThatSaysWhereItComesFrom()
+    {
+        var error = Assert.Single(Errors(("REDIS_PORT", "tcp://10.96.0.12:6379")));
+        Assert.Contains("Kubernetes sets REDIS_PORT", error, StringComparison.Ordinal);
+        Assert.Contains("enableServiceLinks", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Certificate_ThatIsMissing_IsAnErrorWithItsKey()
+    {
+        var errors = Errors(
+            ("Kestrel:Endpoints:Https:Url", "https://*:8443"), ("Kestrel:Endpoints:Https:Certificate:Path", "missing.pem"),
+            ("Kestrel:Endpoints:Https:Certificate:KeyPath", "missing.key"), ("Kestrel:EndpointDefaults:Protocols", "Http4"));
+        Assert.Equal(
+            ["Kestrel:EndpointDefaults:Protocols", "Kestrel:Endpoints:Https:Certificate:KeyPath", "Kestrel:Endpoints:Https:Certificate:Path"],
+            errors.Select(error => error.Split(' ')[0]).Order(StringComparer.Ordinal));
     }
 
     [Fact]
     public void AllErrors_AreToldAtOnce()
     {
         var keys = Values.Keys.Except(["redis_key_prefix"]).ToList();
-        var errors = Errors([.. keys.Select(key => (key, "/ wrong /")), ("Kafka:no.such.property", "1"), ("Kafka:group.id", "mine")]);
+        var errors = Errors([.. keys.Select(key => (key, "/ wrong /")), ("Kafka:no.such.property", "1"), ("Kafka:group.id", "mine"), ("urls", "nowhere")]);
 
-        Assert.All(["cache_kafka_consumer_group", "redis_host"], name => keys.Remove(name));
-        Assert.Equal([.. keys.Append("Kafka").Append("Kafka:group.id").Order(StringComparer.Ordinal)],
+        keys.Remove("cache_kafka_consumer_group");
+        Assert.Equal([.. keys.Append("urls").Append("Kafka:no.such.property").Append("Kafka:group.id").Order(StringComparer.Ordinal)],
             errors.Select(error => error.Split(' ')[0].TrimEnd(':')).Order(StringComparer.Ordinal));
         var thrown = Assert.Throws<ConfigurationException>(() => Read(("redis_port", "x"), ("redis_db", "y")));
         Assert.Equal(3, thrown.Message.Split(Environment.NewLine).Length);
@@ -266,9 +401,9 @@ public sealed class CacheOptionsReaderTests
     [Fact]
     public void KafkaSection_ThatIsWrong_IsToldInTheClientLibrarysWords_AlsoBesideAConnectionStringWithProperties()
     {
-        var error = Assert.Single(Errors(("ConnectionStrings:kafka", "BootstrapServers=a:1;SaslPassword=S3cret"), ("Kafka:fetch.min.bytes", "many")));
-        Assert.StartsWith("Kafka: ", error, StringComparison.Ordinal);
-        Assert.Contains("fetch.min.bytes", error, StringComparison.Ordinal);
+        var error = Assert.Single(Errors(("ConnectionStrings:kafka", "BootstrapServers=a:1;SaslPassword=S3cret"), ("Kafka:fetch.min.bytes", "-5")));
+        Assert.StartsWith("Kafka:fetch.min.bytes cannot be used: ", error, StringComparison.Ordinal);
+        Assert.Contains("outside allowed range", error, StringComparison.Ordinal);
     }
 
     [Theory]
@@ -317,6 +452,19 @@ public sealed class CacheOptionsReaderTests
     [InlineData("api_keys", "S3cret")]
     [InlineData("api_keys", "[\"S3cret")]
     [InlineData("api_keys", "S3cret 0123456789abcdef")]
+    [InlineData("cors_origins", "https://u:S3cret@host")]
+    [InlineData("cors_origins", "[\"https://u:S3cret@host\"")]
+    [InlineData("redis_host", "redis://:S3cret@host")]
+    [InlineData("redis_host", "host,password=S3cret")]
+    [InlineData("redis_port", "6379,password=S3cret")]
+    [InlineData("ConnectionStrings:redis", "redis://:S3cret,x@host")]
+    [InlineData("ConnectionStrings:redis", "redis://:S3cret#1@host")]
+    [InlineData("ConnectionStrings:redis", "redis://:S3cret@host/x")]
+    [InlineData("ConnectionStrings:redis", "rediss://u:S3cret@host:99999")]
+    [InlineData("urls", "http://u:S3cret@host")]
+    [InlineData("Authentication:Schemes:Bearer:Authority", "https://u:S3cret@login.example")]
+    [InlineData("Authentication:Schemes:Bearer:SigningKeys:0:Value", "S3cret")]
+    [InlineData("API_KEY", "S3cret")]
     public void Error_NeverRepeatsAPassword(string key, string value)
     {
         // Only with TLS does the client look at its keys.
@@ -330,8 +478,39 @@ public sealed class CacheOptionsReaderTests
         Assert.False(Read().IsProtected);
         Assert.True(Read(("api_keys", "0123456789abcdef")).IsProtected);
         Assert.True(Read(("Authentication:Schemes:Bearer:Authority", "https://login.example"), ("Authentication:Schemes:Bearer:ValidAudiences:0", "cache")).AcceptsTokens);
-        Assert.Contains("Authority", Assert.Single(Errors(("Authentication:Schemes:Bearer:ValidAudience", "cache"))));
-        Assert.Contains("ValidAudiences", Assert.Single(Errors(("Authentication:Schemes:Bearer:Authority", "https://login.example"))));
+    }
+
+    [Theory]
+    [InlineData("Authority", "ValidAudience=cache")]
+    [InlineData("ValidAudiences", "Authority=https://login.example")]
+    [InlineData("ValidAudiences:0", "Authority=https://login.example", "Audience=cache")]
+    [InlineData("ValidAudiences:0", "Authority=https://login.example", "ValidAudiences=cache")]
+    [InlineData("audience that is empty", "Authority=https://login.example", "ValidAudience= ")]
+    [InlineData("audience that is empty", "Authority=https://login.example", "ValidAudiences:0=cache", "ValidAudiences:1=")]
+    [InlineData("ValidateAudience", "Authority=https://login.example", "ValidAudience=cache", "ValidateAudience=false")]
+    [InlineData("ValidIssuer", "ValidAudience=cache", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+    [InlineData("ValidIssuer", "ValidAudience=cache", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+    [InlineData("ValidIssuer", "ValidAudience=cache", "ValidIssuer=other", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
+    [InlineData("too short", "ValidAudience=cache", "ValidIssuer=me", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAA")]
+    [InlineData("Base64", "ValidAudience=cache", "ValidIssuer=me", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=not base64")]
+    [InlineData("issuer that is empty", "ValidAudience=cache", "Authority=https://login.example", "ValidIssuer=")]
+    [InlineData("Authority cannot be used", "ValidAudience=cache", "Authority=https://")]
+    [InlineData("https", "ValidAudience=cache", "Authority=http://login.example")]
+    [InlineData("true or false", "ValidAudience=cache", "Authority=https://login.example", "ValidateIssuer=perhaps")]
+    public void Tokens_ThatCouldNotBeChecked_AreAnError(string expected, params string[] keys)
+    {
+        var error = Assert.Single(Errors([.. keys.Select(key => ($"Authentication:Schemes:Bearer:{key.Split('=')[0]}", key[(key.IndexOf('=') + 1)..]))]));
+        Assert.StartsWith("Authentication:Schemes:Bearer", error, StringComparison.Ordinal);
+        Assert.Contains(expected, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Errors_AreLines_WhateverStandsInAValue()
+    {
+        var thrown = Assert.Throws<ConfigurationException>(() => Read(("redis_port", "6\r\n   at 7\u001b[31m"), ("redis_db", new string('9', 5000))));
+        Assert.Equal(3, thrown.Message.Split('\n').Length);
+        Assert.DoesNotContain('\u001b', thrown.Message);
+        Assert.DoesNotContain("99999", thrown.Message, StringComparison.Ordinal);
     }
 
     private static string Shown(CacheOptions options, string key) => Convert.ToString(Values[key](options), CultureInfo.InvariantCulture)!;

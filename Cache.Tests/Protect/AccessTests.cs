@@ -64,7 +64,7 @@ public sealed class AccessTests
         using var client = new System.Net.Sockets.TcpClient();
         await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port, TestContext.Current.CancellationToken);
         await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(
-            $"GET /metrics/overview HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Api-Key: {Old}\r\nX-Api-Key: {New}\r\n\r\n"));
+            $"GET /metrics/overview HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nX-Api-Key: {Old}\r\nX-Api-Key: {New}\r\n\r\n"));
         Assert.StartsWith("HTTP/1.1 401", await ReadToEndAsync(client.GetStream()), StringComparison.Ordinal);
 
         using var refused = await stack.Http.GetAsync("/metrics/overview");
@@ -324,8 +324,8 @@ public sealed class AccessTests
         await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port, TestContext.Current.CancellationToken);
         var stream = client.GetStream();
 
-        await stream.WriteAsync(Encoding.ASCII.GetBytes($"GET /alive HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{new string('x', length)}"));
-        await stream.WriteAsync("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"u8.ToArray());
+        await stream.WriteAsync(Encoding.ASCII.GetBytes($"GET /alive HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{new string('x', length)}"));
+        await stream.WriteAsync("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"u8.ToArray());
 
         var answers = await ReadToEndAsync(stream);
         Assert.Equal(goesOn, answers.Contains("\"redis\":true", StringComparison.Ordinal));
@@ -340,7 +340,7 @@ public sealed class AccessTests
         var stream = client.GetStream();
         var started = Stopwatch.GetTimestamp();
 
-        await stream.WriteAsync("GET /alive HTTP/1.1\r\nHost: x\r\nX-"u8.ToArray());
+        await stream.WriteAsync("GET /alive HTTP/1.1\r\nHost: localhost\r\nX-"u8.ToArray());
 
         Assert.StartsWith("HTTP/1.1 408", await ReadToEndAsync(stream), StringComparison.Ordinal);
         Assert.InRange(Stopwatch.GetElapsedTime(started), TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(25));
@@ -366,7 +366,7 @@ public sealed class AccessTests
             try
             {
                 var stream = client.GetStream();
-                await stream.WriteAsync("GET /alive HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
+                await stream.WriteAsync("GET /alive HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray());
                 return await stream.ReadAsync(new byte[100]);
             }
             catch (IOException)

@@ -60,7 +60,9 @@ public sealed class KafkaConnectionStringTests
     [InlineData("BootstrapServers=a:1;SecurityProtocol=S3cr3t", "the value of security.protocol cannot be used; it must be one of Plaintext, Ssl, SaslPlaintext, SaslSsl.")]
     [InlineData("BootstrapServers=a:1;SecurityProtocol=1", "the value of security.protocol cannot be used; it must be one of Plaintext, Ssl, SaslPlaintext, SaslSsl.")]
     [InlineData("BootstrapServers=a:1;SecurityProtocol=SaslSsl;SaslMechanism=S3cr3t", "the value of sasl.mechanism cannot be used; it must be one of Gssapi, Plain, ScramSha256, ScramSha512, OAuthBearer.")]
-    [InlineData("BootstrapServers=a:1;SocketTimeoutMs=S3cr3t", "the value of socket.timeout.ms cannot be used; see the list of properties of librdkafka.")]
+    [InlineData("BootstrapServers=a:1;SocketTimeoutMs=S3cr3t", "the value of socket.timeout.ms cannot be used; it must be a whole number.")]
+    [InlineData("BootstrapServers=a:1;SessionTimeoutMs=1.5", "the value of session.timeout.ms cannot be used; it must be a whole number.")]
+    [InlineData("BootstrapServers=a:1;SocketTimeoutMs=1", "the value of socket.timeout.ms cannot be used; see the list of properties of librdkafka.")]
     [InlineData("BootstrapServers=a:1;PluginLibraryPaths=/S3cr3t", "the value of plugin.library.paths cannot be used")]
     [InlineData("BootstrapServers=a:1;SaslPassword=S3cr3t;sasl.password=cr3t", "has sasl.password twice")]
     [InlineData("Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cr3t=",

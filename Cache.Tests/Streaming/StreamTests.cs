@@ -164,7 +164,7 @@ public sealed class StreamTests
         await stack.ReadyAsync();
         using var client = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 4096 };
         await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port);
-        await client.SendAsync("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
+        await client.SendAsync("GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray());
         var hub = stack.Service.Get<UpdateHub>();
         await Eventually.HoldsAsync(() => Assert.Equal(1, hub.Clients));
 

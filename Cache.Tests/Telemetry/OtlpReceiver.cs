@@ -18,6 +18,7 @@ internal sealed class OtlpReceiver : IAsyncDisposable
     private readonly ConcurrentQueue<OtlpMetric> _metrics = new();
     private readonly ConcurrentQueue<OtlpLog> _logs = new();
     private readonly ConcurrentQueue<string> _requests = new();
+    private readonly ConcurrentQueue<ReadOnlyMemory<byte>> _bodies = new();
 
     private OtlpReceiver(WebApplication app) => _app = app;
 
@@ -29,6 +30,9 @@ internal sealed class OtlpReceiver : IAsyncDisposable
 
     /// <summary>Path and API key of each request.</summary>
     public IReadOnlyCollection<string> Requests => _requests;
+
+    /// <summary>Each request as it came, to look for what must not be in it.</summary>
+    public IReadOnlyCollection<ReadOnlyMemory<byte>> Bodies => _bodies;
 
     public IReadOnlyCollection<OtlpSpan> Spans => _spans;
 
@@ -82,6 +86,7 @@ internal sealed class OtlpReceiver : IAsyncDisposable
         _requests.Enqueue($"{context.Request.Path} {context.Request.Headers["x-otlp-api-key"]}");
         using var body = new MemoryStream();
         await context.Request.Body.CopyToAsync(body);
+        _bodies.Enqueue(body.ToArray());
         return body.ToArray();
     }
 
