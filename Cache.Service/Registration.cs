@@ -58,7 +58,9 @@ internal static class Registration
         builder.Services.AddSingleton<Assignment>();
         builder.Services.AddSingleton<KafkaErrors>();
         builder.Services.AddSingleton<RowReader>();
+        builder.Services.AddSingleton<IKafkaLookups, KafkaLookups>();
         builder.Services.AddSingleton<StartPositions>();
+        builder.Services.AddSingleton<Topics>();
         builder.Services.AddSingleton<BlockUntil>(Rebalance.Block);
         builder.Services.AddSingleton<Rebalance>();
         builder.Services.AddSingleton<RebuildRequests>();

@@ -20,6 +20,8 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
     private long _writtenTimestamp;
     private long _logEnd = -1;
     private long _caughtUpAt;
+    private long _highWatermark = -1;
+    private long _stableAt;
 
     public TopicPartition TopicPartition { get; } = topicPartition;
 
@@ -70,6 +72,9 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
 
     /// <summary>Rows between Redis and the end of the partition.</summary>
     public long LagRows => LogEnd < 0 || Written < 0 ? 0 : Math.Max(0, LogEnd - Written);
+
+    /// <summary>Rows behind the last stable offset, which is the end for whoever reads only what is committed: a transaction is open.</summary>
+    public long HeldBackRows => Math.Max(0, Volatile.Read(ref _highWatermark) - LogEnd);
 
     /// <summary>It is revoked or lost.</summary>
     public void LetGo()
@@ -138,6 +143,22 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
             Volatile.Write(ref _caughtUpAt, now.ToUnixTimeMilliseconds());
         }
     }
+
+    /// <summary>Notes the high watermark, and the last stable offset with it.</summary>
+    public void EndSeen(long logEnd, long highWatermark, DateTimeOffset now)
+    {
+        if (logEnd != LogEnd || highWatermark <= logEnd)
+        {
+            Volatile.Write(ref _stableAt, now.ToUnixTimeMilliseconds());
+        }
+
+        Volatile.Write(ref _highWatermark, highWatermark);
+        EndSeen(logEnd, now);
+    }
+
+    /// <summary>How long the last stable offset has stood still with rows behind it.</summary>
+    public TimeSpan HeldBackFor(DateTimeOffset now) =>
+        HeldBackRows == 0 ? TimeSpan.Zero : TimeSpan.FromMilliseconds(Math.Max(0, now.ToUnixTimeMilliseconds() - Volatile.Read(ref _stableAt)));
 
     /// <summary>
     /// How long the oldest unwritten row has waited at most: since the last written row, or since nothing was waiting.

@@ -11,7 +11,7 @@ namespace Cache.Service.Consume;
 /// the group for being slow: when the queue is full it pauses its partitions and polls on.
 /// </summary>
 internal sealed partial class ConsumeLoop(
-    IServiceProvider services, Assignment assignment, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
+    IServiceProvider services, Assignment assignment, Topics topics, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
     CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
     : Worker(fatal, time, logger), IHostedLifecycleService, IOffsetCommit
 {
@@ -19,14 +19,12 @@ internal sealed partial class ConsumeLoop(
     private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan HeldPollWait = TimeSpan.FromMilliseconds(5);
-    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(5);
-    private static readonly TimeSpan StartRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LookupRetry = TimeSpan.FromSeconds(1);
 
     // A stop has taken up to 15 s by then, and orchestrators kill after 30 s.
     private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
 
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly HashSet<string> _missingTopics = [];
 
     // Rows that the full queue did not take; more than one only if a rebalance brought some in between.
     private readonly Queue<QueuedRow> _held = [];
@@ -34,6 +32,17 @@ internal sealed partial class ConsumeLoop(
     private IReadOnlyList<AssignedPartition> _running = [];
     private long? _fullSince;
     private long? _startsAskedAt;
+    private long? _oldestAskedAt;
+
+    // Partitions whose next row Kafka does not have.
+    private readonly HashSet<AssignedPartition> _stranded = [];
+
+    // What Kafka has been asked; the loop goes on meanwhile.
+    private Lookup<List<(TopicPartitionOffset Start, bool Resumed)>>? _starts;
+    private Lookup<IReadOnlyDictionary<TopicPartition, Offset>>? _oldest;
+    private Lookup<IReadOnlyDictionary<TopicPartition, Offset>>? _rewind;
+    private string _rewindEpoch = "";
+    private volatile bool _consumes;
     private long _lastBeat = time.GetTimestamp();
     private CancellationToken _stopping;
     private IConsumer<RowKey, Row>? _consumer;
@@ -42,7 +51,7 @@ internal sealed partial class ConsumeLoop(
     public TimeSpan SinceLastBeat => Time.GetElapsedTime(Volatile.Read(ref _lastBeat));
 
     /// <summary>What the loop waits for before it can consume; null once it does.</summary>
-    public string? WaitsFor { get; private set; } = "the consume loop has not started";
+    public string? WaitsFor => _consumes ? null : ExecuteTask is null ? "the consume loop has not started" : topics.WaitsFor;
 
     /// <summary>The consumer, once the loop has made it.</summary>
     public IConsumer<RowKey, Row>? Consumer => Volatile.Read(ref _consumer);
@@ -108,10 +117,9 @@ internal sealed partial class ConsumeLoop(
         {
             var consumer = services.GetRequiredService<ConsumerLifetime>().Consumer;
             Volatile.Write(ref _consumer, consumer);
-            if (WaitForKafka(consumer))
+            if (WaitForKafka())
             {
                 consumer.Subscribe(options.Topics);
-                WaitsFor = "partitions are being assigned";
                 while (!_stopping.IsCancellationRequested)
                 {
                     if (!Turn(consumer))
@@ -148,6 +156,7 @@ internal sealed partial class ConsumeLoop(
             FindUnknownStarts(consumer);
         }
 
+        GoOnWithOldest(consumer);
         Rebuild(consumer);
 
         // Only the first row is waited for.
@@ -165,50 +174,22 @@ internal sealed partial class ConsumeLoop(
 
     private void Beat() => Volatile.Write(ref _lastBeat, Time.GetTimestamp());
 
-    /// <summary>Waits until Kafka answers, and notes which topics there are.</summary>
-    private bool WaitForKafka(IConsumer<RowKey, Row> consumer)
+    /// <summary>Waits until Kafka answers, and it is known which topics there are.</summary>
+    /// <returns>False when the service stops.</returns>
+    private bool WaitForKafka()
     {
-        using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var wait = TimeSpan.FromMilliseconds(250);
-        foreach (var topic in options.Topics)
+        var found = topics.FindAsync(_stopping);
+        while (Task.WaitAny([found], PollWait) < 0)
         {
-            while (true)
-            {
-                Beat();
-                WaitsFor = $"Kafka at {options.KafkaBootstrapServers} does not answer yet";
-                try
-                {
-                    var metadata = admin.GetMetadata(topic, TimeSpan.FromSeconds(2)).Topics[0];
-                    positions.NoteTopic(topic, metadata.Partitions.Count);
-                    if (metadata.Partitions.Count == 0)
-                    {
-                        NoteMissing(topic);
-                    }
+            Beat();
+        }
 
-                    break;
-                }
-                catch (KafkaException exception)
-                {
-                    LogWaiting(options.KafkaBootstrapServers, exception.Error.Reason);
-                    if (_stopping.WaitHandle.WaitOne(wait * (0.5 + Random.Shared.NextDouble())))
-                    {
-                        return false;
-                    }
-
-                    wait = wait * 2 < LongestRetry ? wait * 2 : LongestRetry;
-                }
-            }
+        if (found.IsFaulted)
+        {
+            found.GetAwaiter().GetResult();
         }
 
         return !_stopping.IsCancellationRequested;
-    }
-
-    private void NoteMissing(string topic)
-    {
-        if (_missingTopics.Add(topic))
-        {
-            LogTopicMissing(topic);
-        }
     }
 
     /// <summary>Takes the next row.</summary>
@@ -222,15 +203,7 @@ internal sealed partial class ConsumeLoop(
         }
         catch (ConsumeException exception) when (!exception.Error.IsFatal)
         {
-            if (exception.Error.Code == ErrorCode.UnknownTopicOrPart)
-            {
-                NoteMissing(exception.ConsumerRecord?.Topic ?? "");
-            }
-            else
-            {
-                LogConsumeFailed(exception.Error.Reason);
-            }
-
+            NoteError(exception);
             return false;
         }
 
@@ -245,7 +218,8 @@ internal sealed partial class ConsumeLoop(
             return true;
         }
 
-        WaitsFor = null;
+        _consumes = true;
+        topics.NoteRead(result.Topic);
         if (result.IsPartitionEOF)
         {
             // Transaction markers and aborted rows take offsets too, and nobody sees them: the end does.
@@ -261,6 +235,23 @@ internal sealed partial class ConsumeLoop(
         using var receipt = Tracing.Receive(result, options.ConsumerGroup);
         Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value, receipt));
         return true;
+    }
+
+    private void NoteError(ConsumeException exception)
+    {
+        var (origin, error) = (exception.ConsumerRecord?.TopicPartition, exception.Error);
+        if (error.Code is ErrorCode.Local_AutoOffsetReset or ErrorCode.Local_LogTruncation && origin is not null)
+        {
+            // Where nothing is committed, and its start is being asked for, there is no offset that could be missing.
+            if (assignment.Find(origin.Topic, origin.Partition) is { Next: >= 0 } partition)
+            {
+                _stranded.Add(partition);
+            }
+        }
+        else if (!topics.Note(origin?.Topic ?? "", error.Code))
+        {
+            LogConsumeFailed(error.Reason);
+        }
     }
 
     private void Enqueue(in QueuedRow row)
@@ -367,67 +358,118 @@ internal sealed partial class ConsumeLoop(
     /// </summary>
     private void FindUnknownStarts(IConsumer<RowKey, Row> consumer)
     {
-        if (_startsAskedAt is { } asked && Time.GetElapsedTime(asked) < StartRetry)
+        if (_starts is null && IsTimeFor(ref _startsAskedAt))
         {
-            return;
-        }
-
-        _startsAskedAt = Time.GetTimestamp();
-        var unknown = assignment.Current.Where(partition => partition.Next < 0).Select(partition => partition.TopicPartition).ToList();
-        var found = unknown.Count > 0 ? positions.Find(consumer, unknown, TimeSpan.Zero) : [];
-        if (found.Exists(start => start.Start.Offset == Offset.Stored))
-        {
-            return;
-        }
-
-        positions.AnyUnknown = false;
-        if (found.Count == 0)
-        {
-            return;
+            var unknown = assignment.Current.Where(partition => partition.Next < 0).ToList();
+            positions.AnyUnknown = unknown.Count > 0;
+            _starts = unknown.Count > 0 ? new(unknown, positions.FindAsync(unknown.ConvertAll(partition => partition.TopicPartition))) : null;
         }
 
         try
         {
+            // One that was taken away meanwhile, and came back, may start elsewhere.
+            if (!TryTake(ref _starts, out var asked, out var starts)
+                || starts.Where(start => asked.Exists(partition => partition.Next < 0 && partition.TopicPartition == start.Start.TopicPartition)).ToList() is not { Count: > 0 } found)
+            {
+                return;
+            }
+
             // A partition that is not being read cannot be sought in.
-            consumer.IncrementalUnassign(unknown);
+            consumer.IncrementalUnassign(found.Select(start => start.Start.TopicPartition));
             consumer.IncrementalAssign(found.Select(start => start.Start));
             found.ForEach(start => assignment.Take(AssignedPartition.From(start.Start, start.Resumed, metrics.Records(start.Start.Topic))));
+            positions.AnyUnknown = assignment.Current.Any(partition => partition.Next < 0);
             LogStartsFound(found.Count);
         }
         catch (KafkaException exception) when (!exception.Error.IsFatal)
         {
-            // One of them is on its way to another member.
-            positions.AnyUnknown = true;
+            // Not told this time either, or one of them is on its way to another member.
+        }
+    }
+
+    /// <summary>
+    /// Goes on with the oldest row of partitions whose next row Kafka does not have: retention, or an operator, has deleted it,
+    /// or a leader that took over never had it.
+    /// </summary>
+    private void GoOnWithOldest(IConsumer<RowKey, Row> consumer)
+    {
+        if (_stranded.Count > 0 && _oldest is null && IsTimeFor(ref _oldestAskedAt))
+        {
+            _stranded.RemoveWhere(partition => !partition.Owned);
+            _oldest = _stranded.Count > 0 ? new([.. _stranded], positions.OldestAsync([.. _stranded.Select(partition => partition.TopicPartition)])) : null;
+        }
+
+        try
+        {
+            if (!TryTake(ref _oldest, out var asked, out var offsets))
+            {
+                return;
+            }
+
+            foreach (var partition in asked)
+            {
+                GoOnWith(consumer, partition, offsets[partition.TopicPartition]);
+                _stranded.Remove(partition);
+            }
+
+            if (_paused.Count > 0)
+            {
+                OnHeld(consumer.Pause);
+            }
+        }
+        catch (KafkaException exception) when (!exception.Error.IsFatal)
+        {
+            // Asked again; one that is on its way to another member is let go soon.
+            LogConsumeFailed(exception.Error.Reason);
+        }
+    }
+
+    private void GoOnWith(IConsumer<RowKey, Row> consumer, AssignedPartition partition, Offset oldest)
+    {
+        // A partition that is not being read cannot be sought in.
+        consumer.IncrementalUnassign([partition.TopicPartition]);
+        consumer.IncrementalAssign([new TopicPartitionOffset(partition.TopicPartition, oldest)]);
+        if (oldest.Value > partition.Next)
+        {
+            metrics.Missed(partition.TopicPartition.Topic, oldest.Value - partition.Next);
+            LogMissed(partition, partition.Next, oldest.Value - 1, oldest.Value - partition.Next);
+
+            // Committed like any row: a restart is not to miss them once more.
+            Enqueue(new(partition, oldest.Value - 1, 0, Row.Skip));
+        }
+        else if (oldest.Value < partition.Next)
+        {
+            LogTruncated(partition, partition.Next, oldest.Value);
+            Rewind(partition, oldest.Value, partition.CoveredEpoch);
         }
     }
 
     /// <summary>Rewinds partitions whose windows Redis no longer has.</summary>
     private void Rebuild(IConsumer<RowKey, Row> consumer)
     {
-        // Without knowing how far a partition is written, rewinding could turn out to go forward: it is asked for again. And one
-        // that its last owner has read again, and named since, is not to go back behind what was committed after that.
-        if (rebuilds.Take() is not { } request
-            || request.Partitions.Where(partition => partition is { Owned: true, Written: >= 0 } && partition.CoveredEpoch != request.Epoch).ToList() is not { Count: > 0 } lost)
+        if (_rewind is null && rebuilds.Take() is { } request && Lost(request.Partitions, request.Epoch) is { Count: > 0 } partitions)
         {
-            return;
+            var from = Time.GetUtcNow().AddSeconds(-options.RebuildLookbackSeconds);
+            _rewindEpoch = request.Epoch;
+            _rewind = new(partitions, positions.AtAsync(partitions.ConvertAll(partition => partition.TopicPartition), from));
         }
 
         try
         {
-            var targets = positions.At(consumer, lost.Select(partition => partition.TopicPartition), TimeSpan.FromSeconds(options.RebuildLookbackSeconds));
+            if (!TryTake(ref _rewind, out var asked, out var targets) || Lost(asked, _rewindEpoch) is not { Count: > 0 } lost)
+            {
+                return;
+            }
+
             var rows = 0L;
             foreach (var old in lost)
             {
                 // Never forward: what is not written yet stays to be read.
                 var written = old.Written;
-                var from = Math.Min(written, targets.Find(target => target.TopicPartition == old.TopicPartition)!.Offset.Value);
+                var from = Math.Min(written, targets[old.TopicPartition].Value);
                 consumer.Seek(new TopicPartitionOffset(old.TopicPartition, from));
                 rows += written - from;
-
-                // A new object: rows of the old one that are still on their way are dropped, and read again in order.
-                var rewound = new AssignedPartition(old.TopicPartition, old.Records) { CoveredEpoch = request.Epoch };
-                rewound.StartAt(from);
-                assignment.Take(rewound);
+                Rewind(old, from, _rewindEpoch);
             }
 
             metrics.Rebuilt(lost.Count);
@@ -440,11 +482,54 @@ internal sealed partial class ConsumeLoop(
         }
     }
 
-    [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. Is the address right (ConnectionStrings:kafka or kafka_bootstrap_servers)?")]
-    private partial void LogWaiting(string servers, string error);
+    /// <summary>
+    /// Those that are to be rewound. Without knowing how far a partition is written, rewinding could turn out to go forward: it is
+    /// asked for again. And one that its last owner has read again, and named since, is not to go back behind what was committed
+    /// after that.
+    /// </summary>
+    private static List<AssignedPartition> Lost(IEnumerable<AssignedPartition> partitions, string epoch) =>
+        [.. partitions.Where(partition => partition is { Owned: true, Written: >= 0 } && partition.CoveredEpoch != epoch)];
 
-    [LoggerMessage(EventIds.Consume + 31, LogLevel.Warning, "The topic {Topic} does not exist yet; it is read from its beginning as soon as it does.")]
-    private partial void LogTopicMissing(string topic);
+    /// <summary>A new object: rows of the old one that are still on their way are dropped, and read again in order.</summary>
+    private void Rewind(AssignedPartition old, long from, string? epoch)
+    {
+        var rewound = new AssignedPartition(old.TopicPartition, old.Records) { CoveredEpoch = epoch };
+        rewound.StartAt(from);
+        assignment.Take(rewound);
+    }
+
+    /// <summary>Whether Kafka may be asked again.</summary>
+    private bool IsTimeFor(ref long? askedAt)
+    {
+        if (askedAt is { } before && Time.GetElapsedTime(before) < LookupRetry)
+        {
+            return false;
+        }
+
+        askedAt = Time.GetTimestamp();
+        return true;
+    }
+
+    /// <summary>Takes the answer to a question, once it is there.</summary>
+    /// <param name="lookup">The question; none any more once its answer is taken.</param>
+    /// <param name="partitions">Those that were asked for and are still held.</param>
+    /// <param name="answer">The answer.</param>
+    /// <exception cref="KafkaException">Kafka did not tell.</exception>
+    private static bool TryTake<T>(ref Lookup<T>? lookup, out List<AssignedPartition> partitions, out T answer)
+    {
+        if (lookup is not { Answer.IsCompleted: true } done)
+        {
+            (partitions, answer) = ([], default!);
+            return false;
+        }
+
+        lookup = null;
+        answer = done.Answer.GetAwaiter().GetResult();
+        partitions = done.Partitions.FindAll(partition => partition.Owned);
+        return true;
+    }
+
+    private sealed record Lookup<T>(List<AssignedPartition> Partitions, Task<T> Answer);
 
     [LoggerMessage(EventIds.Consume + 32, LogLevel.Warning, "Kafka did not deliver: {Error}. The client tries again.")]
     private partial void LogConsumeFailed(string error);
@@ -463,6 +548,14 @@ internal sealed partial class ConsumeLoop(
 
     [LoggerMessage(EventIds.Consume + 40, LogLevel.Information, "Kafka has told where {Count} partitions start.")]
     private partial void LogStartsFound(int count);
+
+    [LoggerMessage(EventIds.Consume + 43, LogLevel.Warning,
+        "Kafka deleted rows of {Partition} before they were read: offsets {First} to {Last}, {Rows} rows. Is its retention shorter than the service may lag behind?")]
+    private partial void LogMissed(AssignedPartition partition, long first, long last, long rows);
+
+    [LoggerMessage(EventIds.Consume + 44, LogLevel.Warning,
+        "Kafka lost rows of {Partition}: its log ends before offset {Next}, which comes next. It is read again from its oldest row, {Oldest}.")]
+    private partial void LogTruncated(AssignedPartition partition, long next, long oldest);
 
     [LoggerMessage(EventIds.Consume + 37, LogLevel.Information, "Stopping: what is in flight is written and committed, then the group is left.")]
     private partial void LogStopping();

@@ -30,8 +30,8 @@ internal static class KafkaClients
         config.EnablePartitionEof = true;
         config.IsolationLevel = IsolationLevel.ReadCommitted;
 
-        // Only for a committed offset that Kafka no longer has: the oldest row there is comes closest to it.
-        config.AutoOffsetReset = AutoOffsetReset.Earliest;
+        // The client tells the loop of an offset that Kafka does not have, which says what was missed and goes on.
+        config.AutoOffsetReset = AutoOffsetReset.Error;
     }
 
     /// <summary>After which silence Kafka gives a consumer's partitions to others.</summary>
@@ -74,6 +74,16 @@ internal static class KafkaClients
         config.BootstrapServers = options.KafkaBootstrapServers;
         config.ClientId = "cache-service-reader";
         config.GroupId = options.ConsumerGroup + "-reader";
+        config.AutoOffsetReset = AutoOffsetReset.Earliest;
+        return config;
+    }
+
+    /// <summary>Sets up a consumer that only asks, also for what the group has committed; it never joins.</summary>
+    public static ConsumerConfig ForLookups(CacheOptions options)
+    {
+        var config = ForReading(options);
+        config.ClientId = "cache-service-lookups";
+        config.GroupId = options.ConsumerGroup;
         return config;
     }
 

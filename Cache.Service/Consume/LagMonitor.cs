@@ -17,6 +17,10 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
     // Readiness waits for the first answer.
     private static readonly TimeSpan StartInterval = TimeSpan.FromMilliseconds(20);
 
+    // Producers give up a transaction after a minute, unless they are told otherwise.
+    private static readonly TimeSpan LongTransaction = TimeSpan.FromSeconds(90);
+
+    private readonly HashSet<TopicPartition> _heldBack = [];
     private string? _failure = "Kafka was not asked yet";
 
     /// <summary>Why the ends are not known; null when they are.</summary>
@@ -47,22 +51,15 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
 
     private async Task AskAsync(IAdminClient admin, IReadOnlyList<AssignedPartition> held)
     {
-        var specs = held.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition.TopicPartition, OffsetSpec = OffsetSpec.Latest() });
         try
         {
-            var ends = await admin.ListOffsetsAsync(
-                specs, new ListOffsetsOptions { RequestTimeout = TimeSpan.FromSeconds(2), IsolationLevel = IsolationLevel.ReadCommitted });
-            if (ends.ResultInfos.Exists(end => end.TopicPartitionOffsetError.Offset == Offset.Unset))
-            {
-                // A broker that goes in the midst of it leaves its partitions without an end, and without an error.
-                throw new KafkaException(ErrorCode.Local_Transport);
-            }
-
+            var (ends, highWatermarks) = (EndsAsync(admin, held, IsolationLevel.ReadCommitted), EndsAsync(admin, held, IsolationLevel.ReadUncommitted));
+            await Task.WhenAll(ends, highWatermarks);
             var now = Time.GetUtcNow();
-            foreach (var end in ends.ResultInfos)
+            foreach (var partition in held)
             {
-                held.FirstOrDefault(partition => partition.TopicPartition == end.TopicPartitionOffsetError.TopicPartition)
-                    ?.EndSeen(end.TopicPartitionOffsetError.Offset.Value, now);
+                partition.EndSeen(ends.Result[partition.TopicPartition].Value, highWatermarks.Result[partition.TopicPartition].Value, now);
+                NoteHeldBack(partition, partition.HeldBackFor(now) >= LongTransaction);
             }
 
             Volatile.Write(ref _failure, null);
@@ -78,6 +75,36 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         }
     }
 
+    private static async Task<Dictionary<TopicPartition, Offset>> EndsAsync(IAdminClient admin, IReadOnlyList<AssignedPartition> held, IsolationLevel level)
+    {
+        var specs = held.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition.TopicPartition, OffsetSpec = OffsetSpec.Latest() });
+        var answer = await admin.ListOffsetsAsync(specs, new ListOffsetsOptions { RequestTimeout = TimeSpan.FromSeconds(2), IsolationLevel = level });
+        var ends = answer.ResultInfos.Select(end => end.TopicPartitionOffsetError).ToDictionary(end => end.TopicPartition, end => end.Offset);
+
+        // A broker that goes in the midst of it leaves its partitions without an end, and without an error.
+        return ends.ContainsValue(Offset.Unset) ? throw new KafkaException(ErrorCode.Local_Transport) : ends;
+    }
+
+    /// <summary>Says once that a transaction is left open, and that it no longer is.</summary>
+    private void NoteHeldBack(AssignedPartition partition, bool isLong)
+    {
+        if (isLong && _heldBack.Add(partition.TopicPartition))
+        {
+            LogHeldBack(partition, partition.HeldBackRows, partition.LogEnd);
+        }
+        else if (!isLong && _heldBack.Remove(partition.TopicPartition))
+        {
+            LogReleased(partition);
+        }
+    }
+
     [LoggerMessage(EventIds.Consume + 50, LogLevel.Warning, "Kafka does not tell the ends of the partitions ({Error}); not ready until it does.")]
     private partial void LogNoAnswer(string error);
+
+    [LoggerMessage(EventIds.Consume + 51, LogLevel.Warning,
+        "A transaction has been open in {Partition} for a while: {Rows} rows behind it, from offset {Offset}, are not read before it ends. Does its producer hang?")]
+    private partial void LogHeldBack(AssignedPartition partition, long rows, long offset);
+
+    [LoggerMessage(EventIds.Consume + 52, LogLevel.Information, "The transaction that was open in {Partition} has ended.")]
+    private partial void LogReleased(AssignedPartition partition);
 }

@@ -29,12 +29,12 @@ internal sealed partial class Rebalance(
     public static void Attach(IServiceProvider services, ConsumerBuilder<RowKey, Row> builder)
     {
         // Looked up when they are called: this class needs the consumer to be there first.
-        builder.SetPartitionsAssignedHandler((consumer, partitions) => services.GetRequiredService<Rebalance>().Assigned(consumer, partitions));
+        builder.SetPartitionsAssignedHandler((_, partitions) => services.GetRequiredService<Rebalance>().Assigned(partitions));
         builder.SetPartitionsRevokedHandler((_, partitions) => services.GetRequiredService<Rebalance>().Revoked(partitions));
         builder.SetPartitionsLostHandler((_, partitions) => services.GetRequiredService<Rebalance>().Lost(partitions));
     }
 
-    private List<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, List<TopicPartition> partitions)
+    private List<TopicPartitionOffset> Assigned(List<TopicPartition> partitions)
     {
         assignment.IsSpare = partitions.Count == 0 && assignment.Current.Count == 0;
         if (partitions.Count == 0)
@@ -43,7 +43,7 @@ internal sealed partial class Rebalance(
         }
 
         metrics.Rebalanced("assigned");
-        var starts = positions.Find(consumer, partitions, StartPatience);
+        var starts = positions.Find(partitions, StartPatience);
         foreach (var (start, resumed) in starts)
         {
             assignment.Take(AssignedPartition.From(start, resumed, metrics.Records(start.Topic)));

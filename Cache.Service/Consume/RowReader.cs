@@ -19,10 +19,7 @@ internal sealed class RowReader(CacheOptions options)
     /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
     public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to, long mostBytes = long.MaxValue)
     {
-        var consumer = new ConsumerBuilder<byte[]?, byte[]?>(KafkaClients.ForReading(options))
-            .SetLogHandler((_, _) => { })
-            .SetErrorHandler((_, _) => { })
-            .Build();
+        var consumer = Consumer();
         consumer.Assign(new TopicPartitionOffset(partition, from));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
         var bytes = 0L;
@@ -57,4 +54,41 @@ internal sealed class RowReader(CacheOptions options)
 
     /// <summary>Bytes of memory that a row holds.</summary>
     public static long SizeOf(ConsumeResult<byte[]?, byte[]?> row) => new RejectedRow(row.Message.Key, row.Message.Value ?? [], row.Message.Headers).Size;
+
+    /// <summary>Reads the timestamps of one row a partition, milliseconds since 1970 UTC; where there is no row any more, none.</summary>
+    /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
+    public IReadOnlyDictionary<TopicPartition, long> Timestamps(IReadOnlyCollection<TopicPartitionOffset> rows)
+    {
+        var consumer = Consumer();
+        consumer.Assign(rows);
+        var waiting = rows.Select(row => row.TopicPartition).ToHashSet();
+        var found = new Dictionary<TopicPartition, long>();
+        using var deadline = new CancellationTokenSource(Patience);
+        try
+        {
+            while (waiting.Count > 0)
+            {
+                var row = consumer.Consume(deadline.Token);
+                if (waiting.Remove(row.TopicPartition) && !row.IsPartitionEOF)
+                {
+                    found.Add(row.TopicPartition, row.Message.Timestamp.UnixTimestampMs);
+                }
+            }
+
+            return found;
+        }
+        catch (OperationCanceledException)
+        {
+            throw new KafkaException(new Error(ErrorCode.Local_TimedOut, $"{waiting.Count} rows could not be read again."));
+        }
+        finally
+        {
+            KafkaHandle.EndAsync(consumer).Wait(CancellationToken.None);
+        }
+    }
+
+    private IConsumer<byte[]?, byte[]?> Consumer() => new ConsumerBuilder<byte[]?, byte[]?>(KafkaClients.ForReading(options))
+        .SetLogHandler((_, _) => { })
+        .SetErrorHandler((_, _) => { })
+        .Build();
 }

@@ -1,4 +1,6 @@
+using Cache.Service.Telemetry;
 using Confluent.Kafka;
+using Confluent.Kafka.Admin;
 
 namespace Cache.Service.Consume;
 
@@ -8,13 +10,12 @@ namespace Cache.Service.Consume;
 /// starts. A topic or partition that was not there when the service started is read from its beginning.
 /// </summary>
 internal sealed partial class StartPositions(
-    CacheOptions options, RowReader reader, BlockUntil blockUntil, TimeProvider time, ILogger<StartPositions> logger)
+    IKafkaLookups kafka, CacheOptions options, BlockUntil blockUntil, TimeProvider time, ILogger<StartPositions> logger)
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
-
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(100);
 
     private readonly Dictionary<string, int> _partitionsAtStart = [];
+    private readonly Dictionary<string, DateTimeOffset> _unsureSince = [];
 
     /// <summary>Whether there may be partitions of which Kafka has not told yet where they start.</summary>
     public bool AnyUnknown { get; set; }
@@ -22,89 +23,109 @@ internal sealed partial class StartPositions(
     /// <summary>Notes how many partitions a topic had when the service started; 0 when it was not there.</summary>
     public void NoteTopic(string topic, int partitions) => _partitionsAtStart.TryAdd(topic, partitions);
 
-    /// <summary>Finds where each partition starts.</summary>
-    /// <param name="consumer">The consumer.</param>
+    /// <summary>
+    /// Notes that Kafka did not tell, for a moment or until now, whether a topic was there when the service started. Then
+    /// <c>latest</c> means the rows since that start: those of before are skipped as if the topic had been there, and those of a
+    /// topic that has just been made are not.
+    /// </summary>
+    public void NoteUnsure(string topic, DateTimeOffset since) => _unsureSince.TryAdd(topic, since);
+
+    /// <summary>Finds where each partition starts; for the client's callbacks, which have to wait for it.</summary>
     /// <param name="partitions">The partitions.</param>
-    /// <param name="patience">How long Kafka is asked again when it does not tell; the consume thread waits meanwhile.</param>
+    /// <param name="patience">How long Kafka is asked; the consume thread waits meanwhile.</param>
     /// <returns>
     /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> when Kafka did not tell: then the
-    /// client looks it up itself, once, and has to be helped when that fails too.
+    /// client looks up by itself what is committed, once, and has to be helped when that fails or there is nothing.
     /// </returns>
-    public List<(TopicPartitionOffset Start, bool Resumed)> Find<TKey, TValue>(
-        IConsumer<TKey, TValue> consumer, IReadOnlyList<TopicPartition> partitions, TimeSpan patience)
+    public List<(TopicPartitionOffset Start, bool Resumed)> Find(IReadOnlyList<TopicPartition> partitions, TimeSpan patience)
     {
         var started = time.GetTimestamp();
         while (true)
         {
-            try
+            var finding = FindAsync(partitions);
+            if (blockUntil(finding, Left()))
             {
-                var committed = consumer.Committed(partitions, Patience);
-                return committed.ConvertAll(offset => offset.Offset.Value >= 0
-                    ? (offset, true)
-                    : (new TopicPartitionOffset(offset.TopicPartition, First(consumer, offset.TopicPartition)), false));
+                return finding.Result;
             }
-            catch (KafkaException) when (time.GetElapsedTime(started) < patience)
-            {
-                // The coordinator may be on its way to another broker.
-                blockUntil(Task.Delay(Pause, time, CancellationToken.None), patience);
-            }
-            catch (KafkaException exception)
+
+            if (time.GetElapsedTime(started) >= patience)
             {
                 if (!AnyUnknown)
                 {
-                    LogNotTold(exception.Error.Reason);
+                    LogNotTold(finding.Exception?.InnerException?.Message ?? $"no answer within {patience.TotalSeconds:F0} s");
                 }
 
                 AnyUnknown = true;
                 return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
             }
+
+            // The coordinator may be on its way to another broker.
+            blockUntil(Task.Delay(Pause, time, CancellationToken.None), patience);
         }
+
+        TimeSpan Left() => patience - time.GetElapsedTime(started) is var left && left > TimeSpan.Zero ? left : TimeSpan.Zero;
+    }
+
+    /// <summary>Finds where each partition starts, and whether the group had committed that.</summary>
+    /// <exception cref="KafkaException">Kafka did not tell.</exception>
+    public async Task<List<(TopicPartitionOffset Start, bool Resumed)>> FindAsync(IReadOnlyList<TopicPartition> partitions)
+    {
+        var committed = await kafka.CommittedAsync(partitions);
+        var now = time.GetUtcNow();
+        var first = new Dictionary<TopicPartition, Offset>();
+        foreach (var alike in partitions.Where(partition => committed[partition].Value < 0).GroupBy(partition => From(partition, now)))
+        {
+            foreach (var (partition, offset) in await FirstAsync([.. alike], alike.Key.Kind, alike.Key.Time))
+            {
+                first.Add(partition, offset);
+            }
+        }
+
+        return [.. partitions.Select(partition => first.TryGetValue(partition, out var offset)
+            ? (new TopicPartitionOffset(partition, offset), false)
+            : (new TopicPartitionOffset(partition, committed[partition]), true))];
     }
 
     /// <summary>Finds the first row of each partition that is no older than a time; the end where there is none.</summary>
     /// <exception cref="KafkaException">Kafka did not answer.</exception>
-    public List<TopicPartitionOffset> At<TKey, TValue>(IConsumer<TKey, TValue> consumer, IEnumerable<TopicPartition> partitions, TimeSpan back)
+    public async Task<IReadOnlyDictionary<TopicPartition, Offset>> AtAsync(IReadOnlyCollection<TopicPartition> partitions, DateTimeOffset time)
     {
-        var from = time.GetUtcNow() - back;
-        var found = consumer.OffsetsForTimes(
-            partitions.Select(partition => new TopicPartitionTimestamp(partition, new Timestamp(from))), Patience);
-        return found.ConvertAll(offset => offset.Offset.Value >= 0
-            ? new TopicPartitionOffset(offset.TopicPartition, offset.Offset)
-            : new TopicPartitionOffset(offset.TopicPartition, AtOrBeforeEnd(consumer, offset.TopicPartition, from)));
+        // The ends first: a row that comes in between is found by its time then.
+        var from = time.ToUnixTimeMilliseconds();
+        var (oldest, ends) = (OldestAsync(partitions), kafka.OffsetsAsync(partitions, OffsetSpec.Latest()));
+        await Task.WhenAll(oldest, ends);
+        var found = await kafka.OffsetsAsync(partitions, OffsetSpec.ForTimestamp(from));
+
+        // "No row since then" is also what a broker says that cannot look up by time. The last row tells them apart; when it
+        // is young enough, reading the partition from its beginning loses nothing.
+        var last = partitions.Where(partition => found[partition].Value < 0 && oldest.Result[partition].Value < ends.Result[partition].Value)
+            .Select(partition => new TopicPartitionOffset(partition, ends.Result[partition] - 1)).ToList();
+        var timestamps = last.Count > 0 ? await kafka.TimestampsAsync(last) : new Dictionary<TopicPartition, long>();
+        return partitions.ToDictionary(partition => partition, partition =>
+            found[partition].Value >= 0 ? found[partition]
+            : timestamps.TryGetValue(partition, out var timestamp) && timestamp >= from ? oldest.Result[partition]
+            : ends.Result[partition]);
     }
 
-    private Offset First<TKey, TValue>(IConsumer<TKey, TValue> consumer, TopicPartition partition)
+    /// <summary>Finds the oldest row that Kafka has of each partition; the end where there is none.</summary>
+    /// <exception cref="KafkaException">Kafka did not answer.</exception>
+    public Task<IReadOnlyDictionary<TopicPartition, Offset>> OldestAsync(IReadOnlyCollection<TopicPartition> partitions) =>
+        kafka.OffsetsAsync(partitions, OffsetSpec.Earliest());
+
+    private (ConsumeFromKind Kind, DateTimeOffset Time) From(TopicPartition partition, DateTimeOffset now) =>
+        _partitionsAtStart.TryGetValue(partition.Topic, out var count) && partition.Partition.Value >= count ? (ConsumeFromKind.Earliest, default)
+        : options.ConsumeFrom.Kind == ConsumeFromKind.Duration ? (ConsumeFromKind.Duration, now - options.ConsumeFrom.Back)
+        : options.ConsumeFrom.Kind == ConsumeFromKind.Latest && _unsureSince.TryGetValue(partition.Topic, out var since) ? (ConsumeFromKind.Duration, since)
+        : (options.ConsumeFrom.Kind, default);
+
+    private Task<IReadOnlyDictionary<TopicPartition, Offset>> FirstAsync(IReadOnlyCollection<TopicPartition> partitions, ConsumeFromKind kind, DateTimeOffset time) => kind switch
     {
-        if (_partitionsAtStart.TryGetValue(partition.Topic, out var count) && partition.Partition.Value >= count)
-        {
-            return consumer.QueryWatermarkOffsets(partition, Patience).Low;
-        }
+        ConsumeFromKind.Earliest => OldestAsync(partitions),
+        ConsumeFromKind.Duration => AtAsync(partitions, time),
+        _ => kafka.OffsetsAsync(partitions, OffsetSpec.Latest()),
+    };
 
-        return options.ConsumeFrom.Kind switch
-        {
-            ConsumeFromKind.Earliest => consumer.QueryWatermarkOffsets(partition, Patience).Low,
-            ConsumeFromKind.Duration => At(consumer, [partition], options.ConsumeFrom.Back)[0].Offset,
-            _ => consumer.QueryWatermarkOffsets(partition, Patience).High,
-        };
-    }
-
-    /// <summary>
-    /// "No row since then" is also what a broker says that cannot look up by time. The last row tells them apart; when it
-    /// is young enough, reading the partition from its beginning loses nothing.
-    /// </summary>
-    private Offset AtOrBeforeEnd<TKey, TValue>(IConsumer<TKey, TValue> consumer, TopicPartition partition, DateTimeOffset from)
-    {
-        var watermarks = consumer.QueryWatermarkOffsets(partition, Patience);
-        if (watermarks.High.Value <= watermarks.Low.Value)
-        {
-            return watermarks.High;
-        }
-
-        var last = reader.Read(partition, watermarks.High.Value - 1, watermarks.High.Value);
-        return last is [var row] && row.Message.Timestamp.UnixTimestampMs >= from.ToUnixTimeMilliseconds() ? watermarks.Low : watermarks.High;
-    }
-
-    [LoggerMessage(Telemetry.EventIds.Consume + 10, LogLevel.Warning,
-        "Kafka did not tell the committed offsets ({Error}); it is asked again, and the partitions wait meanwhile.")]
+    [LoggerMessage(EventIds.Consume + 10, LogLevel.Warning,
+        "Kafka did not tell where partitions start ({Error}); it is asked again, and the partitions wait meanwhile.")]
     private partial void LogNotTold(string error);
 }

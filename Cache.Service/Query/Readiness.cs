@@ -9,7 +9,8 @@ namespace Cache.Service.Query;
 /// Ready: partitions are assigned, Redis answers, batches are written, and the total lag is within <c>ready_lag_threshold</c>.
 /// An idle topic is ready.
 /// </summary>
-internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisLink redis, CacheOptions options) : IHealthCheck
+internal sealed class Readiness(
+    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisLink redis, CacheOptions options) : IHealthCheck
 {
     /// <summary>Why the service is not ready; empty when it is.</summary>
     public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
@@ -22,7 +23,7 @@ internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment ass
             // Brokers that stay away longer than the session lasts take the partitions with them.
             reasons.Add("no partitions assigned: " + (assignment.IsSpare
                 ? "the group gave this process none; it is spare, and takes over when another leaves"
-                : loop.WaitsFor ?? lag.Failure ?? "partitions are being assigned"));
+                : loop.WaitsFor ?? lag.Failure ?? topics.WaitsFor));
         }
         else if (lag.Failure is { } failure)
         {

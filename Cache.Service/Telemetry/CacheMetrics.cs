@@ -16,6 +16,7 @@ internal sealed class CacheMetrics
     public const string MeterName = "Cache.Service";
 
     private readonly ConcurrentDictionary<string, RecordCount> _records = new();
+    private readonly ConcurrentDictionary<string, long> _missed = new();
     private readonly ConcurrentDictionary<RejectReason, long> _deadLetters = new();
     private readonly TimeProvider _time;
     private LastFlush? _lastFlush;
@@ -43,6 +44,9 @@ internal sealed class CacheMetrics
         meter.CreateObservableCounter("cache.kafka.records",
             () => _records.Select(topic => new Measurement<long>(topic.Value.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
             description: "Rows consumed.");
+        meter.CreateObservableCounter("cache.kafka.records.missed",
+            () => _missed.Select(topic => new Measurement<long>(topic.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
+            description: "Rows that Kafka deleted before they were read.");
         meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows waiting for a flush.");
         meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
             description: "Rows consumed and not yet committed.");
@@ -54,6 +58,14 @@ internal sealed class CacheMetrics
             () => assignment.Current.Where(partition => partition.LogEnd >= 0)
                 .Select(partition => new Measurement<double>(partition.LagSeconds(time.GetUtcNow()), partition.Tags)),
             unit: "s", description: "How far behind Redis is.");
+        meter.CreateObservableGauge("cache.kafka.held.back.rows",
+            () => assignment.Current.Where(partition => partition.LogEnd >= 0)
+                .Select(partition => new Measurement<long>(partition.HeldBackRows, partition.Tags)),
+            description: "Rows behind the last stable offset: an open transaction holds them back.");
+        meter.CreateObservableGauge("cache.kafka.held.back",
+            () => assignment.Current.Where(partition => partition.LogEnd >= 0)
+                .Select(partition => new Measurement<double>(partition.HeldBackFor(time.GetUtcNow()).TotalSeconds, partition.Tags)),
+            unit: "s", description: "How long the last stable offset has stood still with rows behind it.");
         meter.CreateObservableGauge("cache.kafka.assigned.partitions", () => assignment.Current.Count, description: "Partitions assigned.");
 
         meter.CreateObservableCounter("cache.kafka.commit.batches", () => _commits.Value, description: "Commits.");
@@ -94,6 +106,8 @@ internal sealed class CacheMetrics
 
     /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
     public RecordCount Records(string topic) => _records.GetOrAdd(topic, _ => new RecordCount());
+
+    public void Missed(string topic, long rows) => _missed.AddOrUpdate(topic, rows, (_, before) => before + rows);
 
     public void Committed() => _commits.Add(1);
 

@@ -26,7 +26,9 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly LoggerFactory _loggers;
     private readonly ServiceProvider _services;
     private readonly Assignment _assignment = new();
+    private readonly FakeLookups _kafka = new() { Ends = (2, 90) };
     private readonly StartPositions _positions;
+    private readonly KafkaErrors _errors;
     private readonly RebuildRequests _rebuilds = new();
     private readonly RowQueue _queue;
     private readonly Counters _counters;
@@ -38,9 +40,6 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly ConcurrentQueue<string> _calls = [];
     private readonly List<double> _waits = [];
     private readonly ManualResetEventSlim _mayClose = new(true);
-    private IProducer<Null, Null>? _client;
-    private long _committed = -1;
-    private long _young;
     private Exception? _refusal;
 
     public ConsumeLoopTests()
@@ -48,14 +47,16 @@ public sealed class ConsumeLoopTests : IDisposable
         var options = new CacheOptions { QueueMaxSize = 4, KafkaBootstrapServers = "kafka:9092", RebuildLookbackSeconds = 3600 };
         _loggers = new([_log]);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>(OnConsumer);
-        _positions = new(options, new RowReader(options), Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
+        _positions = new(_kafka, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
+        _errors = new(_time, NullLogger<KafkaErrors>.Instance);
         _fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
         {
             _calls.Enqueue(method);
             return null;
         }));
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
-            .AddSingleton(_positions).AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton<ILogger<ConsumeLoop>>(_loggers.CreateLogger<ConsumeLoop>())
+            .AddSingleton(_positions).AddSingleton<IKafkaLookups>(_kafka).AddSingleton(_errors).AddSingleton<Topics>().AddSingleton<ILogger<Topics>>(_loggers.CreateLogger<Topics>())
+            .AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton<ILogger<ConsumeLoop>>(_loggers.CreateLogger<ConsumeLoop>())
             .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton(_ => _consumer)
             .AddSingleton<ConsumeLoop>().AddSingleton<ConsumerLifetime>().BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
@@ -68,9 +69,6 @@ public sealed class ConsumeLoopTests : IDisposable
         _mayClose.Set();
         _counters.Dispose();
         _services.Dispose();
-
-        // After the loop, which asks it.
-        _client?.Dispose();
         _loggers.Dispose();
     }
 
@@ -261,7 +259,7 @@ public sealed class ConsumeLoopTests : IDisposable
         behind.StartAt(10);
         gone.StartAt(50);
         _assignment.LetGo([gone.TopicPartition]);
-        _young = 20;
+        Young(20, back, behind);
         _rebuilds.Add(new("epoch", [back, behind, gone, unknown]));
 
         Assert.True(_loop.Turn(_consumer));
@@ -274,6 +272,126 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(-1, _assignment.Current[1].Committed);
         Assert.Equal(2, _counters["cache.rebuilds"]);
         Assert.Contains("2 partitions are read again, 30 rows, from 3600 s ago", _log.ToString(), StringComparison.Ordinal);
+        Assert.Contains($"since {_time.GetUtcNow().AddHours(-1).ToUnixTimeMilliseconds()} event_metrics/0 event_metrics/1", _kafka.Asked);
+    }
+
+    [Fact]
+    public void Rebuild_HoldsUpNothing_WhileKafkaIsAsked()
+    {
+        var (back, gone) = (Take(0), Take(1));
+        back.StartAt(50);
+        gone.StartAt(50);
+        Young(20, back, gone);
+        var gate = new TaskCompletionSource();
+        _kafka.Gate = gate.Task;
+        _rebuilds.Add(new("epoch", [back, gone]));
+        Assert.True(_loop.Turn(_consumer));
+
+        // Rows go on meanwhile, and partitions come and go.
+        Deliver(back, 50);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_queue.TryDequeue(out var row));
+        Assert.Equal(50, row.Offset);
+        back.WrittenUpTo(51, 0);
+        _assignment.LetGo([gone.TopicPartition]);
+        Assert.DoesNotContain(_calls, call => call.StartsWith("Seek", StringComparison.Ordinal));
+        Assert.Equal(TimeSpan.Zero, _loop.SinceLastBeat);
+
+        gate.SetResult();
+        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), Patience.Full));
+
+        Assert.Equal(["Seek event_metrics/0 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
+        Assert.Equal((0, 20, "epoch"), Assert.Single(_assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.CoveredEpoch))));
+    }
+
+    [Fact]
+    public void RowsThatKafkaDeletedUnread_AreTold_AndTheOldestRowComesNext()
+    {
+        var (partition, other) = (Take(0), Take(1));
+        partition.StartAt(5);
+        other.StartAt(5);
+        _kafka.Ends = (30, 90);
+        Fail(ErrorCode.Local_AutoOffsetReset);
+
+        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_loop.Turn(_consumer));
+
+        Assert.Equal(["IncrementalUnassign event_metrics/0", "IncrementalAssign event_metrics/0 30"], _calls.Where(call => call.StartsWith("Incremental", StringComparison.Ordinal)));
+        Assert.Equal(25, _counters["cache.kafka.records.missed[event_metrics]"]);
+        Assert.Contains("event_metrics/0 before they were read: offsets 5 to 29, 25 rows", _log.ToString(), StringComparison.Ordinal);
+
+        // The offset is committed with what comes next, or without.
+        Assert.True(_queue.TryDequeue(out var row));
+        Assert.Equal((partition, 29, RowKind.Skipped), (row.Partition, row.Offset, row.Row.Kind));
+        Assert.Equal(30, partition.Next);
+        Assert.True(partition.Owned);
+        Assert.Single(_kafka.Asked);
+    }
+
+    [Fact]
+    public void RowsThatKafkaDeletedUnread_AreAskedAboutAgain_UntilKafkaTells()
+    {
+        var partition = Take(0);
+        partition.StartAt(5);
+        _kafka.Ends = (30, 90);
+        _kafka.Failures = 2;
+        Fail(ErrorCode.Local_AutoOffsetReset);
+        for (var seconds = 0; seconds < 4; seconds++)
+        {
+            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_loop.Turn(_consumer));
+            _time.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.Equal(3, _kafka.Asked.Count);
+        Assert.Equal(30, partition.Next);
+    }
+
+    [Fact]
+    public void LogThatEndsBeforeTheNextRow_IsReadFromItsOldest()
+    {
+        var partition = Take(0);
+        partition.StartAt(100);
+        partition.CoveredEpoch = "epoch";
+        Fail(ErrorCode.Local_LogTruncation);
+
+        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_loop.Turn(_consumer));
+
+        var again = Assert.Single(_assignment.Current);
+        Assert.NotSame(partition, again);
+        Assert.Equal((2, 2, "epoch"), (again.Next, again.Written, again.CoveredEpoch));
+        Assert.Contains("log ends before offset 100", _log.ToString(), StringComparison.Ordinal);
+        Assert.Equal(0, _counters["cache.kafka.records.missed[event_metrics]"]);
+    }
+
+    [Fact]
+    public void OffsetThatIsMissing_OfAPartitionWhoseStartIsNotKnownYet_IsNone()
+    {
+        Take(0);
+        Fail(ErrorCode.Local_AutoOffsetReset);
+        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Empty(_kafka.Asked);
+        Assert.Empty(_log.Lines);
+    }
+
+    [Theory]
+    [InlineData(ErrorCode.TopicAuthorizationFailed, "Kafka refuses the topic event_metrics: the client's user needs the ACL Read and Describe on it")]
+    [InlineData(ErrorCode.GroupAuthorizationFailed, "Kafka refuses the consumer group cache-service: the client's user needs the ACL Read on it")]
+    public async Task AclThatIsMissing_IsNamedOnce(ErrorCode error, string said)
+    {
+        await StartAsync();
+        await SubscribedAsync();
+        for (var times = 0; times < 3; times++)
+        {
+            Fail(error);
+        }
+
+        await Eventually.HoldsAsync(() => Assert.Contains(said, _loop.WaitsFor, StringComparison.Ordinal), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.Empty(_deliveries), Patience.Full);
+        Assert.Contains(said, Assert.Single(_log.Lines), StringComparison.Ordinal);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
     }
 
     [Fact]
@@ -282,7 +400,7 @@ public sealed class ConsumeLoopTests : IDisposable
         var (named, other) = (Take(0), Take(1));
         named.StartAt(50);
         other.StartAt(50);
-        _young = 20;
+        Young(20, other);
         _rebuilds.Add(new("epoch", [named, other]));
         named.CoveredEpoch = "epoch";
         other.CoveredEpoch = "an earlier one";
@@ -300,7 +418,7 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         partition.StartAt(50);
         _rebuilds.Add(new("epoch", [partition]));
-        _young = -1;
+        _kafka.Failures = 3;
 
         Assert.True(_loop.Turn(_consumer));
 
@@ -315,19 +433,20 @@ public sealed class ConsumeLoopTests : IDisposable
         var (unknown, known) = (Take(0), Take(1));
         known.StartAt(5);
         _positions.AnyUnknown = true;
+        _kafka.Failures = 1;
         for (var turns = 0; turns < 3; turns++)
         {
             Assert.True(_loop.Turn(_consumer));
         }
 
-        Assert.Equal(["Committed event_metrics/0"], Asked());
+        Assert.Equal(["committed event_metrics/0"], Asked());
         _time.Advance(TimeSpan.FromMilliseconds(999));
         _loop.Turn(_consumer);
         Assert.Single(Asked());
         Assert.True(_positions.AnyUnknown);
         Assert.Same(unknown, _assignment.Current[0]);
 
-        _committed = 7;
+        _kafka.Committed[unknown.TopicPartition] = 7;
         _time.Advance(TimeSpan.FromMilliseconds(1));
         _loop.Turn(_consumer);
 
@@ -338,7 +457,35 @@ public sealed class ConsumeLoopTests : IDisposable
         _loop.Turn(_consumer);
         Assert.Equal(2, Asked().Count());
 
-        IEnumerable<string> Asked() => _calls.Where(call => call.StartsWith("Committed", StringComparison.Ordinal));
+        IEnumerable<string> Asked() => _kafka.Asked.Where(question => question.StartsWith("committed", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void StartThatKafkaTells_AfterThePartitionWentAndCameBack_IsNotTaken()
+    {
+        var unknown = Take(0);
+        _positions.AnyUnknown = true;
+        var gate = new TaskCompletionSource();
+        _kafka.Gate = gate.Task;
+        Assert.True(_loop.Turn(_consumer));
+
+        // Whoever had it meanwhile has committed more.
+        _kafka.Committed[unknown.TopicPartition] = 7;
+        _assignment.LetGo([unknown.TopicPartition]);
+        var back = Take(0);
+        gate.SetResult();
+        Assert.True(SpinWait.SpinUntil(() => _kafka.Answered == 1, Patience.Full));
+        for (var turns = 0; turns < 3; turns++)
+        {
+            Assert.True(_loop.Turn(_consumer));
+        }
+
+        Assert.Same(back, Assert.Single(_assignment.Current));
+        Assert.DoesNotContain(_calls, call => call.StartsWith("Incremental", StringComparison.Ordinal));
+
+        _kafka.Committed[unknown.TopicPartition] = 8;
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _assignment.Current[0].Next == 8, Patience.Full));
     }
 
     [Fact]
@@ -349,7 +496,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _loop.Turn(_consumer);
 
         Assert.False(_positions.AnyUnknown);
-        Assert.DoesNotContain(_calls, call => call.StartsWith("Committed", StringComparison.Ordinal));
+        Assert.Empty(_kafka.Asked);
     }
 
     [Fact]
@@ -365,19 +512,15 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public async Task Loop_SubscribesWhenKafkaAnswers_ConsumesAndCommits_AndLeavesTheGroupWhenItIsStopped()
     {
-        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
-        broker.CreateTopic(Rows.Events, partitions: 1);
-        broker.SetTopicError(Rows.Performance, ErrorCode.UnknownTopicOrPart);
-        Client(broker.BootstrapServers);
         var partition = Take(0);
         Assert.Equal("the consume loop has not started", _loop.WaitsFor);
         Assert.Null(_loop.Consumer);
 
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.Equal("partitions are being assigned", _loop.WaitsFor), Patience.Full);
+        await SubscribedAsync();
+        Assert.Equal("partitions are being assigned", _loop.WaitsFor);
         Assert.Contains("Subscribe event_metrics performance_metrics", _calls);
         Assert.Same(_consumer, _loop.Consumer);
-        Assert.Contains("The topic performance_metrics does not exist yet", Assert.Single(_log.Lines), StringComparison.Ordinal);
         Deliver(partition, 3);
         await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), Patience.Full);
         await _loop.CommitAsync([new(partition.TopicPartition, 4)]);
@@ -392,17 +535,12 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.True(_queue.TryDequeue(out _));
         Assert.False(await _queue.WaitForRowAsync());
         Assert.Equal(0, _fatal.ExitCode);
-
-        // The topic that was not there is read from its beginning, though "latest" is configured.
-        var late = new TopicPartition(Rows.Performance, 0);
-        Assert.Equal([(new(late, 2), false), (new(partition.TopicPartition, 90), false)],
-            Quiet(() => _positions.Find(_consumer, [late, partition.TopicPartition], TimeSpan.Zero), committed: Offset.Unset));
     }
 
     [Fact]
     public async Task LoopThatWaitsForKafka_SaysSo_AndCanBeStopped()
     {
-        Client("127.0.0.1:1");
+        _kafka.Failures = int.MaxValue;
         await StartAsync();
         await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), Patience.Full);
         Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor);
@@ -416,10 +554,6 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public async Task LoopThatFails_StopsTheService()
     {
-        await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
-        broker.CreateTopic(Rows.Events, partitions: 1);
-        broker.CreateTopic(Rows.Performance, partitions: 1);
-        Client(broker.BootstrapServers);
         Fail(ErrorCode.Local_Fatal, isFatal: true);
         await StartAsync();
 
@@ -433,7 +567,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public async Task HostThatIsDisposedWithoutAStop_DisposesTheConsumerAfterTheLoop()
     {
-        Client("127.0.0.1:1");
+        _kafka.Failures = int.MaxValue;
         await StartAsync();
         await Eventually.HoldsAsync(() => Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor), Patience.Full);
 
@@ -455,7 +589,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public async Task StopThatHangsInTheClient_EndsAfterAWhile_WhateverTheHostSays()
     {
-        Client("127.0.0.1:1");
+        _kafka.Failures = int.MaxValue;
         using var host = new CancellationTokenSource();
         await host.CancelAsync();
         var partition = Take(0);
@@ -518,22 +652,17 @@ public sealed class ConsumeLoopTests : IDisposable
         return offsets;
     }
 
-    /// <summary>A client that is there for its connections.</summary>
-    private void Client(string brokers) => _client =
-        new ProducerBuilder<Null, Null>(new ProducerConfig { BootstrapServers = brokers }).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
+    private Task SubscribedAsync() => Eventually.HoldsAsync(
+        () => Assert.Contains(_calls, call => call.StartsWith("Subscribe", StringComparison.Ordinal)), Patience.Full);
 
-    private T Quiet<T>(Func<T> ask, long committed)
-    {
-        _committed = committed;
-        return ask();
-    }
+    /// <summary>The first row within the lookback.</summary>
+    private void Young(long offset, params AssignedPartition[] partitions) =>
+        Array.ForEach(partitions, partition => _kafka.Younger[partition.TopicPartition] = offset);
 
     private object? OnConsumer(string method, object?[] arguments)
     {
         switch (method)
         {
-            case "get_Handle":
-                return _client?.Handle;
             case nameof(IConsumer<,>.Consume):
                 lock (_waits)
                 {
@@ -566,16 +695,6 @@ public sealed class ConsumeLoopTests : IDisposable
             case nameof(IConsumer<,>.IncrementalAssign):
                 _calls.Enqueue($"IncrementalAssign {string.Join(' ', ((IEnumerable<TopicPartitionOffset>)arguments[0]!).Select(Text))}");
                 return null;
-            case nameof(IConsumer<,>.Committed):
-                var asked = ((IEnumerable<TopicPartition>)arguments[0]!).ToList();
-                _calls.Enqueue($"Committed {string.Join(' ', asked.Select(Text))}");
-                return _committed == -1 ? throw new KafkaException(ErrorCode.Local_TimedOut) : asked.ConvertAll(partition => new TopicPartitionOffset(partition, _committed));
-            case nameof(IConsumer<,>.QueryWatermarkOffsets):
-                return new WatermarkOffsets(2, 90);
-            case nameof(IConsumer<,>.OffsetsForTimes):
-                var searches = ((IEnumerable<TopicPartitionTimestamp>)arguments[0]!).ToList();
-                Assert.All(searches, search => Assert.Equal(_time.GetUtcNow().AddSeconds(-3600).ToUnixTimeMilliseconds(), search.Timestamp.UnixTimestampMs));
-                return _young < 0 ? throw new KafkaException(ErrorCode.Local_TimedOut) : searches.ConvertAll(search => new TopicPartitionOffset(search.TopicPartition, _young));
             case nameof(IConsumer<,>.Pause) or nameof(IConsumer<,>.Resume) or nameof(IConsumer<,>.IncrementalUnassign):
                 _calls.Enqueue($"{method} {string.Join(' ', ((IEnumerable<TopicPartition>)arguments[0]!).Select(Text))}");
                 return _refusal is null ? null : throw _refusal;

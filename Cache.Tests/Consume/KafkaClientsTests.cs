@@ -54,7 +54,7 @@ public sealed class KafkaClientsTests
         Assert.Equal("group", consumer.GroupId);
         Assert.Equal(PartitionAssignmentStrategy.CooperativeSticky, consumer.PartitionAssignmentStrategy);
         Assert.Equal((false, false, true), (consumer.EnableAutoCommit, consumer.EnableAutoOffsetStore, consumer.EnablePartitionEof));
-        Assert.Equal((IsolationLevel.ReadCommitted, AutoOffsetReset.Earliest), (consumer.IsolationLevel, consumer.AutoOffsetReset));
+        Assert.Equal((IsolationLevel.ReadCommitted, AutoOffsetReset.Error), (consumer.IsolationLevel, consumer.AutoOffsetReset));
         Assert.True(KafkaClients.ForDeadLetters(options).EnableIdempotence);
     }
 

@@ -23,13 +23,14 @@ public sealed class KafkaErrorsTests : IDisposable
     }
 
     [Fact]
-    public void Last_IsWhatWasReportedLast()
+    public void Cause_IsWhatWasReportedLast_ButNotThatAllBrokersAreDown()
     {
-        Assert.Null(_errors.Last);
+        Assert.Null(_errors.Cause);
         _errors.Note(Away);
+        Assert.Null(_errors.Cause);
         _errors.Note(Refused);
         _errors.Note(Away);
-        Assert.Equal("all brokers are down", _errors.Last);
+        Assert.Equal("connection refused", _errors.Cause?.Reason);
     }
 
     [Fact]

@@ -38,25 +38,21 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     public RebalanceCallbackTests()
     {
         var options = new CacheOptions();
+
+        // The group has committed 5 in the partition 0, and nothing in the others.
+        var lookups = new FakeLookups { Ends = (2, 9), Committed = { [At(0, 0).TopicPartition] = 5 } };
         _loggers = new([_log]);
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
             .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>()
             .AddSingleton(services => new Rebalance(
-                _assignment, new StartPositions(options, new RowReader(options), Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
+                _assignment, new StartPositions(lookups, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
                 Block, services.GetRequiredService<CacheMetrics>(), _loggers.CreateLogger<Rebalance>()))
             .BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
         var metrics = _services.GetRequiredService<CacheMetrics>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
         _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, null!, NullLogger<OffsetCommitter>.Instance);
-        _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, arguments) => method switch
-        {
-            // The group has committed 5 in the partition 0, and nothing in the others.
-            nameof(IConsumer<,>.Committed) => ((IEnumerable<TopicPartition>)arguments[0]!)
-                .Select(partition => new TopicPartitionOffset(partition, partition.Partition == 0 ? 5 : Offset.Unset)).ToList(),
-            nameof(IConsumer<,>.QueryWatermarkOffsets) => new WatermarkOffsets(2, 9),
-            _ => throw new NotSupportedException(method),
-        });
+        _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) => throw new NotSupportedException(method));
         Rebalance.Attach(_services, _callbacks);
     }
 

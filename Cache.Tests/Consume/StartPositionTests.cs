@@ -82,7 +82,7 @@ public sealed class StartPositionTests
     }
 
     [Fact]
-    public async Task CommittedOffsetThatKafkaNoLongerHas_GoesOnWithTheOldestRow()
+    public async Task CommittedOffsetThatKafkaNoLongerHas_IsTold_AndTheOldestRowComesNext()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
@@ -96,6 +96,35 @@ public sealed class StartPositionTests
 
         var starts = await stack.Database.SortedSetRangeByRankAsync("metrics:event:windows");
         Assert.Equal([Window(1), .. Enumerable.Range(6, 4).Select(Window)], starts.Select(start => (long)start));
+        await MissedAsync(stack, "event_metrics/0 before they were read: offsets 1 to 4, 4 rows", 4);
+    }
+
+    [Fact]
+    public async Task RowsThatKafkaDeletes_BeforeTheServiceGetsToThem_AreTold_AlsoWhenNothingIsLeft()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        await stack.EverythingIsCommittedAsync();
+
+        stack.Broker.PushRequestErrors(KafkaRequest.Fetch, [.. Enumerable.Repeat(ErrorCode.LeaderNotAvailable, 100_000)]);
+        await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(2, 8).Select(minute => Event(Window(minute), "a", minute)));
+        await Eventually.HoldsAsync(() => Assert.Equal([9, 0], stack.Kafka.Ends(Events)));
+        stack.Broker.DeleteRecords(Events, 0, 9);
+        stack.Broker.ClearRequestErrors(KafkaRequest.Fetch);
+        await MissedAsync(stack, "event_metrics/0 before they were read: offsets 1 to 8, 8 rows", 8);
+
+        // It is committed: a restart does not miss them once more.
+        await stack.EverythingIsCommittedAsync();
+        await stack.RestartServiceAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(20), "a", 20));
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(20)}},"a.count":20}""");
+        Assert.DoesNotContain(stack.Service.Log, line => line.Contains("before they were read", StringComparison.Ordinal));
+    }
+
+    private static async Task MissedAsync(InProcessStack stack, string said, int rows)
+    {
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains(said, StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(async () => Assert.Matches($$"""cache_kafka_records_missed_total\{.*topic="event_metrics"\} {{rows}} """, await stack.Http.GetStringAsync("/metrics")));
     }
 
     [Fact]
@@ -111,7 +140,7 @@ public sealed class StartPositionTests
         // Neither we nor the client, which asks only once, are told for a while.
         stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);
         await stack.StartServiceAsync();
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka did not tell the committed offsets", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka did not tell where partitions start", StringComparison.Ordinal)));
         stack.Broker.ClearRequestErrors(KafkaRequest.OffsetFetch);
 
         await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(2)}},"a.count":2}""");

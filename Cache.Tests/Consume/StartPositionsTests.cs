@@ -1,9 +1,7 @@
 using Cache.Embedded;
 using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Decode;
 using Cache.Tests.EndToEnd;
-using Cache.Tests.Simulation;
 using Confluent.Kafka;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -17,26 +15,7 @@ public sealed class StartPositionsTests
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
 
     private readonly FakeTimeProvider _time = new(DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
-    private readonly Dictionary<TopicPartition, long> _committed = [];
-    private readonly Dictionary<TopicPartition, long> _younger = [];
-    private readonly List<long> _searches = [];
-    private readonly IConsumer<RowKey, Row> _consumer;
-    private WatermarkOffsets _ends = new(3, 9);
-    private int _failures;
-
-    public StartPositionsTests() => _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, arguments) => method switch
-    {
-        nameof(IConsumer<,>.Committed) when _failures-- > 0 => throw new KafkaException(ErrorCode.GroupCoordinatorNotAvailable),
-        nameof(IConsumer<,>.Committed) => ((IEnumerable<TopicPartition>)arguments[0]!)
-            .Select(partition => new TopicPartitionOffset(partition, _committed.TryGetValue(partition, out var offset) ? offset : Offset.Unset)).ToList(),
-        nameof(IConsumer<,>.QueryWatermarkOffsets) => _ends,
-        nameof(IConsumer<,>.OffsetsForTimes) => ((IEnumerable<TopicPartitionTimestamp>)arguments[0]!).Select(search =>
-        {
-            _searches.Add(search.Timestamp.UnixTimestampMs);
-            return new TopicPartitionOffset(search.TopicPartition, _younger.TryGetValue(search.TopicPartition, out var offset) ? offset : Offset.End);
-        }).ToList(),
-        _ => throw new NotSupportedException(method),
-    });
+    private readonly FakeLookups _kafka = new();
 
     [Theory]
     [InlineData("latest")]
@@ -45,9 +24,9 @@ public sealed class StartPositionsTests
     public void CommittedOffset_ComesFirst_AlsoTheFirstThereIs(string from)
     {
         var positions = Positions(from);
-        (_committed[Partition(0)], _committed[Partition(1)]) = (0, 7);
+        (_kafka.Committed[Partition(0)], _kafka.Committed[Partition(1)]) = (0, 7);
 
-        Assert.Equal([(At(0, 0), true), (At(1, 7), true)], positions.Find(_consumer, [Partition(0), Partition(1)], Patience));
+        Assert.Equal([(At(0, 0), true), (At(1, 7), true)], positions.Find([Partition(0), Partition(1)], Patience));
         Assert.False(positions.AnyUnknown);
     }
 
@@ -59,18 +38,18 @@ public sealed class StartPositionsTests
     {
         var positions = Positions(from);
         positions.NoteTopic(Rows.Events, 2);
-        _committed[Partition(0)] = 7;
-        _younger[Partition(1)] = 5;
+        _kafka.Committed[Partition(0)] = 7;
+        _kafka.Younger[Partition(1)] = 5;
 
-        Assert.Equal([(At(0, 7), true), (At(1, start), false)], positions.Find(_consumer, [Partition(0), Partition(1)], Patience));
+        Assert.Equal([(At(0, 7), true), (At(1, start), false)], positions.Find([Partition(0), Partition(1)], Patience));
     }
 
     [Fact]
     public void Duration_IsCountedBackFromNow()
     {
-        _younger[Partition(0)] = 0;
-        Assert.Equal([(At(0, 0), false)], Positions("90m").Find(_consumer, [Partition(0)], Patience));
-        Assert.Equal([Rows.Window(-90)], _searches);
+        _kafka.Younger[Partition(0)] = 0;
+        Assert.Equal([(At(0, 0), false)], Positions("90m").Find([Partition(0)], Patience));
+        Assert.Contains($"since {Rows.Window(-90)} event_metrics/0", _kafka.Asked);
     }
 
     [Fact]
@@ -86,17 +65,17 @@ public sealed class StartPositionsTests
 
         Assert.Equal(
             [(At(0, 9), false), (At(1, 3), false), (new(late, 3), false)],
-            positions.Find(_consumer, [Partition(0), Partition(1), late], Patience));
+            positions.Find([Partition(0), Partition(1), late], Patience));
     }
 
     [Fact]
     public void Kafka_IsAskedAgain_AsLongAsPatienceLasts()
     {
         var positions = Positions("latest");
-        _committed[Partition(0)] = 7;
-        _failures = 10;
+        _kafka.Committed[Partition(0)] = 7;
+        _kafka.Failures = 10;
 
-        Assert.Equal([(At(0, 7), true)], positions.Find(_consumer, [Partition(0)], Patience));
+        Assert.Equal([(At(0, 7), true)], positions.Find([Partition(0)], Patience));
 
         Assert.Equal(TimeSpan.FromSeconds(1), _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
         Assert.False(positions.AnyUnknown);
@@ -106,21 +85,63 @@ public sealed class StartPositionsTests
     public void Start_ThatKafkaDoesNotTell_IsLeftToTheClient_AndKnownToBeUnknown()
     {
         var positions = Positions("latest");
-        _failures = int.MaxValue;
+        _kafka.Failures = int.MaxValue;
 
         Assert.Equal(
             [(new(Partition(0), Offset.Stored), true), (new(Partition(1), Offset.Stored), true)],
-            positions.Find(_consumer, [Partition(0), Partition(1)], Patience));
+            positions.Find([Partition(0), Partition(1)], Patience));
 
         Assert.Equal(Patience, _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
         Assert.True(positions.AnyUnknown);
     }
 
     [Fact]
-    public void TimeAfterTheLastRow_IsTheEnd_OfAnEmptyPartitionToo()
+    public void Start_ThatKafkaTakesTooLongToTell_IsNotWaitedForAnyLonger()
     {
-        _ends = new(4, 4);
-        Assert.Equal([At(0, 4)], Positions("latest").At(_consumer, [Partition(0)], TimeSpan.FromHours(1)));
+        var positions = Positions("latest");
+        _kafka.Gate = new TaskCompletionSource().Task;
+
+        Assert.Equal([(new(Partition(0), Offset.Stored), true)], positions.Find([Partition(0)], Patience));
+
+        Assert.Equal(Patience, _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
+        Assert.True(positions.AnyUnknown);
+    }
+
+    [Theory]
+    [InlineData("latest", 9)]
+    [InlineData("earliest", 3)]
+    [InlineData("1h", 9)]
+    public void ManyPartitions_AreAskedForAtOnce(string from, long start)
+    {
+        var partitions = Enumerable.Range(0, 200).Select(Partition).ToList();
+
+        Assert.All(Positions(from).Find(partitions, Patience), found => Assert.Equal((start, false), (found.Start.Offset.Value, found.Resumed)));
+
+        Assert.InRange(_kafka.Asked.Count, 2, 5);
+    }
+
+    [Theory]
+    [InlineData("latest", 5)]
+    [InlineData("earliest", 3)]
+    [InlineData("30m", 5)]
+    public void TopicThatWasPerhapsThereAtTheStart_IsReadFromThereOn(string from, long start)
+    {
+        var positions = Positions(from);
+        var since = DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(-1));
+        positions.NoteUnsure(Rows.Events, since);
+        positions.NoteTopic(Rows.Events, 1);
+        _kafka.Younger[Partition(0)] = 5;
+
+        Assert.Equal([(At(0, start), false), (At(1, 3), false)], positions.Find([Partition(0), Partition(1)], Patience));
+
+        Assert.Equal(from == "latest", _kafka.Asked.Contains($"since {Rows.Window(-1)} event_metrics/0"));
+    }
+
+    [Fact]
+    public async Task TimeAfterTheLastRow_IsTheEnd_OfAnEmptyPartitionToo()
+    {
+        _kafka.Ends = (4, 4);
+        Assert.Equal(4, (await Positions("latest").AtAsync([Partition(0)], _time.GetUtcNow()))[Partition(0)].Value);
     }
 
     [Theory]
@@ -130,40 +151,46 @@ public sealed class StartPositionsTests
     public async Task TimeThatTheBrokerCannotLookUp_IsTheBeginning_WhenTheLastRowIsYoungEnough(int minutes, long start)
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
-        broker.CreateTopic(Rows.Events, partitions: 1);
+        broker.CreateTopic(Rows.Events, partitions: 3);
         using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
-        foreach (var minute in new[] { -600, minutes })
+        foreach (var partition in new[] { 0, 2 })
         {
-            var row = Rows.Message("a row");
-            row.Timestamp = new Timestamp(Rows.Window(minute), TimestampType.CreateTime);
-            await kafka.SendAsync(Rows.Events, 0, [row]);
+            foreach (var minute in new[] { -600, partition == 0 ? minutes : -600 })
+            {
+                var row = Rows.Message("a row");
+                row.Timestamp = new Timestamp(Rows.Window(minute), TimestampType.CreateTime);
+                await kafka.SendAsync(Rows.Events, partition, [row]);
+            }
         }
 
-        _ends = new(0, 2);
-
-        Assert.Equal([At(0, start)], Positions("latest", broker.BootstrapServers).At(_consumer, [Partition(0)], TimeSpan.FromHours(1)));
-    }
-
-    private StartPositions Positions(string from, string brokers = "127.0.0.1:1")
-    {
         var options = CacheOptionsReader.Read(new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
         {
-            ["cache_consume_from"] = from,
-            ["ConnectionStrings:kafka"] = brokers,
+            ["ConnectionStrings:kafka"] = broker.BootstrapServers,
             ["Kafka:fetch.wait.max.ms"] = "5",
         }).Build());
-        return new(options, new RowReader(options), GoOn, _time, NullLogger<StartPositions>.Instance);
+        using var lookups = new KafkaLookups(options, new RowReader(options), new KafkaErrors(_time, NullLogger<KafkaErrors>.Instance));
+        var positions = new StartPositions(lookups, options, GoOn, _time, NullLogger<StartPositions>.Instance);
+
+        var found = await positions.AtAsync([Partition(0), Partition(1), Partition(2)], DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(-60)));
+
+        Assert.Equal([start, 0, 2], found.OrderBy(partition => partition.Key.Partition.Value).Select(partition => partition.Value.Value));
+    }
+
+    private StartPositions Positions(string from)
+    {
+        Assert.True(ConsumeFrom.TryParse(from, out var start));
+        return new(_kafka, new CacheOptions { ConsumeFrom = start }, GoOn, _time, NullLogger<StartPositions>.Instance);
     }
 
     /// <summary>Time goes on until the work is done.</summary>
     private bool GoOn(Task work, TimeSpan patience)
     {
-        while (!work.IsCompleted)
+        for (var waited = TimeSpan.Zero; !work.IsCompleted && waited < patience; waited += TimeSpan.FromMilliseconds(10))
         {
             _time.Advance(TimeSpan.FromMilliseconds(10));
         }
 
-        return true;
+        return work.IsCompletedSuccessfully;
     }
 
     private static TopicPartition Partition(int number) => new(Rows.Events, number);

@@ -201,8 +201,7 @@ internal abstract class PlantedBug
         private sealed class Rewinding(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
             : SimulatedConsumer(kafka, name, services, deserializer)
         {
-            protected override List<TopicPartitionOffset> OffsetsForTimes(IEnumerable<TopicPartitionTimestamp> times) =>
-                base.OffsetsForTimes(times).ConvertAll(found => new TopicPartitionOffset(found.TopicPartition, found.Offset.IsSpecial ? found.Offset : found.Offset + 1));
+            protected override Offset OffsetForTime(PartitionLog log) => base.OffsetForTime(log) is { IsSpecial: false } found ? found + 1 : Offset.End;
         }
     }
 

@@ -1,6 +1,7 @@
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Confluent.Kafka;
+using Confluent.Kafka.Admin;
 
 namespace Cache.Tests.Simulation;
 
@@ -8,7 +9,7 @@ namespace Cache.Tests.Simulation;
 /// The Kafka client of one process. Callbacks come inside <see cref="Consume"/>, as with the real one, and rows pass
 /// the service's own deserializers.
 /// </summary>
-internal class SimulatedConsumer : IOffsetCommit
+internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
 {
     private readonly Dictionary<PartitionLog, long> _positions = [];
     private readonly HashSet<PartitionLog> _paused = [];
@@ -89,12 +90,6 @@ internal class SimulatedConsumer : IOffsetCommit
         {
             case nameof(IConsumer<,>.Consume):
                 return Consume((TimeSpan)arguments[0]!);
-            case nameof(IConsumer<,>.Committed):
-                return Committed((IEnumerable<TopicPartition>)arguments[0]!);
-            case nameof(IConsumer<,>.OffsetsForTimes):
-                return OffsetsForTimes((IEnumerable<TopicPartitionTimestamp>)arguments[0]!);
-            case nameof(IConsumer<,>.QueryWatermarkOffsets):
-                return Watermarks((TopicPartition)arguments[0]!);
             case nameof(IConsumer<,>.Seek):
                 Seek((TopicPartitionOffset)arguments[0]!);
                 return null;
@@ -162,25 +157,30 @@ internal class SimulatedConsumer : IOffsetCommit
         return DeliverRow(log);
     }
 
-    private List<TopicPartitionOffset> Committed(IEnumerable<TopicPartition> partitions)
-    {
-        MayFail();
-        return [.. partitions.Select(partition => new TopicPartitionOffset(partition, Kafka.Find(partition).Committed is >= 0 and var offset ? offset : Offset.Unset))];
-    }
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => throw new NotSupportedException();
 
-    protected virtual List<TopicPartitionOffset> OffsetsForTimes(IEnumerable<TopicPartitionTimestamp> times)
-    {
-        MayFail();
+    /// <inheritdoc/>
+    public Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions) =>
+        AnswerAsync(partitions, log => log.Committed >= 0 ? log.Committed : Offset.Unset);
 
-        // Schedules are shorter than the lookback: every row is young enough.
-        return [.. times.Select(search => new TopicPartitionOffset(search.TopicPartition, Kafka.Find(search.TopicPartition).Rows.Count > 0 ? 0 : Offset.End))];
-    }
-
-    private WatermarkOffsets Watermarks(TopicPartition partition)
+    /// <inheritdoc/>
+    public Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec) => spec switch
     {
-        MayFail();
-        return new(0, Kafka.Find(partition).Rows.Count);
-    }
+        OffsetSpec.TimestampSpec => AnswerAsync(partitions, OffsetForTime),
+        OffsetSpec.EarliestSpec => AnswerAsync(partitions, _ => 0),
+        _ => AnswerAsync(partitions, log => log.Rows.Count),
+    };
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyDictionary<TopicPartition, long>> TimestampsAsync(IReadOnlyCollection<TopicPartitionOffset> rows) => throw new NotSupportedException();
+
+    /// <summary>Schedules are shorter than the lookback: every row is young enough.</summary>
+    protected virtual Offset OffsetForTime(PartitionLog log) => log.Rows.Count > 0 ? 0 : Offset.End;
+
+    private Task<IReadOnlyDictionary<TopicPartition, Offset>> AnswerAsync(IReadOnlyCollection<TopicPartition> partitions, Func<PartitionLog, Offset> answer) =>
+        MayFail() ?? Task.FromResult<IReadOnlyDictionary<TopicPartition, Offset>>(
+            partitions.ToDictionary(partition => partition, partition => answer(Kafka.Find(partition))));
 
     private void Seek(TopicPartitionOffset to)
     {
@@ -356,13 +356,10 @@ internal class SimulatedConsumer : IOffsetCommit
     }
 
     /// <summary>Now and then the brokers do not answer.</summary>
-    private void MayFail()
-    {
-        if (IsCutOff || (Kafka.AnswersAreUnsure && Kafka.Random.Next(8) == 0))
-        {
-            throw new KafkaException(ErrorCode.Local_TimedOut);
-        }
-    }
+    private Task<IReadOnlyDictionary<TopicPartition, Offset>>? MayFail() =>
+        IsCutOff || (Kafka.AnswersAreUnsure && Kafka.Random.Next(8) == 0)
+            ? Task.FromException<IReadOnlyDictionary<TopicPartition, Offset>>(new KafkaException(ErrorCode.Local_TimedOut))
+            : null;
 
     /// <summary>Takes the handlers that the service gives to the builder of its consumer.</summary>
     private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])

@@ -34,14 +34,15 @@ internal sealed class SimulatedProcess : IServiceProvider
         Connection = bug?.Connection(schedule, this) ?? new SimulatedConnection(schedule.Redis, name);
         _queue = new(options);
         BlockUntil blockUntil = (work, patience) => schedule.Block(this, work, patience);
-        var positions = new StartPositions(options, new RowReader(options), blockUntil, time, NullLogger<StartPositions>.Instance);
         var deserializer = new RowDeserializer(options, time);
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
+        var positions = new StartPositions(Consumer, options, blockUntil, time, NullLogger<StartPositions>.Instance);
+        var topics = new Topics(Consumer, positions, options, new KafkaErrors(time, NullLogger<KafkaErrors>.Instance), time, NullLogger<Topics>.Instance);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
         var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, null!, NullLogger<OffsetCommitter>.Instance);
         _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Metrics, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
-        var loop = new ConsumeLoop(this, _assignment, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
+        var loop = new ConsumeLoop(this, _assignment, topics, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
         var producer = new DeadLetterProducer(_ => Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer));
 
         var link = RedisLink.Over(Connection.Multiplexer, options);

@@ -1,0 +1,125 @@
+using Confluent.Kafka;
+using Confluent.Kafka.Admin;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// What Kafka is asked about topics and partitions: for all of them at once, since brokers answer for hundreds as soon as for
+/// one. Every question fails with a <see cref="KafkaException"/> when Kafka does not answer it in time, or in part.
+/// </summary>
+internal interface IKafkaLookups
+{
+    /// <summary>Asks for topics.</summary>
+    /// <returns>How many partitions each has, or why that is not told.</returns>
+    Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics);
+
+    /// <summary>Asks for the offsets that the group has committed.</summary>
+    /// <returns>One for each partition; negative where it has committed none.</returns>
+    Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions);
+
+    /// <summary>Asks for the offset of the oldest row, of the end, or of a time.</summary>
+    /// <returns>One for each partition; negative where there is no row since that time.</returns>
+    Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec);
+
+    /// <summary>Asks for the timestamps of rows.</summary>
+    /// <returns>Milliseconds since 1970 UTC, for each partition that has a row there.</returns>
+    Task<IReadOnlyDictionary<TopicPartition, long>> TimestampsAsync(IReadOnlyCollection<TopicPartitionOffset> rows);
+}
+
+/// <summary>What Kafka says of a topic.</summary>
+/// <param name="Topic">The topic.</param>
+/// <param name="Partitions">How many partitions it has; 0 when there is an error.</param>
+/// <param name="Error">Why that is not told; <see cref="ErrorCode.NoError"/> when it is.</param>
+internal sealed record TopicAnswer(string Topic, int Partitions, ErrorCode Error);
+
+/// <summary>
+/// Asks over connections of its own: on those of the consumer a question waits until the fetch before it is answered, half a
+/// second when nothing comes.
+/// </summary>
+internal sealed class KafkaLookups(CacheOptions options, RowReader reader, KafkaErrors errors) : IKafkaLookups, IDisposable
+{
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan TopicPatience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan DisposePatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ServeTime = TimeSpan.FromMilliseconds(100);
+
+    // Held by calls that block: the process does not survive a client that is disposed in the midst of one.
+    private readonly Lock _calling = new();
+    private IConsumer<Ignore, Ignore>? _client;
+    private IAdminClient? _admin;
+    private bool _disposed;
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => CallAsync<IReadOnlyList<TopicAnswer>>((client, admin) =>
+    {
+        var answers = Task.Run(() => topics.Select(topic => admin.GetMetadata(topic, TopicPatience).Topics[0]).ToList());
+
+        // What keeps the client from connecting is told only to who polls it.
+        while (!answers.IsCompleted)
+        {
+            Serve(client);
+        }
+
+        return answers.GetAwaiter().GetResult().ConvertAll(topic => new TopicAnswer(topic.Topic, topic.Error.IsError ? 0 : topic.Partitions.Count, topic.Error.Code));
+    });
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions) =>
+        // Not by the admin client's call, in which an error of the coordinator crashes the process (librdkafka, as in Confluent.Kafka 2.16).
+        CallAsync<IReadOnlyDictionary<TopicPartition, Offset>>(
+            (client, _) => client.Committed(partitions, Patience).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
+
+    /// <inheritdoc/>
+    public async Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec)
+    {
+        var answer = await (await CallAsync((_, admin) => admin.ListOffsetsAsync(
+            partitions.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition, OffsetSpec = spec }),
+            new ListOffsetsOptions { RequestTimeout = Patience, IsolationLevel = IsolationLevel.ReadCommitted })));
+        var offsets = answer.ResultInfos.Select(info => info.TopicPartitionOffsetError).ToDictionary(info => info.TopicPartition, info => info.Offset);
+
+        // A broker that goes in the midst of it leaves its partitions without an offset, and without an error.
+        return offsets.ContainsValue(Offset.Unset) ? throw new KafkaException(ErrorCode.Local_Transport) : offsets;
+    }
+
+    /// <inheritdoc/>
+    public Task<IReadOnlyDictionary<TopicPartition, long>> TimestampsAsync(IReadOnlyCollection<TopicPartitionOffset> rows) =>
+        Task.Run(() => reader.Timestamps(rows));
+
+    /// <inheritdoc/>
+    public void Dispose() =>
+        // The client has been seen to hang when it is disposed.
+        Task.Run(() =>
+        {
+            lock (_calling)
+            {
+                _disposed = true;
+                _admin?.Dispose();
+                _client?.Dispose();
+            }
+        }).Wait(DisposePatience);
+
+    /// <summary>Calls the client on another thread.</summary>
+    private Task<T> CallAsync<T>(Func<IConsumer<Ignore, Ignore>, IAdminClient, T> call) => Task.Run(() =>
+    {
+        lock (_calling)
+        {
+            ObjectDisposedException.ThrowIf(_disposed, this);
+            _client ??= new ConsumerBuilder<Ignore, Ignore>(KafkaClients.ForLookups(options))
+                .SetLogHandler((_, line) => errors.Note(line)).SetErrorHandler((_, error) => errors.Note(error)).Build();
+            _admin ??= new DependentAdminClientBuilder(_client.Handle).Build();
+            return call(_client, _admin);
+        }
+    });
+
+    private void Serve(IConsumer<Ignore, Ignore> client)
+    {
+        try
+        {
+            client.Consume(ServeTime);
+        }
+        catch (ConsumeException exception)
+        {
+            errors.Note(exception.Error);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+using System.Collections.Immutable;
+using Cache.Service.Telemetry;
+using Confluent.Kafka;
+
+namespace Cache.Service.Consume;
+
+/// <summary>
+/// Which of the configured topics there are, and what keeps the others away: a topic that does not exist, an ACL, or a Kafka
+/// that does not answer at all.
+/// </summary>
+internal sealed partial class Topics(
+    IKafkaLookups kafka, StartPositions positions, CacheOptions options, KafkaErrors errors, TimeProvider time, ILogger<Topics> logger)
+{
+    // A broker that boots knows no topics until it has read its metadata; one answer of that kind says nothing yet.
+    private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan SettlePause = TimeSpan.FromMilliseconds(500);
+    private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(250);
+    private static readonly TimeSpan LongestRetry = TimeSpan.FromSeconds(5);
+
+    private const string Assigning = "partitions are being assigned";
+
+    // What the group's own ACL keeps away is no topic's trouble.
+    private const string Group = "";
+
+    private volatile ImmutableSortedDictionary<string, string> _troubles = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
+    private volatile bool _answered;
+
+    /// <summary>What there is to wait for before partitions are assigned, as far as it is known.</summary>
+    public string WaitsFor
+    {
+        get
+        {
+            if (!_answered)
+            {
+                var wait = $"Kafka at {options.KafkaBootstrapServers} does not answer yet";
+                return errors.Cause is { } cause ? $"{wait}: {cause.Reason}" : wait;
+            }
+
+            var troubles = _troubles;
+            return string.Join("; ", troubles.ContainsKey(Group) || troubles.Count >= options.Topics.Count ? troubles.Values : [Assigning, .. troubles.Values]);
+        }
+    }
+
+    /// <summary>
+    /// Waits until Kafka answers, and finds out which topics there are at the start: one that is not told of for a while is
+    /// missing.
+    /// </summary>
+    /// <exception cref="OperationCanceledException">The service stops.</exception>
+    public async Task FindAsync(CancellationToken cancellationToken)
+    {
+        var since = time.GetUtcNow();
+        var retry = FirstRetry;
+        var open = options.Topics.ToHashSet();
+        long? answered = null;
+        while (true)
+        {
+            try
+            {
+                var answers = await kafka.TopicsAsync(open).WaitAsync(cancellationToken);
+                _answered = true;
+                answered ??= time.GetTimestamp();
+                var isSettled = time.GetElapsedTime(answered.Value) >= SettleTime;
+                open.ExceptWith(answers.Where(answer => IsSettled(answer, since, isSettled)).Select(answer => answer.Topic));
+                if (open.Count == 0)
+                {
+                    return;
+                }
+
+                await Task.Delay(SettlePause, time, cancellationToken);
+            }
+            catch (KafkaException exception)
+            {
+                // Whoever has answered before may boot again.
+                answered = null;
+                var cause = errors.Cause ?? exception.Error;
+                LogWaiting(options.KafkaBootstrapServers, cause.Reason, Advice(cause));
+                await Task.Delay(retry * (0.5 + Random.Shared.NextDouble()), time, cancellationToken);
+                retry = retry * 2 < LongestRetry ? retry * 2 : LongestRetry;
+            }
+        }
+    }
+
+    /// <summary>Notes what the client says of a topic while the service runs.</summary>
+    /// <returns>False when it is none of the errors that keep a topic away.</returns>
+    public bool Note(string topic, ErrorCode error)
+    {
+        switch (error)
+        {
+            case ErrorCode.UnknownTopicOrPart:
+                if (IsNew(topic, $"the topic {topic} does not exist yet"))
+                {
+                    LogMissing(topic);
+                }
+
+                return true;
+            case ErrorCode.TopicAuthorizationFailed:
+                NoteRefused(topic, $"the topic {topic}", "Read and Describe");
+                return true;
+            case ErrorCode.GroupAuthorizationFailed:
+                NoteRefused(Group, $"the consumer group {options.ConsumerGroup}", "Read");
+                return true;
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>Notes that a topic is read; called for each row.</summary>
+    public void NoteRead(string topic)
+    {
+        if (!_troubles.IsEmpty)
+        {
+            _troubles = _troubles.Remove(topic).Remove(Group);
+        }
+    }
+
+    /// <summary>Whether it is known by now how it is about a topic.</summary>
+    private bool IsSettled(TopicAnswer answer, DateTimeOffset since, bool timeIsOver)
+    {
+        if (answer.Partitions > 0)
+        {
+            NoteRead(answer.Topic);
+            positions.NoteTopic(answer.Topic, answer.Partitions);
+            return true;
+        }
+
+        // As long as it is not told, the topic may be there all the same.
+        positions.NoteUnsure(answer.Topic, since);
+        if (answer.Error == ErrorCode.TopicAuthorizationFailed)
+        {
+            return Note(answer.Topic, answer.Error);
+        }
+
+        if (timeIsOver && answer.Error is ErrorCode.UnknownTopicOrPart or ErrorCode.NoError)
+        {
+            positions.NoteTopic(answer.Topic, 0);
+            return Note(answer.Topic, ErrorCode.UnknownTopicOrPart);
+        }
+
+        var reason = new Error(answer.Error).Reason;
+        IsNew(answer.Topic, $"Kafka does not tell of the topic {answer.Topic} yet: {reason}");
+        if (timeIsOver)
+        {
+            LogNotTold(answer.Topic, reason);
+        }
+
+        return timeIsOver;
+    }
+
+    private void NoteRefused(string key, string what, string operations)
+    {
+        if (IsNew(key, $"Kafka refuses {what}: the client's user needs the ACL {operations} on it"))
+        {
+            LogRefused(what, operations);
+        }
+    }
+
+    private bool IsNew(string key, string trouble)
+    {
+        var before = _troubles;
+        _troubles = before.SetItem(key, trouble);
+        return before.GetValueOrDefault(key) != trouble;
+    }
+
+    private static string Advice(Error cause) => cause.Code switch
+    {
+        ErrorCode.Local_Authentication => "Are Kafka:sasl.mechanism, Kafka:sasl.username and Kafka:sasl.password right?",
+        ErrorCode.Local_Ssl => "Is the broker's certificate trusted (Kafka:ssl.ca.location), and TLS what the port speaks (Kafka:security.protocol)?",
+        _ when cause.Reason.Contains("security.protocol", StringComparison.Ordinal) => "Is Kafka:security.protocol what the port speaks?",
+        _ => "Is the address right (ConnectionStrings:kafka or kafka_bootstrap_servers)?",
+    };
+
+    [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. {Advice}")]
+    private partial void LogWaiting(string servers, string error, string advice);
+
+    [LoggerMessage(EventIds.Consume + 31, LogLevel.Warning, "The topic {Topic} does not exist yet; it is read from its beginning as soon as it does.")]
+    private partial void LogMissing(string topic);
+
+    [LoggerMessage(EventIds.Consume + 41, LogLevel.Warning, "Kafka refuses {What}: the client's user needs the ACL {Operations} on it. The client tries again.")]
+    private partial void LogRefused(string what, string operations);
+
+    [LoggerMessage(EventIds.Consume + 42, LogLevel.Warning, "Kafka does not tell of the topic {Topic} ({Error}); it is read as soon as Kafka does.")]
+    private partial void LogNotTold(string topic, string error);
+}
