@@ -1,3 +1,4 @@
+using Aspire.StackExchange.Redis;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
@@ -74,26 +75,8 @@ internal static class Registration
 
     public static void AddPersist(this WebApplicationBuilder builder, CacheOptions options)
     {
-        builder.AddRedisClient("redis",
-            settings =>
-            {
-                settings.DisableHealthChecks = true;
-
-                // The client's profiler costs CPU for each command, sampled or not.
-                settings.DisableTracing = !builder.ExportsTelemetry();
-            },
-            redis =>
-            {
-                // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
-                redis.BacklogPolicy = BacklogPolicy.FailFast;
-                redis.IncludeDetailInExceptions = false;
-
-                // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
-                redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
-
-                // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
-                redis.AllowAdmin = true;
-            });
+        builder.AddRedisClient(RedisLink.Name, Settings, Connection);
+        builder.AddKeyedRedisClient(RedisLink.Name, Settings, Connection);
 
         builder.AddKafkaProducer<byte[]?, byte[]?>("kafka",
             settings =>
@@ -117,6 +100,27 @@ internal static class Registration
         builder.Services.AddSingleton<DimensionLimit>();
         builder.Services.AddSingleton<WindowStore>();
         builder.Services.AddSingleton<DeadLetters>();
+
+        void Settings(StackExchangeRedisSettings settings)
+        {
+            settings.DisableHealthChecks = true;
+
+            // The client's profiler costs CPU for each command, sampled or not.
+            settings.DisableTracing = !builder.ExportsTelemetry();
+        }
+
+        static void Connection(ConfigurationOptions redis)
+        {
+            // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
+            redis.BacklogPolicy = BacklogPolicy.FailFast;
+            redis.IncludeDetailInExceptions = false;
+
+            // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
+            redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
+
+            // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
+            redis.AllowAdmin = true;
+        }
     }
 
     /// <summary>Adds the flush, and the order in which the workers start; they stop the other way round.</summary>
@@ -139,8 +143,11 @@ internal static class Registration
             builder.WebHost.UseUrls("http://*:8080");
         }
 
+        builder.ListenForProbes(options);
+
         builder.Services.AddProblemDetails();
         builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
+        builder.Services.AddSingleton<LargeReads>();
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<KeptAnswers>();
         builder.Services.AddSingleton<WindowAnswers>();
@@ -157,6 +164,7 @@ internal static class Registration
     {
         builder.Services.AddSingleton<UpdateHub>();
         builder.Services.AddSingleton<StreamFilters>();
+        builder.Services.AddSingleton<UnsentBytes>();
         builder.Services.AddHostedService(services => services.GetRequiredService<UpdateHub>());
     }
 

@@ -1,14 +1,15 @@
 using Cache.Service.Consume;
 using Cache.Service.Persist;
+using Cache.Service.Streaming;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace Cache.Service.Query;
 
 /// <summary>
-/// Ready: partitions are assigned, Redis answers, and the total lag is within <c>ready_lag_threshold</c>. An idle topic is
+/// Ready: partitions are assigned, Redis answers, its updates are heard, and the total lag is within <c>ready_lag_threshold</c>. An idle topic is
 /// ready.
 /// </summary>
-internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment assignment, RedisLink redis, CacheOptions options) : IHealthCheck
+internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment assignment, RedisLink redis, UpdateHub hub, CacheOptions options) : IHealthCheck
 {
     /// <summary>Why the service is not ready; empty when it is.</summary>
     public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
@@ -39,6 +40,11 @@ internal sealed class Readiness(ConsumeLoop loop, LagMonitor lag, Assignment ass
         if (!await redisAnswers)
         {
             reasons.Add("Redis does not answer");
+        }
+
+        if (hub.IsSilent)
+        {
+            reasons.Add("updates are not heard: the subscription to Redis is silent");
         }
 
         return reasons;

@@ -13,10 +13,10 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     private readonly TaskCompletionSource<Uri> _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HttpClient? _http;
 
-    private ServiceProcess(IEnumerable<KeyValuePair<string, string>> settings, (string Name, string Value)[] environment)
+    private ServiceProcess(string[] under, IEnumerable<KeyValuePair<string, string>> settings, (string Name, string Value)[] environment)
     {
-        var program = Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll");
-        var start = new ProcessStartInfo("dotnet", [program, .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })])
+        string[] command = [.. under, "dotnet", Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll")];
+        var start = new ProcessStartInfo(command[0], [.. command[1..], .. settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value })])
         {
             WorkingDirectory = Path.GetTempPath(),
         };
@@ -38,13 +38,17 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
 
     /// <summary>Starts it and does not wait for anything.</summary>
     public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) =>
-        new(settings, environment);
+        new([], settings, environment);
 
     /// <summary>Starts it on a free port and waits until it listens.</summary>
-    public static async Task<ServiceProcess> StartAsync(
-        IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
+    public static Task<ServiceProcess> StartAsync(
+        IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) => StartUnderAsync([], settings, environment);
+
+    /// <summary>As <see cref="StartAsync"/>, under a program that changes what it may do and becomes it, as <c>prlimit</c> does.</summary>
+    public static async Task<ServiceProcess> StartUnderAsync(
+        string[] under, IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
     {
-        var service = Launch([new("urls", "http://127.0.0.1:0"), .. settings], environment);
+        var service = new ServiceProcess(under, [new("urls", "http://127.0.0.1:0"), .. settings], environment);
         try
         {
             var exit = service._process.WaitForExitAsync();
@@ -60,6 +64,16 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         {
             await service.DisposeAsync();
             throw;
+        }
+    }
+
+    /// <summary>Memory that it has in RAM, bytes.</summary>
+    public long ResidentBytes
+    {
+        get
+        {
+            _process.Refresh();
+            return _process.WorkingSet64;
         }
     }
 
