@@ -17,6 +17,7 @@ internal static class Program
         ["stream"] = StreamVerb.RunAsync,
         ["reads"] = ReadsVerb.RunAsync,
         ["startup"] = StartupVerb.RunAsync,
+        ["limits"] = LimitsVerb.RunAsync,
     };
 
     /// <summary>Runs a verb, or <c>all</c> of them.</summary>

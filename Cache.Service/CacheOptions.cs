@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace Cache.Service;
 
 /// <summary>
@@ -89,6 +91,21 @@ public sealed class CacheOptions
 
     /// <summary><c>stream_max_clients_per_client</c>: streams of one key, token or address that are open at once on this replica.</summary>
     public int StreamMaxClientsPerClient { get; init; } = 1000;
+
+    /// <summary><c>http_answers_max_mb</c>: memory that large answers hold at once while they are read and sent, MB.</summary>
+    public int HttpAnswersMaxMb { get; init; } = 128;
+
+    /// <summary><c>stream_unsent_max_mb</c>: memory that streams hold at once that wait for their clients, MB.</summary>
+    public int StreamUnsentMaxMb { get; init; } = 256;
+
+    /// <summary><c>http_max_connections_per_client</c>: connections of one address that are open at once; 0 means no limit.</summary>
+    public int HttpMaxConnectionsPerClient { get; init; }
+
+    /// <summary><c>trusted_proxies</c>: addresses and networks of proxies, to which <c>http_max_connections_per_client</c> does not apply.</summary>
+    public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
+
+    /// <summary><c>health_port</c>: a port that serves health and metrics alone, which no other connection can take away; 0 means none.</summary>
+    public int HealthPort { get; init; }
 
     /// <summary>Whether the section <c>Authentication:Schemes:Bearer</c> is there: then JWT bearer tokens open the data routes too.</summary>
     public bool AcceptsTokens { get; init; }

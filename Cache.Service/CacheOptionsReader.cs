@@ -90,6 +90,11 @@ public sealed class CacheOptionsReader
             HttpMaxConnections = (int)Number("http_max_connections", defaults.HttpMaxConnections, 1, 1_000_000),
             StreamMaxClients = (int)Number("stream_max_clients", defaults.StreamMaxClients, 0, 1_000_000),
             StreamMaxClientsPerClient = (int)Number("stream_max_clients_per_client", defaults.StreamMaxClientsPerClient, 1, 1_000_000),
+            HttpAnswersMaxMb = (int)Number("http_answers_max_mb", defaults.HttpAnswersMaxMb, 1, 1_000_000),
+            StreamUnsentMaxMb = (int)Number("stream_unsent_max_mb", defaults.StreamUnsentMaxMb, 1, 1_000_000),
+            HttpMaxConnectionsPerClient = (int)Number("http_max_connections_per_client", defaults.HttpMaxConnectionsPerClient, 0, 1_000_000),
+            TrustedProxies = Networks("trusted_proxies"),
+            HealthPort = (int)Number("health_port", defaults.HealthPort, 0, 65535),
             AcceptsTokens = BearerSettings.Check(_configuration, _errors),
             KafkaProperties = Properties("Kafka", kafka?.Properties ?? new Dictionary<string, string>()),
         };
@@ -228,6 +233,28 @@ public sealed class CacheOptionsReader
         }
 
         return [.. keys.Distinct()];
+    }
+
+    private List<IPNetwork> Networks(string key)
+    {
+        var networks = new List<IPNetwork>();
+        foreach (var text in List(key) ?? [])
+        {
+            if (IPNetwork.TryParse(text, out var network))
+            {
+                networks.Add(network);
+            }
+            else if (IPAddress.TryParse(text, out var address))
+            {
+                networks.Add(new(address, address.GetAddressBytes().Length * 8));
+            }
+            else
+            {
+                Wrong(key, text, "it must be an address such as 10.0.0.7, or a network such as 10.0.0.0/8.");
+            }
+        }
+
+        return networks;
     }
 
     /// <summary>Origins; an error never repeats one, since people put a user and password in front of a host.</summary>

@@ -26,7 +26,7 @@ internal enum FailureKind
 }
 
 /// <summary>
-/// The one rule of what passes and what does not, for Redis, Kafka and the dead letters (docs/decisions/0012). To take what
+/// The one rule of what passes and what does not, for Redis, Kafka and the dead letters (docs/decisions/0015). To take what
 /// never passes for an outage holds up every row behind it; to take an outage for a defect stops a service that had only to wait.
 /// </summary>
 internal static class Failures

@@ -1,3 +1,4 @@
+using Aspire.StackExchange.Redis;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
@@ -75,29 +76,8 @@ internal static class Registration
 
     public static void AddPersist(this WebApplicationBuilder builder, CacheOptions options)
     {
-        builder.AddRedisClient("redis",
-            settings =>
-            {
-                settings.DisableHealthChecks = true;
-
-                // The client's profiler costs CPU for each command, sampled or not.
-                settings.DisableTracing = !builder.ExportsTelemetry();
-            },
-            redis =>
-            {
-                // Waiting for Redis is the service's own business, whatever the connection string says.
-                redis.AbortOnConnectFail = false;
-
-                // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
-                redis.BacklogPolicy = BacklogPolicy.FailFast;
-                redis.IncludeDetailInExceptions = false;
-
-                // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
-                redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
-
-                // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
-                redis.AllowAdmin = true;
-            });
+        builder.AddRedisClient(RedisLink.Name, Settings, Connection);
+        builder.AddKeyedRedisClient(RedisLink.Name, Settings, Connection);
 
         builder.Services.AddSingleton(services => new DeadLetterProducer(note => KafkaClients.DeadLetterProducer(options, error =>
         {
@@ -111,6 +91,30 @@ internal static class Registration
         builder.Services.AddSingleton<DimensionLimit>();
         builder.Services.AddSingleton<WindowStore>();
         builder.Services.AddSingleton<DeadLetters>();
+
+        void Settings(StackExchangeRedisSettings settings)
+        {
+            settings.DisableHealthChecks = true;
+
+            // The client's profiler costs CPU for each command, sampled or not.
+            settings.DisableTracing = !builder.ExportsTelemetry();
+        }
+
+        static void Connection(ConfigurationOptions redis)
+        {
+            // Waiting for Redis is the service's own business, whatever the connection string says.
+            redis.AbortOnConnectFail = false;
+
+            // Commands fail at once while Redis is away: the flush tries again by itself, and a reader is told.
+            redis.BacklogPolicy = BacklogPolicy.FailFast;
+            redis.IncludeDetailInExceptions = false;
+
+            // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
+            redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
+
+            // The client takes INFO for an administrator's command; servers do not. It tells RedisLink the run ids.
+            redis.AllowAdmin = true;
+        }
     }
 
     /// <summary>Adds the flush, and the order in which the workers start.</summary>
@@ -131,8 +135,11 @@ internal static class Registration
             builder.WebHost.UseUrls("http://*:8080");
         }
 
+        builder.ListenForProbes(options);
+
         builder.Services.AddProblemDetails();
         builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
+        builder.Services.AddSingleton<LargeReads>();
         builder.Services.AddSingleton<WindowReader>();
         builder.Services.AddSingleton<KeptAnswers>();
         builder.Services.AddSingleton<WindowAnswers>();
@@ -149,6 +156,7 @@ internal static class Registration
     {
         builder.Services.AddSingleton<UpdateHub>();
         builder.Services.AddSingleton<StreamFilters>();
+        builder.Services.AddSingleton<UnsentBytes>();
         builder.Services.AddHostedService(services => services.GetRequiredService<UpdateHub>());
     }
 

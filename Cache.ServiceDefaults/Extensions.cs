@@ -95,10 +95,10 @@ public static class Extensions
         return app;
     }
 
+    /// <summary>Whether a path is that of a health check or of the metrics: whole paths, for the API itself lives under <c>/metrics/</c>.</summary>
+    public static bool IsProbe(PathString path) => Probes.Contains(path.Value ?? "");
+
     // Of ASP.NET's insides: counted several times a request, which costs a read a tenth, for what http.server.request.duration
     // and the memory of the process tell as well (docs/performance.md).
     private static bool IsInternal(Instrument instrument) => instrument.Meter.Name is "Microsoft.AspNetCore.MemoryPool" or "Microsoft.AspNetCore.Routing";
-
-    // Whole paths: the API itself lives under /metrics/.
-    private static bool IsProbe(PathString path) => Probes.Contains(path.Value ?? "");
 }

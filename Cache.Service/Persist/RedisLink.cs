@@ -4,43 +4,48 @@ using StackExchange.Redis;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// The way to Redis. The first connection is made in the background, since making it blocks for seconds while Redis is
-/// away, and neither the start of the service nor an HTTP request may wait for that.
+/// The way to Redis: one connection for what is written, heard and probed, and one for readers, whose large replies nothing
+/// else has to wait behind (docs/decisions/0012). Each is made in the background, since making it blocks for seconds while
+/// Redis is away, and neither the start of the service nor an HTTP request may wait for that.
 /// </summary>
 internal sealed class RedisLink
 {
+    /// <summary>The connection string's name, and the service key of the readers' connection.</summary>
+    public const string Name = "redis";
+
     private readonly CacheOptions _options;
     private readonly Lazy<Task<IConnectionMultiplexer>> _connecting;
+    private readonly Lazy<Task<IConnectionMultiplexer>> _connectingReaders;
     private int _changes;
 
     public RedisLink(IServiceProvider services, CacheOptions options)
     {
         _options = options;
         _connecting = new(() => Task.Run(() => Listen(services.GetRequiredService<IConnectionMultiplexer>())));
+        _connectingReaders = new(() => Task.Run(() => services.GetRequiredKeyedService<IConnectionMultiplexer>(Name)));
     }
 
     private RedisLink(IConnectionMultiplexer connected, CacheOptions options)
     {
         _options = options;
-        _connecting = new(Task.FromResult(Listen(connected)));
+        _connecting = _connectingReaders = new(Task.FromResult(Listen(connected)));
     }
 
-    /// <summary>Counts each time that a connection went or came: another server may be at its other end since.</summary>
+    /// <summary>Counts each time that a connection of the writer went or came: another server may be at its other end since.</summary>
     public int Changes => Volatile.Read(ref _changes);
 
-    /// <summary>A way that is there already.</summary>
+    /// <summary>A way that is there already, for readers too.</summary>
     public static RedisLink Over(IConnectionMultiplexer connected, CacheOptions options) => new(connected, options);
 
     /// <summary>The database, once there has been a first attempt to connect.</summary>
     /// <exception cref="OperationCanceledException">That took longer than the caller would wait.</exception>
-    public async ValueTask<IDatabase> GetAsync(CancellationToken cancellationToken = default)
-    {
-        var connecting = _connecting.Value;
-        var multiplexer = connecting.IsCompletedSuccessfully ? connecting.Result : await connecting.WaitAsync(cancellationToken);
-        return multiplexer.GetDatabase(_options.RedisDb);
-    }
+    public ValueTask<IDatabase> GetAsync(CancellationToken cancellationToken = default) => GetAsync(_connecting.Value, cancellationToken);
 
-    /// <summary>Whether Redis answers a PING within a second.</summary>
+    /// <summary>The database for readers.</summary>
+    /// <inheritdoc cref="GetAsync(CancellationToken)"/>
+    public ValueTask<IDatabase> GetForReadersAsync(CancellationToken cancellationToken = default) => GetAsync(_connectingReaders.Value, cancellationToken);
+
+    /// <summary>Whether Redis answers a PING within a second; on the writer's connection, where no large reply is in its way.</summary>
     public async Task<bool> AnswersAsync(CancellationToken cancellationToken = default)
     {
         // Who asks is a health probe, which has no trace for the PING to be in.
@@ -88,6 +93,12 @@ internal sealed class RedisLink
         }
 
         return [.. ids];
+    }
+
+    private async ValueTask<IDatabase> GetAsync(Task<IConnectionMultiplexer> connecting, CancellationToken cancellationToken)
+    {
+        var multiplexer = connecting.IsCompletedSuccessfully ? connecting.Result : await connecting.WaitAsync(cancellationToken);
+        return multiplexer.GetDatabase(_options.RedisDb);
     }
 
     private IConnectionMultiplexer Listen(IConnectionMultiplexer multiplexer)

@@ -36,6 +36,19 @@ internal static class RedisReplies
         }
     }
 
+    /// <summary>How many fields a hash has; none when the key holds another type, and so is somebody else's.</summary>
+    public static async Task<long> LengthAsync(Task<long> read)
+    {
+        try
+        {
+            return await read;
+        }
+        catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))
+        {
+            return 0;
+        }
+    }
+
     /// <summary>Takes back the TTL that was given to keys of another type: they are somebody else's, and not ours to let expire.</summary>
     public static Task KeepForeignAsync(IDatabase database, IEnumerable<RedisKey> keys) => Task.WhenAll(keys.Select(key => database.KeyPersistAsync(key)));
 

@@ -13,10 +13,11 @@ internal static class Clients
         return user.Identity is { IsAuthenticated: true }
             && (user.FindFirst(ClaimTypes.NameIdentifier) ?? user.FindFirst("sub") ?? user.FindFirst("azp")) is { } claim
             ? $"{claim.Issuer} {claim.Value}"
-            : Address(context.Connection.RemoteIpAddress);
+            : Of(context.Connection.RemoteIpAddress);
     }
 
-    private static string Address(IPAddress? address)
+    /// <summary>Whose an address is.</summary>
+    public static string Of(IPAddress? address)
     {
         if (address is null)
         {

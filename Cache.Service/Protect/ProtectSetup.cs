@@ -23,7 +23,7 @@ internal static partial class ProtectSetup
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.MaxConcurrentConnections = options.HttpMaxConnections;
+            kestrel.ConfigureEndpointDefaults(listen => listen.Use(kestrel.ApplicationServices.GetRequiredService<ConnectionPlaces>().Limit));
 
             // No route takes a body. A token with many groups is some 10 kB, and the default for all headers is 32 KiB.
             kestrel.Limits.MaxRequestBodySize = 16 * 1024;
@@ -32,6 +32,7 @@ internal static partial class ProtectSetup
         });
 
         builder.Services.PostConfigure<LoggerFilterOptions>(KestrelLogs.Cap);
+        builder.Services.AddSingleton<ConnectionPlaces>();
         builder.Services.AddSingleton<StreamPlaces>();
         AllowHosts(builder);
         AddAuthentication(builder, options);
@@ -50,6 +51,7 @@ internal static partial class ProtectSetup
     /// <summary>In the order in which a request passes: headers, errors, CORS (a preflight carries no key), key, rate, permission.</summary>
     public static void UseProtect(this WebApplication app, CacheOptions options)
     {
+        app.UseHealthPort(options);
         app.UseSecurityHeaders();
         app.UseExceptionHandler();
         app.UseStatusCodePages();

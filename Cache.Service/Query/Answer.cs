@@ -1,30 +1,30 @@
 using System.Buffers;
 using System.Buffers.Text;
 using System.IO.Hashing;
+using System.IO.Pipelines;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using Cache.Service.Telemetry;
+using Microsoft.AspNetCore.Server.Kestrel.Core.Features;
 using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Query;
 
-/// <summary>
-/// An answer that is complete before its first byte leaves, so that it has a length and a tag: who has it already gets 304.
-/// It may be sent any number of times.
-/// </summary>
-internal sealed class Answer
+/// <summary>An answer; it may be sent any number of times.</summary>
+internal abstract class Answer
 {
-    private readonly ReadOnlyMemory<byte> _body;
-    private readonly string _contentType;
-    private readonly string _tag;
+    /// <summary>The content type of JSON.</summary>
+    public const string JsonType = "application/json; charset=utf-8";
 
-    private Answer(ReadOnlyMemory<byte> body, string contentType) => (_body, _contentType, _tag) = (body, contentType, Tag(body.Span));
+    // What waits for the network at most: so much of a client that does not read, and no more, is in its connection's buffer.
+    private const int MostUnsent = 64 * 1024;
 
-    /// <summary>The length of its body.</summary>
-    public int Length => _body.Length;
+    /// <summary>The bytes that it holds.</summary>
+    public abstract int Length { get; }
 
     /// <summary>An answer in JSON.</summary>
-    public static Answer Json(Action<Utf8JsonWriter> write) => Of("application/json; charset=utf-8", body =>
+    public static Answer Json(Action<Utf8JsonWriter> write) => Of(JsonType, body =>
     {
         using var json = new Utf8JsonWriter(body);
         write(json);
@@ -35,29 +35,89 @@ internal sealed class Answer
     {
         var body = new ArrayBufferWriter<byte>(1024);
         write(body);
-        return new(body.WrittenMemory, contentType);
+        return new HeldAnswer(body.WrittenMemory, contentType);
     }
 
-    /// <summary>Sends it, or 304; of a HEAD request the server sends the headers alone.</summary>
-    public Task SendAsync(HttpContext context)
+    /// <summary>Sends it; of a HEAD request the server sends the headers alone.</summary>
+    public abstract Task SendAsync(HttpContext context);
+
+    /// <summary>To be asked for again each time, and never kept for anybody else.</summary>
+    protected static void Headers(HttpResponse response) => response.Headers.CacheControl = "private, no-cache";
+
+    /// <summary>Writes a large body as fast as the client takes it; false when it is gone.</summary>
+    protected static async ValueTask<bool> WriteAsync(PipeWriter writer, ReadOnlyMemory<byte> body)
+    {
+        while (!body.IsEmpty)
+        {
+            var piece = body[..Math.Min(body.Length, MostUnsent)];
+            if ((await writer.WriteAsync(piece, CancellationToken.None)).IsCompleted)
+            {
+                return false;
+            }
+
+            body = body[piece.Length..];
+        }
+
+        return true;
+    }
+
+    /// <summary>Closes the connection of a client that takes less than a modem would: what a large answer holds is everybody's.</summary>
+    protected static void HurryUp(HttpContext context)
+    {
+        // HTTP/2 has none, for a connection carries several answers.
+        if (context.Features.Get<IHttpMinResponseDataRateFeature>() is { } rate)
+        {
+            rate.MinDataRate = new(bytesPerSecond: 4096, gracePeriod: TimeSpan.FromSeconds(10));
+        }
+    }
+}
+
+/// <summary>
+/// An answer that is complete before its first byte leaves, so that it has a length and a tag: who has it already gets 304.
+/// </summary>
+internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) : Answer
+{
+    private readonly string _tag = Tag(body.Span);
+
+    /// <inheritdoc/>
+    public override int Length => body.Length;
+
+    /// <summary>Sends it, or 304.</summary>
+    public override Task SendAsync(HttpContext context)
     {
         var response = context.Response;
         response.Headers.ETag = _tag;
 
-        // To be asked for again each time, and never kept for anybody else.
-        response.Headers.CacheControl = "private, no-cache";
+        Headers(response);
         if (HasIt(context.Request))
         {
             response.StatusCode = StatusCodes.Status304NotModified;
             return Task.CompletedTask;
         }
 
-        response.ContentType = _contentType;
-        response.ContentLength = _body.Length;
+        if (body.Length >= LargeReads.LeastBytes)
+        {
+            return SendLargeAsync(context);
+        }
+
+        response.ContentType = contentType;
+        response.ContentLength = body.Length;
 
         // Without a token: to make one for each request costs, and a client that goes ends the writing anyway.
-        var written = response.BodyWriter.WriteAsync(_body, CancellationToken.None);
+        var written = response.BodyWriter.WriteAsync(body, CancellationToken.None);
         return written.IsCompletedSuccessfully ? Task.CompletedTask : written.AsTask();
+    }
+
+    private async Task SendLargeAsync(HttpContext context)
+    {
+        using var room = context.RequestServices.GetRequiredService<LargeReads>().Take(body.Length, context);
+        context.Response.ContentType = contentType;
+        context.Response.ContentLength = body.Length;
+        HurryUp(context);
+        if (!HttpMethods.IsHead(context.Request.Method))
+        {
+            await WriteAsync(context.Response.BodyWriter, body);
+        }
     }
 
     /// <summary>A strong tag: of the bytes themselves, so the same on every replica.</summary>
@@ -77,6 +137,49 @@ internal sealed class Answer
         var named = request.Headers.IfNoneMatch;
         return named.Count > 0 && EntityTagHeaderValue.TryParseList(named, out var tags)
             && tags.Any(known => known.Tag == _tag || known.Equals(EntityTagHeaderValue.Any));
+    }
+}
+
+/// <summary>
+/// An answer that is sent while it is read, since it is too long to be held: without a length and a tag. What fails before the
+/// first piece is an error like any other; what fails later closes the connection, so that nobody takes a part for the whole.
+/// </summary>
+/// <param name="contentType">Its type.</param>
+/// <param name="read">Reads it for a request, piece by piece; a piece is gone when the next is asked for.</param>
+internal sealed class StreamedAnswer(string contentType, Func<HttpContext, IAsyncEnumerable<ReadOnlyMemory<byte>>> read) : Answer
+{
+    /// <inheritdoc/>
+    public override int Length => 0;
+
+    /// <inheritdoc/>
+    public override async Task SendAsync(HttpContext context)
+    {
+        await using var pieces = read(context).GetAsyncEnumerator(context.RequestAborted);
+        await pieces.MoveNextAsync();
+        context.Response.ContentType = contentType;
+        Headers(context.Response);
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            return;
+        }
+
+        HurryUp(context);
+        try
+        {
+            while (await WriteAsync(context.Response.BodyWriter, pieces.Current) && await pieces.MoveNextAsync())
+            {
+                // On to the next.
+            }
+        }
+        catch (Exception exception) when (ApiAnswers.IsTold(exception))
+        {
+            if (!context.RequestAborted.IsCancellationRequested)
+            {
+                context.RequestServices.GetRequiredService<CacheMetrics>().AnswerCut();
+            }
+
+            context.Abort();
+        }
     }
 }
 

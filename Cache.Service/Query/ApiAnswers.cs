@@ -16,15 +16,23 @@ internal static class ApiAnswers
     {
         routes.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
         return routes.MapGet(pattern, read)
-            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or something else is in the place of what is asked for."));
+            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or not in time; something else is in the place of what is asked for; or answers on their way hold as much as they may (then with `Retry-After`)."));
     }
 
     /// <summary>Sends an answer once it is there; says so, with 503, when Redis does not give it or has something else there.</summary>
     public static Task SendAsync(HttpContext context, Task<Answer> answer) =>
-        answer.IsCompletedSuccessfully ? answer.Result.SendAsync(context) : SendOnceReadAsync(context, answer);
+        answer is { IsCompletedSuccessfully: true, Result: HeldAnswer { Length: < LargeReads.LeastBytes } small } ? small.SendAsync(context) : SendOnceReadAsync(context, answer);
+
+    /// <summary>Whether a failure is one that a caller is told of, and not a fault of our own.</summary>
+    public static bool IsTold(Exception exception) => RedisErrors.IsAway(exception) || exception is SlowReadException or NoRoomException;
 
     /// <summary>When a caller is told that Redis does not answer.</summary>
-    public static CancellationTokenSource Deadline() => new(RedisPatience);
+    public static CancellationTokenSource Deadline(CancellationToken cancellationToken = default)
+    {
+        var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        deadline.CancelAfter(RedisPatience);
+        return deadline;
+    }
 
     /// <summary>Reads <c>limit</c>: how many at most, 20 by default; notes an error when it cannot be read.</summary>
     public static int Limit(string? text, Dictionary<string, string[]> errors)
@@ -52,17 +60,24 @@ internal static class ApiAnswers
     {
         try
         {
-            await answer;
+            await (await answer).SendAsync(context);
         }
-        catch (Exception exception) when (RedisErrors.IsAway(exception))
+        catch (Exception exception) when (IsTold(exception) && !context.Response.HasStarted)
         {
-            var (title, detail) = RedisErrors.IsWrongType(exception)
-                ? ("A key in Redis holds another type", "What is asked for is kept in Redis, and something else is in its place. Delete or rename that key.")
-                : ("Redis does not answer", "What is asked for is kept in Redis, and it does not answer right now. Try again soon.");
-            await Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: title, detail: detail).ExecuteAsync(context);
-            return;
-        }
+            var (title, detail) = exception switch
+            {
+                NoRoomException => ("Too many large answers at once", $"{exception.Message} Try again soon, or ask for fewer windows: limit, from, to."),
+                SlowReadException => ("The answer took too long", $"{exception.Message} Ask for fewer windows (limit, from, to), or try again soon."),
+                _ when RedisErrors.IsWrongType(exception) => (
+                    "A key in Redis holds another type", "What is asked for is kept in Redis, and something else is in its place. Delete or rename that key."),
+                _ => ("Redis does not answer", "What is asked for is kept in Redis, and it does not answer right now. Try again soon."),
+            };
+            if (exception is NoRoomException)
+            {
+                context.Response.Headers.RetryAfter = "1";
+            }
 
-        await answer.Result.SendAsync(context);
+            await Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: title, detail: detail).ExecuteAsync(context);
+        }
     }
 }

@@ -1,16 +1,17 @@
 using Cache.Service.Consume;
 using Cache.Service.Flush;
 using Cache.Service.Persist;
+using Cache.Service.Streaming;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace Cache.Service.Query;
 
 /// <summary>
-/// Ready: partitions are assigned, Redis answers, batches are written, and the total lag is within <c>ready_lag_threshold</c>.
-/// An idle topic is ready.
+/// Ready: partitions are assigned, Redis answers, batches are written, updates are heard, and the total lag is within
+/// <c>ready_lag_threshold</c>. An idle topic is ready.
 /// </summary>
 internal sealed class Readiness(
-    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisLink redis, CacheOptions options) : IHealthCheck
+    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisLink redis, UpdateHub hub, CacheOptions options) : IHealthCheck
 {
     /// <summary>Why the service is not ready; empty when it is.</summary>
     public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
@@ -46,6 +47,11 @@ internal sealed class Readiness(
         if (!await redisAnswers)
         {
             reasons.Add("Redis does not answer");
+        }
+
+        if (hub.IsSilent)
+        {
+            reasons.Add("updates are not heard: the subscription to Redis is silent");
         }
 
         return reasons;

@@ -4,20 +4,23 @@ using StackExchange.Redis;
 namespace Cache.Service.Query;
 
 /// <summary>Reads the active sessions in two round trips: the index, then all hashes in one pipeline.</summary>
-internal sealed class SessionReader(RedisLink redis, RedisKeys keys, SessionStore sessions)
+internal sealed class SessionReader(RedisLink redis, RedisKeys keys, SessionStore sessions, LargeReads reads)
 {
     /// <summary>The most that one answer has: there is no bound to how many people are there at once.</summary>
     public const int MostSessions = 1000;
+
+    private const int FieldsPerSession = 7;
 
     /// <summary>Reads the active sessions, the latest end first.</summary>
     /// <param name="limit">How many at most; beyond <see cref="MostSessions"/> means so many.</param>
     /// <param name="cancellationToken">When the caller stops waiting.</param>
     /// <returns>The fields of each as Redis has them.</returns>
     /// <exception cref="RedisException">Redis did not answer.</exception>
+    /// <exception cref="NoRoomException">Other answers hold too much.</exception>
     public async Task<List<HashEntry[]>> ReadAsync(int limit, CancellationToken cancellationToken)
     {
         limit = Math.Min(limit, MostSessions);
-        var database = await redis.GetAsync(cancellationToken);
+        var database = await redis.GetForReadersAsync(cancellationToken);
         var active = new List<HashEntry[]>();
 
         // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
@@ -26,6 +29,7 @@ internal sealed class SessionReader(RedisLink redis, RedisKeys keys, SessionStor
             var ids = await database.SortedSetRangeByScoreAsync(
                 keys.Sessions, sessions.InactiveUpTo, double.PositiveInfinity, Exclude.Start, Order.Descending, active.Count, limit - active.Count)
                 .WaitAsync(cancellationToken);
+            using var room = reads.Take((long)ids.Length * FieldsPerSession * LargeReads.BytesPerField);
             var gone = new List<RedisValue>();
             foreach (var (id, fields) in ids.Zip(await HashesAsync(database, ids).WaitAsync(cancellationToken)))
             {

@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using Cache.Service.Decode;
 
@@ -6,14 +8,21 @@ namespace Cache.Service.Query;
 /// <summary>Answers questions about windows: with what is kept, or from Redis.</summary>
 internal sealed class WindowAnswers
 {
+    /// <summary>A list of more fields is sent while it is read: some megabyte, beyond which no answer is kept either.</summary>
+    public const int MostFieldsHeld = 40_000;
+
+    // Once the status is sent there is nothing left to tell a caller, who then waits rather than being cut off.
+    private static readonly TimeSpan PatienceOnceSent = TimeSpan.FromSeconds(5);
+
     private readonly WindowReader _reader;
     private readonly KeptAnswers _kept;
+    private readonly LargeReads _large;
     private readonly CacheOptions _options;
     private readonly Func<Question, Task<Answer>> _read;
 
-    public WindowAnswers(WindowReader reader, KeptAnswers kept, CacheOptions options)
+    public WindowAnswers(WindowReader reader, KeptAnswers kept, LargeReads large, CacheOptions options)
     {
-        (_reader, _kept, _options) = (reader, kept, options);
+        (_reader, _kept, _large, _options) = (reader, kept, large, options);
         _read = ReadAsync;
     }
 
@@ -35,38 +44,102 @@ internal sealed class WindowAnswers
     {
         using var deadline = ApiAnswers.Deadline();
         var filter = DimensionFilter.Of(question.Fields);
-        if (question.Kind is not { } kind)
+        RowKind[] kinds = question.Kind is { } only ? [only] : [RowKind.Event, RowKind.Performance];
+        var found = await Task.WhenAll(kinds.Select(kind => _reader.FindAsync(kind, question.Limit ?? 1, question.From, question.To, deadline.Token)));
+        var fields = found.Sum(windows => windows.Sum(window => window.Fields));
+
+        // A window alone is read in one piece, and so held in one.
+        if (question.Limit > 1 && (fields > MostFieldsHeld || found[0].Count == WindowReader.MostFound))
         {
-            var events = ReadAsync(RowKind.Event);
-            var performance = ReadAsync(RowKind.Performance);
-            await Task.WhenAll(events, performance);
-            return Answer.Json(json =>
+            return new StreamedAnswer(question.Csv ? WindowsCsv.ContentType : Answer.JsonType, context => PiecesAsync(question, context));
+        }
+
+        using var room = _large.Take(fields * LargeReads.BytesPerField);
+        var read = new List<Window>[kinds.Length];
+        foreach (var (at, kind) in kinds.Index())
+        {
+            read[at] = [];
+            foreach (var part in WindowReader.Parts(found[at]))
+            {
+                read[at].AddRange(await InTimeAsync(_reader.ReadAsync(kind, part, deadline.Token)));
+            }
+        }
+
+        return question switch
+        {
+            { Kind: null } => Answer.Json(json =>
             {
                 json.WriteStartObject();
                 json.WritePropertyName("event_latest"u8);
-                WriteLatest(json, events.Result, filter);
+                WriteLatest(json, read[0], filter);
                 json.WritePropertyName("performance_latest"u8);
-                WriteLatest(json, performance.Result, filter);
-                json.WriteEndObject();
-            });
-        }
-
-        var windows = await ReadAsync(kind);
-        return question switch
-        {
-            { Limit: null } => Answer.Json(json => WriteLatest(json, windows, filter)),
-            { Csv: true } => Answer.Of(WindowsCsv.ContentType, body => WindowsCsv.Write(body, kind, windows, filter)),
-            _ => Answer.Json(json =>
-            {
-                json.WriteStartObject();
-                json.WriteStartArray("windows"u8);
-                windows.ForEach(window => WriteWindow(json, window, filter));
-                json.WriteEndArray();
+                WriteLatest(json, read[1], filter);
                 json.WriteEndObject();
             }),
+            { Limit: null } => Answer.Json(json => WriteLatest(json, read[0], filter)),
+            _ => Answer.Of(question.Csv ? WindowsCsv.ContentType : Answer.JsonType, body =>
+            {
+                using var list = new ListWriter(body, question, filter);
+                list.Begin();
+                read[0].ForEach(list.Write);
+                list.End();
+            }),
         };
+    }
 
-        Task<List<Window>> ReadAsync(RowKind kind) => _reader.ReadAsync(kind, question.Limit ?? 1, question.From, question.To, deadline.Token);
+    /// <summary>A list of windows as it is read: each piece is what is read at once.</summary>
+    private async IAsyncEnumerable<ReadOnlyMemory<byte>> PiecesAsync(
+        Question question, HttpContext context, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+    {
+        using var patience = ApiAnswers.Deadline(cancellationToken);
+        var (kind, rest, to) = (question.Kind!.Value, question.Limit!.Value, question.To);
+        var found = await _reader.FindAsync(kind, rest, question.From, to, patience.Token);
+        var body = new ArrayBufferWriter<byte>(LargeReads.LeastBytes);
+        using var list = new ListWriter(body, question, DimensionFilter.Of(question.Fields));
+        list.Begin();
+
+        // No hash has many more fields than the largest of the newest.
+        var mostFields = found.Select(window => window.Fields).Append(WindowReader.MostFields).Max();
+        using var room = _large.Take(mostFields * LargeReads.BytesPerField, context);
+        while (found.Count > 0)
+        {
+            foreach (var part in WindowReader.Parts(found))
+            {
+                await InTimeAsync(WriteAsync(part));
+                patience.CancelAfter(Timeout.InfiniteTimeSpan);
+                yield return body.WrittenMemory;
+                patience.CancelAfter(PatienceOnceSent);
+                body.ResetWrittenCount();
+            }
+
+            (rest, to) = (rest - found.Count, found[^1].Start - 1);
+            found = found.Count < WindowReader.MostFound ? [] : await _reader.FindAsync(kind, rest, question.From, to, patience.Token);
+        }
+
+        list.End();
+        yield return body.WrittenMemory;
+
+        async Task<int> WriteAsync(List<FoundWindow> part)
+        {
+            using var turn = await _large.TurnAsync(patience.Token);
+            var windows = await _reader.ReadAsync(kind, part, patience.Token);
+            windows.ForEach(list.Write);
+            list.Flush();
+            return windows.Count;
+        }
+    }
+
+    /// <summary>Redis has told what there is: so it answers, and what does not come in time is slow.</summary>
+    private static async Task<T> InTimeAsync<T>(Task<T> read)
+    {
+        try
+        {
+            return await read;
+        }
+        catch (OperationCanceledException)
+        {
+            throw new SlowReadException();
+        }
     }
 
     private static void WriteLatest(Utf8JsonWriter json, List<Window> windows, DimensionFilter? filter)
@@ -95,5 +168,46 @@ internal sealed class WindowAnswers
         }
 
         json.WriteEndObject();
+    }
+
+    /// <summary>Writes a list of windows, as JSON or CSV.</summary>
+    private sealed class ListWriter(IBufferWriter<byte> body, Question question, DimensionFilter? filter) : IDisposable
+    {
+        private readonly Utf8JsonWriter? _json = question.Csv ? null : new(body);
+
+        public void Begin()
+        {
+            if (_json is null)
+            {
+                WindowsCsv.WriteHeader(body, question.Kind!.Value);
+                return;
+            }
+
+            _json.WriteStartObject();
+            _json.WriteStartArray("windows"u8);
+        }
+
+        public void Write(Window window)
+        {
+            if (_json is null)
+            {
+                WindowsCsv.Write(body, question.Kind!.Value, window, filter);
+                return;
+            }
+
+            WriteWindow(_json, window, filter);
+        }
+
+        public void End()
+        {
+            _json?.WriteEndArray();
+            _json?.WriteEndObject();
+            Flush();
+        }
+
+        /// <summary>What was written is in the body.</summary>
+        public void Flush() => _json?.Flush();
+
+        public void Dispose() => _json?.Dispose();
     }
 }

@@ -9,21 +9,35 @@ namespace Cache.Service.Query;
 /// <param name="Fields">Field names and numbers as Redis has them.</param>
 internal sealed record Window(long Start, HashEntry[] Fields);
 
-/// <summary>Reads windows in two round trips: the index, then all hashes in one pipeline.</summary>
+/// <summary>A window that is there to be read.</summary>
+/// <param name="Start">Milliseconds since 1970 UTC.</param>
+/// <param name="Fields">How many fields it has.</param>
+internal readonly record struct FoundWindow(long Start, long Fields);
+
+/// <summary>
+/// Reads windows in three round trips: the index, how long the hashes are, and the hashes in one pipeline. Those of many
+/// fields come in several, so that neither Redis nor a reply stands in anybody's way for long.
+/// </summary>
 internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions options)
 {
-    /// <summary>Reads the newest windows, newest first.</summary>
+    /// <summary>Windows found at once.</summary>
+    public const int MostFound = 1000;
+
+    /// <summary>Fields read at once: one full window by default, a few milliseconds of Redis. A hash is never divided.</summary>
+    public const int MostFields = 20_000;
+
+    /// <summary>Finds the newest windows, newest first.</summary>
     /// <param name="kind">The type.</param>
-    /// <param name="limit">How many at most; beyond retention means all.</param>
+    /// <param name="limit">How many at most; beyond retention, and beyond <see cref="MostFound"/>, means so many.</param>
     /// <param name="from">The earliest start, milliseconds; null for no bound.</param>
     /// <param name="to">The latest start, milliseconds; null for no bound.</param>
     /// <param name="cancellationToken">When the caller stops waiting.</param>
     /// <exception cref="RedisException">Redis did not answer.</exception>
-    public async Task<List<Window>> ReadAsync(RowKind kind, int limit, long? from, long? to, CancellationToken cancellationToken)
+    public async Task<List<FoundWindow>> FindAsync(RowKind kind, int limit, long? from, long? to, CancellationToken cancellationToken)
     {
-        limit = Math.Min(limit, options.WindowRetentionCount);
-        var database = await redis.GetAsync(cancellationToken);
-        var windows = new List<Window>();
+        limit = Math.Min(Math.Min(limit, MostFound), options.WindowRetentionCount);
+        var database = await redis.GetForReadersAsync(cancellationToken);
+        var windows = new List<FoundWindow>();
 
         // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
         while (true)
@@ -33,10 +47,10 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
             // A member that is no time is none of ours.
             var starts = Array.FindAll(members, member => member.TryParse(out long _));
             var gone = members.Except(starts).ToList();
-            var hashes = await HashesAsync(database, kind, starts).WaitAsync(cancellationToken);
-            foreach (var (start, fields) in starts.Zip(hashes))
+            var lengths = await LengthsAsync(database, kind, starts).WaitAsync(cancellationToken);
+            foreach (var (start, fields) in starts.Zip(lengths))
             {
-                if (fields.Length == 0)
+                if (fields == 0)
                 {
                     gone.Add(start);
                 }
@@ -55,6 +69,40 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
         }
     }
 
+    /// <summary>Divides windows into parts that are read at once: of <see cref="MostFields"/> fields, or of one window.</summary>
+    public static IEnumerable<List<FoundWindow>> Parts(IEnumerable<FoundWindow> windows)
+    {
+        var (part, fields) = (new List<FoundWindow>(), 0L);
+        foreach (var window in windows)
+        {
+            if (part.Count > 0 && fields + window.Fields > MostFields)
+            {
+                yield return part;
+                (part, fields) = ([], 0);
+            }
+
+            part.Add(window);
+            fields += window.Fields;
+        }
+
+        if (part.Count > 0)
+        {
+            yield return part;
+        }
+    }
+
+    /// <summary>Reads windows that were found; one that has gone since is left out.</summary>
+    /// <exception cref="RedisException">Redis did not answer.</exception>
+    public async Task<List<Window>> ReadAsync(RowKind kind, IReadOnlyList<FoundWindow> found, CancellationToken cancellationToken)
+    {
+        var database = await redis.GetForReadersAsync(cancellationToken);
+        var pipeline = database.CreateBatch();
+        var reads = found.Select(window => RedisReplies.FieldsAsync(pipeline.HashGetAllAsync(keys.Window(kind, window.Start)))).ToList();
+        pipeline.Execute();
+        var hashes = await Task.WhenAll(reads).WaitAsync(cancellationToken);
+        return [.. found.Zip(hashes, (window, fields) => new Window(window.Start, fields)).Where(window => window.Fields.Length > 0)];
+    }
+
     private Task<RedisValue[]> StartsAsync(IDatabase database, RowKind kind, int limit, long? to, long? from) =>
         limit <= 0
             ? Task.FromResult<RedisValue[]>([])
@@ -63,12 +111,17 @@ internal sealed class WindowReader(RedisLink redis, RedisKeys keys, CacheOptions
                 : database.SortedSetRangeByScoreAsync(
                     keys.Index(kind), from ?? double.NegativeInfinity, to ?? double.PositiveInfinity, Exclude.None, Order.Descending, 0, limit);
 
-    private async Task<HashEntry[][]> HashesAsync(IDatabase database, RowKind kind, RedisValue[] starts)
+    private async Task<long[]> LengthsAsync(IDatabase database, RowKind kind, RedisValue[] starts)
     {
+        if (starts.Length == 0)
+        {
+            return [];
+        }
+
         var pipeline = database.CreateBatch();
-        var reads = Array.ConvertAll(starts, start => pipeline.HashGetAllAsync(keys.Window(kind, (long)start)));
+        var lengths = Array.ConvertAll(starts, start => RedisReplies.LengthAsync(pipeline.HashLengthAsync(keys.Window(kind, (long)start))));
         pipeline.Execute();
-        return await Task.WhenAll(Array.ConvertAll(reads, RedisReplies.FieldsAsync));
+        return await Task.WhenAll(lengths);
     }
 
     /// <summary>

@@ -19,20 +19,21 @@ internal static class WindowsCsv
         request.Headers.Accept is { Count: > 0 } accept && MediaTypeHeaderValue.TryParseList(accept, out var ranges)
         && Quality(ranges, "text", "csv") > Quality(ranges, "application", "json");
 
-    /// <summary>Writes the header line and the rows.</summary>
-    public static void Write(IBufferWriter<byte> answer, RowKind kind, List<Window> windows, DimensionFilter? filter)
+    /// <summary>Writes the header line.</summary>
+    public static void WriteHeader(IBufferWriter<byte> answer, RowKind kind)
     {
-        var (dimension, first, second) = kind == RowKind.Event
-            ? ("event_type", "count", "users")
-            : ("device_category", "avg_load_time", "p95_load_time");
+        var (dimension, first, second) = Columns(kind);
         answer.Write($"window_start,window_start_ms,{dimension},{first},{second}\r\n");
-        foreach (var window in windows)
+    }
+
+    /// <summary>Writes the rows of a window.</summary>
+    public static void Write(IBufferWriter<byte> answer, RowKind kind, Window window, DimensionFilter? filter)
+    {
+        var (_, first, second) = Columns(kind);
+        foreach (var (name, measures) in Rows(window, filter, first, second))
         {
-            foreach (var (name, measures) in Rows(window, filter, first, second))
-            {
-                answer.Write(string.Create(
-                    CultureInfo.InvariantCulture, $"{Time(window.Start)},{window.Start},{Cell(name)},{measures.First},{measures.Second}\r\n"));
-            }
+            answer.Write(string.Create(
+                CultureInfo.InvariantCulture, $"{Time(window.Start)},{window.Start},{Cell(name)},{measures.First},{measures.Second}\r\n"));
         }
     }
 
@@ -46,6 +47,10 @@ internal static class WindowsCsv
 
         return text.AsSpan().ContainsAny("\",\r\n;") || text is [' ', ..] or [.., ' '] ? $"\"{text.Replace("\"", "\"\"", StringComparison.Ordinal)}\"" : text;
     }
+
+    private static (string Dimension, string First, string Second) Columns(RowKind kind) => kind == RowKind.Event
+        ? ("event_type", "count", "users")
+        : ("device_category", "avg_load_time", "p95_load_time");
 
     private static string Time(long milliseconds)
     {

@@ -19,27 +19,33 @@ internal static class StreamApi
     /// <summary>The route.</summary>
     public const string Path = "/stream";
 
-    // What waits for the network at most before the next look at the updates.
-    private const int MostUnflushed = 64 * 1024;
+    /// <summary>
+    /// What is written at once: then the client has to take of it before more is written, be it of the same event. So a client
+    /// that takes nothing holds no more than its connection's buffer.
+    /// </summary>
+    public const int MostUnflushed = 32 * 1024;
+
+    // Longer than a phone loses its network for in a lift; who comes back goes on where it was.
+    private static readonly TimeSpan MostWait = TimeSpan.FromSeconds(20);
+
+    private static readonly byte[] Heartbeat = "event: heartbeat\ndata: {}\n\n"u8.ToArray();
 
     private const string Example =
         "event: resync\ndata: {\"reason\":\"start\"}\nid: 9f3c21aa-4711\n\n"
         + "data: {\"type\":\"event\",\"window_start\":1710000000000,\"fields\":{\"page_view.count\":2}}\nid: 9f3c21aa-4712\n\n"
         + "event: heartbeat\ndata: {}\n\n";
 
-    private static readonly string[] Types = ["event", "performance", "session"];
-
     public static void MapStream(this IEndpointRouteBuilder routes) =>
         routes.MapGet(Path, async (
             [Description("event, performance, session, with commas; all by default.")] string? types,
             [Description(DimensionFilter.Description)] string? dimensions,
             [FromHeader(Name = "Last-Event-ID"), Description("The id that was seen last; browsers send it by themselves when they come back.")] string? lastEventId,
-            HttpContext context, UpdateHub hub, StreamFilters filters, StreamPlaces places, CacheMetrics metrics, IHostApplicationLifetime lifetime) =>
+            HttpContext context, UpdateHub hub, StreamFilters filters, StreamPlaces places, UnsentBytes unsent, CacheMetrics metrics, IHostApplicationLifetime lifetime) =>
         {
             var wanted = (types ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-            if (Array.Find(wanted, type => !Types.Contains(type)) is not null)
+            if (Array.Find(wanted, type => !Update.Types.Contains(type)) is not null)
             {
-                var all = string.Join(", ", Types);
+                var all = string.Join(", ", Update.Types);
                 await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types takes {all}"] }, detail: $"types takes {all}, with commas.")
                     .ExecuteAsync(context);
                 return;
@@ -55,7 +61,7 @@ internal static class StreamApi
             metrics.StreamOpened();
             try
             {
-                await SendAsync(context, hub, hub.Open(lastEventId), filters.Of(wanted, dimensions), lifetime.ApplicationStopping);
+                await SendAsync(context, hub, hub.Open(lastEventId), filters.Of(wanted, dimensions), unsent, metrics, lifetime.ApplicationStopping);
             }
             finally
             {
@@ -70,7 +76,7 @@ internal static class StreamApi
             DescribedAnswer.BadParameter("types", "types takes event, performance, session"),
             DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has as many streams as it takes; `Retry-After` tells the seconds to wait."));
 
-    private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, CancellationToken stopping)
+    private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, UnsentBytes unsent, CacheMetrics metrics, CancellationToken stopping)
     {
         // An open stream must not hold up the shutdown.
         await using var stops = stopping.UnsafeRegister(static client => ((StreamClient)client!).End(), client);
@@ -86,18 +92,24 @@ internal static class StreamApi
         {
             // With the first heartbeat go the headers, so that the client knows that it is connected.
             var events = response.BodyWriter;
+            ReadOnlyMemory<byte> rest = default;
+            client.OnCut(context.Abort);
             client.Beat();
             while (true)
             {
                 client.Awake();
-                if (!Write(events, hub, client, filter))
+                if (!Write(events, hub, client, filter, ref rest))
                 {
                     if (!await client.WaitAsync())
                     {
                         return;
                     }
+
+                    continue;
                 }
-                else if ((await events.FlushAsync(stopping)).IsCompleted)
+
+                var flush = events.FlushAsync(stopping);
+                if (!(flush.IsCompletedSuccessfully ? !flush.Result.IsCompleted : await TakesAsync(flush.AsTask(), context, client, rest, unsent, metrics)))
                 {
                     return;
                 }
@@ -113,31 +125,59 @@ internal static class StreamApi
         }
     }
 
-    /// <summary>Writes what there is, up to a limit; whether there was anything.</summary>
-    private static bool Write(PipeWriter events, UpdateHub hub, StreamClient client, StreamFilter filter)
+    /// <summary>Waits for a client that is slow; false when it is gone, or takes nothing and is cut off.</summary>
+    private static async Task<bool> TakesAsync(
+        Task<FlushResult> flush, HttpContext context, StreamClient client, ReadOnlyMemory<byte> rest, UnsentBytes unsent, CacheMetrics metrics)
     {
-        var written = 0;
+        unsent.Wait(client, rest);
+        try
+        {
+            return !(await flush.WaitAsync(MostWait)).IsCompleted;
+        }
+        catch (TimeoutException)
+        {
+            metrics.StreamCut(StreamCutReason.TakesNothing);
+            context.Abort();
+            await ((Task)flush).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+            return false;
+        }
+        finally
+        {
+            unsent.Go(client);
+        }
+    }
+
+    /// <summary>Writes what there is, up to a limit, the rest of an event that was begun first; whether there was anything.</summary>
+    private static bool Write(PipeWriter events, UpdateHub hub, StreamClient client, StreamFilter filter, ref ReadOnlyMemory<byte> rest)
+    {
+        var room = MostUnflushed;
+        while (room > 0 && (!rest.IsEmpty || TryNext(hub, client, filter, out rest)))
+        {
+            var piece = rest[..Math.Min(rest.Length, room)];
+            events.Write(piece.Span);
+            rest = rest[piece.Length..];
+            room -= piece.Length;
+        }
+
+        return room < MostUnflushed;
+    }
+
+    /// <summary>The next event; empty when it is an update of which the client wants nothing. False when there is none.</summary>
+    private static bool TryNext(UpdateHub hub, StreamClient client, StreamFilter filter, out ReadOnlyMemory<byte> next)
+    {
         if (client.TakeBeat())
         {
-            written += Write(events, "event: heartbeat\ndata: {}\n\n"u8);
+            next = Heartbeat;
+            return true;
         }
 
-        while (written < MostUnflushed && client.TryTake(out var next))
-        {
-            written += next.Update is { } update ? Write(events, filter.Apply(update).Span) : Write(events, Resync(hub, next));
-        }
-
-        return written > 0;
+        var any = client.TryTake(out var item);
+        next = !any ? default : item.Update is { } update ? filter.Apply(update) : Resync(hub, item);
+        return any;
     }
 
     private static byte[] Resync(UpdateHub hub, StreamItem item) =>
         Encoding.ASCII.GetBytes($$"""event: resync{{'\n'}}data: {"reason":"{{item.Resync}}"}{{'\n'}}id: {{hub.IdOf(item.Number)}}{{"\n\n"}}""");
-
-    private static int Write(PipeWriter events, ReadOnlySpan<byte> bytes)
-    {
-        events.Write(bytes);
-        return bytes.Length;
-    }
 
     private static Task RefuseAsync(HttpContext context, Place taken)
     {

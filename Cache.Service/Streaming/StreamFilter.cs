@@ -8,12 +8,14 @@ namespace Cache.Service.Streaming;
 /// </summary>
 internal sealed class StreamFilter
 {
-    // Streams with the same filter are at about the same place.
+    // Streams with the same filter are at about the same place. A large event is kept for as long as somebody sends it.
     private const int KeptFrames = 64;
+    private const int MostKeptBytes = 4096;
 
     private readonly string[] _types;
     private readonly DimensionFilter? _dimensions;
     private readonly Picked?[] _frames = new Picked?[KeptFrames];
+    private Large? _large;
 
     private StreamFilter(string[] types, DimensionFilter? dimensions) => (_types, _dimensions) = (types, dimensions);
 
@@ -34,16 +36,32 @@ internal sealed class StreamFilter
         }
 
         ref var kept = ref _frames[update.Number % KeptFrames];
-        var picked = Volatile.Read(ref kept);
-        if (picked is null || picked.Number != update.Number)
+        if (Volatile.Read(ref kept) is { } picked && picked.Number == update.Number)
         {
-            Volatile.Write(ref kept, picked = new(update.Number, update.FrameOf(_dimensions)));
+            return picked.Frame;
         }
 
-        return picked.Frame;
+        if (Volatile.Read(ref _large) is { } large && large.Number == update.Number && large.Frame.TryGetTarget(out var whole))
+        {
+            return whole;
+        }
+
+        var frame = update.FrameOf(_dimensions);
+        if (frame.Length <= MostKeptBytes)
+        {
+            Volatile.Write(ref kept, new(update.Number, frame));
+        }
+        else
+        {
+            Volatile.Write(ref _large, new(update.Number, new(frame)));
+        }
+
+        return frame;
     }
 
-    private sealed record Picked(long Number, ReadOnlyMemory<byte> Frame);
+    private sealed record Picked(long Number, byte[] Frame);
+
+    private sealed record Large(long Number, WeakReference<byte[]> Frame);
 }
 
 /// <summary>The filters of the open streams.</summary>

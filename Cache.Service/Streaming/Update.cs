@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using Cache.Service.Persist;
 using Cache.Service.Query;
 
@@ -9,14 +10,20 @@ namespace Cache.Service.Streaming;
 /// <summary>One touched window or session, as <c>cache:updates</c> told it, with the event that goes to the streams: made once, shared by all.</summary>
 internal sealed class Update
 {
-    private readonly byte[] _message;
+    /// <summary>The types that there are.</summary>
+    public static readonly IReadOnlyList<string> Types = ["event", "performance", "session"];
 
-    private Update(long number, string type, byte[] message, byte[] id)
+    private static readonly byte[] BeforeMessage = "data: "u8.ToArray();
+
+    private readonly byte[] _id;
+    private readonly Range _message;
+
+    private Update(long number, string type, ReadOnlySpan<byte> message, byte[] id)
     {
         Number = number;
         Type = type;
-        _message = message;
-        Id = id;
+        _id = id;
+        _message = BeforeMessage.Length..(BeforeMessage.Length + message.Length);
         Frame = FrameOf(message, id);
     }
 
@@ -27,16 +34,19 @@ internal sealed class Update
     public string Type { get; }
 
     /// <summary>The whole update as a Server-Sent Event.</summary>
-    public ReadOnlyMemory<byte> Frame { get; }
+    public byte[] Frame { get; }
 
-    private byte[] Id { get; }
+    private ReadOnlyMemory<byte> Message => Frame.AsMemory(_message);
 
-    /// <summary>Reads a message; null when it is no update, but somebody else's.</summary>
+    /// <summary>
+    /// Reads a message; null when it is no update, but somebody else's. It is looked through to its end, so that it can be
+    /// taken for what it is ever after.
+    /// </summary>
     public static Update? Read(long number, byte[] message, string id)
     {
         try
         {
-            var type = TypeOf(message);
+            var type = Utf8.IsValid(message) ? TypeOf(message) : null;
 
             // A line break between two values, which JSON allows, would end the event.
             return type is null ? null : new(number, type, message.AsSpan().ContainsAny((byte)'\r', (byte)'\n') ? OneLine(message) : message, Encoding.ASCII.GetBytes(id));
@@ -48,21 +58,22 @@ internal sealed class Update
     }
 
     /// <summary>The update with the fields of some dimensions, as a Server-Sent Event; empty when it has none of them.</summary>
-    public ReadOnlyMemory<byte> FrameOf(DimensionFilter dimensions) => Type == "session" ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
+    public byte[] FrameOf(DimensionFilter dimensions) => Type == "session" ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
 
     /// <summary>A session has one dimension, its device, and goes as a whole.</summary>
-    private ReadOnlyMemory<byte> FrameOfSession(DimensionFilter dimensions)
+    private byte[] FrameOfSession(DimensionFilter dimensions)
     {
-        using var message = JsonDocument.Parse(_message);
+        using var message = JsonDocument.Parse(Message);
         return message.RootElement.GetProperty("fields").TryGetProperty(SessionStore.Device, out var device)
-            && device.ValueKind == JsonValueKind.String && dimensions.Names(device.GetString()!) ? Frame : default;
+            && device.ValueKind == JsonValueKind.String && dimensions.Names(device.GetString()!) ? Frame : [];
     }
 
-    private ReadOnlyMemory<byte> FrameOfWindow(DimensionFilter dimensions)
+    private byte[] FrameOfWindow(DimensionFilter dimensions)
     {
-        var buffer = new ArrayBufferWriter<byte>(_message.Length);
+        var message = Message.Span;
+        var buffer = new ArrayBufferWriter<byte>(1024);
         using var json = new Utf8JsonWriter(buffer);
-        var reader = new Utf8JsonReader(_message);
+        var reader = new Utf8JsonReader(message);
         var any = false;
         reader.Read();
         json.WriteStartObject();
@@ -73,7 +84,7 @@ internal sealed class Update
             reader.Read();
             if (!isFields)
             {
-                CopyValue(ref reader, json);
+                CopyValue(message, ref reader, json);
                 continue;
             }
 
@@ -86,7 +97,7 @@ internal sealed class Update
                 {
                     any = true;
                     json.WritePropertyName(name);
-                    CopyValue(ref reader, json);
+                    CopyValue(message, ref reader, json);
                 }
                 else
                 {
@@ -99,14 +110,14 @@ internal sealed class Update
 
         json.WriteEndObject();
         json.Flush();
-        return any ? FrameOf(buffer.WrittenSpan, Id) : default;
+        return any ? FrameOf(buffer.WrittenSpan, _id) : [];
     }
 
-    private void CopyValue(ref Utf8JsonReader reader, Utf8JsonWriter json)
+    private static void CopyValue(ReadOnlySpan<byte> message, ref Utf8JsonReader reader, Utf8JsonWriter json)
     {
         var start = (int)reader.TokenStartIndex;
         reader.Skip();
-        json.WriteRawValue(_message.AsSpan(start..(int)reader.BytesConsumed), skipInputValidation: true);
+        json.WriteRawValue(message[start..(int)reader.BytesConsumed], skipInputValidation: true);
     }
 
     private static ReadOnlySpan<byte> Name(ref Utf8JsonReader reader)
@@ -120,31 +131,58 @@ internal sealed class Update
         return name.AsSpan(0, reader.CopyString(name));
     }
 
-    /// <summary>The type of an update; reads to the end, so that what is no JSON throws.</summary>
+    /// <summary>
+    /// The type of an update; null, or an exception, when it is none: no JSON, a type that there is not, a property twice that
+    /// may be there once, half a character.
+    /// </summary>
     private static string? TypeOf(byte[] message)
     {
         string? type = null;
-        var hasFields = false;
+        var (hasFields, isType, isFields) = (false, false, false);
         var reader = new Utf8JsonReader(message);
         if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
         {
             return null;
         }
 
-        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        while (reader.Read())
         {
-            var (isType, isFields) = (reader.ValueTextEquals("type"u8), reader.ValueTextEquals("fields"u8));
-            reader.Read();
+            if (reader.TokenType is JsonTokenType.PropertyName or JsonTokenType.String && reader.ValueIsEscaped)
+            {
+                reader.CopyString(new byte[reader.ValueSpan.Length]);
+            }
+
+            if (reader.CurrentDepth != 1)
+            {
+                continue;
+            }
+
+            if (reader.TokenType == JsonTokenType.PropertyName)
+            {
+                (isType, isFields) = (reader.ValueTextEquals("type"u8), reader.ValueTextEquals("fields"u8));
+                if ((isType && type is not null) || (isFields && hasFields))
+                {
+                    return null;
+                }
+
+                continue;
+            }
+
             if (isType)
             {
                 type = reader.GetString();
             }
 
-            hasFields |= isFields && reader.TokenType == JsonTokenType.StartObject;
-            reader.Skip();
+            if (isFields && reader.TokenType != JsonTokenType.StartObject)
+            {
+                return null;
+            }
+
+            hasFields |= isFields;
+            (isType, isFields) = (false, false);
         }
 
-        return reader.Read() || !hasFields ? null : type;
+        return hasFields && Types.Contains(type) ? type : null;
     }
 
     private static byte[] OneLine(byte[] message)
@@ -159,5 +197,5 @@ internal sealed class Update
         return buffer.WrittenSpan.ToArray();
     }
 
-    private static byte[] FrameOf(ReadOnlySpan<byte> message, ReadOnlySpan<byte> id) => [.. "data: "u8, .. message, .. "\nid: "u8, .. id, .. "\n\n"u8];
+    private static byte[] FrameOf(ReadOnlySpan<byte> message, ReadOnlySpan<byte> id) => [.. BeforeMessage, .. message, .. "\nid: "u8, .. id, .. "\n\n"u8];
 }

@@ -26,6 +26,11 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
+    // A connection that is cut off on its way looks like a channel on which nothing happens. The client library finds out after
+    // 20 s of commands without a reply, or a minute without commands; streams are told within 5 s.
+    private static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan PingPatience = TimeSpan.FromSeconds(3);
+
     // Tells this process's ids from those of another replica, or of its own last life.
     private readonly string _instance = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4));
 
@@ -35,6 +40,8 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     private readonly Lock _clientsGate = new();
     private volatile StreamClient[] _clients = [];
     private ISubscriber? _subscriber;
+    private volatile bool _isSilent;
+    private bool _saidIgnored;
     private long _last;
     private long _lastEvent;
     private long _lastPerformance;
@@ -48,8 +55,13 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     /// <summary>The number of the last update, or gap.</summary>
     public long Last => Volatile.Read(ref _last);
 
-    /// <summary>Whether updates are heard; not before the first subscription, nor while it is lost.</summary>
-    public bool IsListening =>
+    /// <summary>Whether updates are heard; not before the first subscription, nor while it is lost or silent.</summary>
+    public bool IsListening => !_isSilent && IsSubscribed;
+
+    /// <summary>Whether the subscription looks well, and yet nothing comes through it.</summary>
+    public bool IsSilent => _isSilent;
+
+    private bool IsSubscribed =>
         Volatile.Read(ref _subscriber) is { } subscriber && subscriber.SubscribedEndpoint(keys.Updates) is not null && subscriber.IsConnected(keys.Updates);
 
     /// <summary>The number of the last update of a type of windows, or of a gap.</summary>
@@ -85,7 +97,7 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
         }
     }
 
-    /// <summary>Takes a message of the channel; what is no update is ignored.</summary>
+    /// <summary>Takes a message of the channel; what is no update is ignored, and that is said once.</summary>
     public void Receive(byte[] message)
     {
         lock (_gate)
@@ -93,6 +105,13 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
             var number = _last + 1;
             if (Update.Read(number, message, IdOf(number)) is not { } update)
             {
+                metrics.UpdateIgnored();
+                if (!_saidIgnored)
+                {
+                    _saidIgnored = true;
+                    LogIgnored(keys.Updates.ToString());
+                }
+
                 return;
             }
 
@@ -160,22 +179,52 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
         await using var heartbeat = Time.CreateTimer(_ => Beat(), null, HeartbeatInterval, HeartbeatInterval);
+        var multiplexer = (await redis.GetAsync(stoppingToken)).Multiplexer;
+        var subscriber = multiplexer.GetSubscriber();
+        await SubscribeAsync(subscriber, stoppingToken);
+
+        // The client subscribes again by itself; what was published meanwhile is gone.
+        multiplexer.ConnectionFailed += (_, _) => Gap();
+        multiplexer.ConnectionRestored += (_, _) => Gap();
+        Volatile.Write(ref _subscriber, subscriber);
+        LogListening();
+        using var ping = new PeriodicTimer(PingInterval, Time);
+        while (await ping.WaitForNextTickAsync(stoppingToken))
+        {
+            await PingAsync(subscriber, stoppingToken);
+        }
+    }
+
+    /// <summary>Asks for a sign of life on the connection of the subscription; without one, what streams show may be old.</summary>
+    private async Task PingAsync(ISubscriber subscriber, CancellationToken stoppingToken)
+    {
+        var last = Last;
         try
         {
-            var multiplexer = (await redis.GetAsync(stoppingToken)).Multiplexer;
-            var subscriber = multiplexer.GetSubscriber();
-            await SubscribeAsync(subscriber, stoppingToken);
-
-            // The client subscribes again by itself; what was published meanwhile is gone.
-            multiplexer.ConnectionFailed += (_, _) => Gap();
-            multiplexer.ConnectionRestored += (_, _) => Gap();
-            Volatile.Write(ref _subscriber, subscriber);
-            LogListening();
-            await Task.Delay(Timeout.InfiniteTimeSpan, Time, stoppingToken);
+            await subscriber.PingAsync().WaitAsync(PingPatience, Time, stoppingToken);
         }
-        catch (OperationCanceledException)
+        catch (Exception exception) when (exception is TimeoutException or RedisException)
         {
-            // The service stops.
+            // A connection that is known to be lost has made its gap; and an update is as good as a reply.
+            if (IsSubscribed && Last == last)
+            {
+                if (!_isSilent)
+                {
+                    _isSilent = true;
+                    LogSilent(PingPatience.TotalSeconds);
+                }
+
+                // Each time: as long as nothing comes, reading is the way to know.
+                Gap();
+                return;
+            }
+        }
+
+        if (_isSilent)
+        {
+            _isSilent = false;
+            LogListening();
+            Gap();
         }
     }
 
@@ -231,6 +280,14 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
 
     [LoggerMessage(EventIds.Streaming + 1, LogLevel.Information, "Listening to updates.")]
     private partial void LogListening();
+
+    [LoggerMessage(EventIds.Streaming + 2, LogLevel.Warning,
+        "A message on {Channel} is no update, and is ignored, as are others like it (cache_updates_ignored_total). Somebody else publishes there.")]
+    private partial void LogIgnored(string channel);
+
+    [LoggerMessage(EventIds.Streaming + 3, LogLevel.Warning,
+        "The subscription to updates is silent: no reply within {Seconds} s. Streams are told to read everything again until it replies.")]
+    private partial void LogSilent(double seconds);
 }
 
 /// <summary>One open stream: its place in the ring, and whether there is something to look at.</summary>
@@ -242,6 +299,7 @@ internal sealed class StreamClient(UpdateHub hub, string reason)
     private readonly Channel<bool> _woken = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
     private string? _resync = reason;
+    private Action? _cut;
     private long _seen;
     private bool _beat;
 
@@ -257,6 +315,12 @@ internal sealed class StreamClient(UpdateHub hub, string reason)
         Volatile.Write(ref _beat, true);
         Wake();
     }
+
+    /// <summary>How its connection is closed.</summary>
+    public void OnCut(Action cut) => _cut = cut;
+
+    /// <summary>Closes its connection.</summary>
+    public void Cut() => _cut?.Invoke();
 
     /// <summary>Ends the waiting for good.</summary>
     public void End() => _woken.Writer.TryComplete();

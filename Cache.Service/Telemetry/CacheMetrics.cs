@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
+using System.Text.Json;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
@@ -31,6 +32,13 @@ internal sealed class CacheMetrics
     private readonly Total _sessionsInactive = new();
     private readonly Total _streamDrops = new();
     private readonly Total _streamClients = new();
+    private readonly Total _streamsHeld = new();
+    private readonly Total[] _streamCuts = [.. Enum.GetValues<StreamCutReason>().Select(_ => new Total())];
+    private readonly Total _updatesIgnored = new();
+    private readonly Total[] _connectionsRefused = [.. Enum.GetValues<RefusedConnection>().Select(_ => new Total())];
+    private readonly Total _answersHeld = new();
+    private readonly Total _answersRefused = new();
+    private readonly Total _answersCut = new();
     private readonly Histogram<double> _batchLatency;
     private readonly Histogram<long> _batchRows;
     private readonly Histogram<long> _batchWindows;
@@ -85,6 +93,13 @@ internal sealed class CacheMetrics
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
         meter.CreateObservableUpDownCounter("cache.stream.clients", () => _streamClients.Value, description: "Streams that are open.");
         meter.CreateObservableCounter("cache.stream.drops", () => _streamDrops.Value, description: "Times that a slow stream was told to read everything again.");
+        meter.CreateObservableCounter("cache.stream.cuts", () => ByReason<StreamCutReason>(_streamCuts), description: "Streams cut off, by reason: the client took nothing, or all streams together held too much.");
+        meter.CreateObservableUpDownCounter("cache.stream.held", () => _streamsHeld.Value, unit: "By", description: "Memory that streams hold that wait for their clients.");
+        meter.CreateObservableCounter("cache.updates.ignored", () => _updatesIgnored.Value, description: "Messages on the channel of updates that were none.");
+        meter.CreateObservableCounter("cache.http.connections.refused", () => ByReason<RefusedConnection>(_connectionsRefused), description: "Connections closed at once, by reason.");
+        meter.CreateObservableUpDownCounter("cache.answers.held", () => _answersHeld.Value, unit: "By", description: "Memory that large answers hold while they are read and sent.");
+        meter.CreateObservableCounter("cache.answers.refused", () => _answersRefused.Value, description: "Large answers refused, since others held as much as they may.");
+        meter.CreateObservableCounter("cache.answers.cut", () => _answersCut.Value, description: "Answers cut off, since Redis failed after their first bytes were sent.");
         _trimmed = meter.CreateCounter<long>("cache.windows.trimmed", description: "Windows deleted for being past retention, and sessions for having ended too long ago.");
         meter.CreateObservableCounter("cache.sessions.inactive", () => _sessionsInactive.Value, description: "Sessions not written, since they had ended too long ago.");
     }
@@ -137,6 +152,20 @@ internal sealed class CacheMetrics
 
     public void StreamDropped() => _streamDrops.Add(1);
 
+    public void StreamCut(StreamCutReason reason) => _streamCuts[(int)reason].Add(1);
+
+    public void StreamsHold(long bytes) => _streamsHeld.Add(bytes);
+
+    public void UpdateIgnored() => _updatesIgnored.Add(1);
+
+    public void ConnectionRefused(RefusedConnection reason) => _connectionsRefused[(int)reason].Add(1);
+
+    public void AnswersHold(long bytes) => _answersHeld.Add(bytes);
+
+    public void AnswerRefused() => _answersRefused.Add(1);
+
+    public void AnswerCut() => _answersCut.Add(1);
+
     public void Trimmed(string type, long count)
     {
         if (count > 0)
@@ -152,6 +181,34 @@ internal sealed class CacheMetrics
             _sessionsInactive.Add(count);
         }
     }
+
+    private static IEnumerable<Measurement<long>> ByReason<TReason>(Total[] totals)
+        where TReason : struct, Enum =>
+        totals.Select((total, at) => new Measurement<long>(
+            total.Value, new KeyValuePair<string, object?>("reason", JsonNamingPolicy.SnakeCaseLower.ConvertName(Enum.GetNames<TReason>()[at]))));
+}
+
+/// <summary>Why a stream was cut off.</summary>
+internal enum StreamCutReason
+{
+    /// <summary>Its client took nothing for a while.</summary>
+    TakesNothing,
+
+    /// <summary>Streams that wait for their clients held too much together.</summary>
+    NoRoom,
+}
+
+/// <summary>Why a connection was closed at once.</summary>
+internal enum RefusedConnection
+{
+    /// <summary>There are as many as there may be.</summary>
+    All,
+
+    /// <summary>Its address has as many as one may have.</summary>
+    Client,
+
+    /// <summary>It said nothing.</summary>
+    Silent,
 }
 
 /// <summary>A batch that Redis took.</summary>

@@ -103,14 +103,15 @@ internal sealed class InProcessStack : RunningStack
     public void Set(string key, string value) => _settings[key] = value;
 
     /// <summary>Starts the service in a process of its own, in the place of one that has ended.</summary>
-    public async Task StartProcessAsync()
+    /// <param name="under">A program that it is started by; see <see cref="ServiceProcess.StartUnderAsync"/>.</param>
+    public async Task StartProcessAsync(params string[] under)
     {
         if (_process is not null)
         {
             await _process.DisposeAsync();
         }
 
-        _process = await ServiceProcess.StartAsync(_settings);
+        _process = await ServiceProcess.StartUnderAsync(under, _settings);
     }
 
     public async Task StartServiceAsync() => _service = await ServiceInProcess.StartAsync(_settings);

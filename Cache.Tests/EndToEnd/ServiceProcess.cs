@@ -13,10 +13,10 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     private readonly TaskCompletionSource<Uri> _listening = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private HttpClient? _http;
 
-    private ServiceProcess(IEnumerable<string> arguments, (string Name, string Value)[] environment)
+    private ServiceProcess(string[] under, IEnumerable<string> arguments, (string Name, string Value)[] environment)
     {
-        var program = Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll");
-        var start = new ProcessStartInfo("dotnet", [program, .. arguments])
+        string[] command = [.. under, "dotnet", Path.Combine(AppContext.BaseDirectory, "Cache.Service.dll")];
+        var start = new ProcessStartInfo(command[0], [.. command[1..], .. arguments])
         {
             WorkingDirectory = Path.GetTempPath(),
         };
@@ -38,16 +38,20 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
 
     /// <summary>Starts it and does not wait for anything.</summary>
     public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) =>
-        Run(settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value }), environment);
+        Run(Arguments(settings), environment);
 
     /// <summary>Starts it with a command line as it is, and does not wait for anything.</summary>
-    public static ServiceProcess Run(IEnumerable<string> arguments, params (string Name, string Value)[] environment) => new(arguments, environment);
+    public static ServiceProcess Run(IEnumerable<string> arguments, params (string Name, string Value)[] environment) => new([], arguments, environment);
 
     /// <summary>Starts it on a free port and waits until it listens.</summary>
-    public static async Task<ServiceProcess> StartAsync(
-        IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
+    public static Task<ServiceProcess> StartAsync(
+        IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) => StartUnderAsync([], settings, environment);
+
+    /// <summary>As <see cref="StartAsync"/>, under a program that changes what it may do and becomes it, as <c>prlimit</c> does.</summary>
+    public static async Task<ServiceProcess> StartUnderAsync(
+        string[] under, IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
     {
-        var service = Launch([new("urls", "http://127.0.0.1:0"), .. settings], environment);
+        var service = new ServiceProcess(under, Arguments([new("urls", "http://127.0.0.1:0"), .. settings]), environment);
         try
         {
             var exit = service._process.WaitForExitAsync();
@@ -66,7 +70,7 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Bytes of memory that it has in use (RSS).</summary>
+    /// <summary>Memory that it has in RAM, bytes.</summary>
     public long ResidentBytes
     {
         get
@@ -120,6 +124,9 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
 
         _process.Dispose();
     }
+
+    private static IEnumerable<string> Arguments(IEnumerable<KeyValuePair<string, string>> settings) =>
+        settings.SelectMany(setting => new[] { "--" + setting.Key, setting.Value });
 
     private void Keep(StringBuilder to, string? line)
     {

@@ -38,6 +38,11 @@ public sealed class CacheOptionsReaderTests
         ["http_max_connections"] = options => options.HttpMaxConnections,
         ["stream_max_clients"] = options => options.StreamMaxClients,
         ["stream_max_clients_per_client"] = options => options.StreamMaxClientsPerClient,
+        ["http_answers_max_mb"] = options => options.HttpAnswersMaxMb,
+        ["stream_unsent_max_mb"] = options => options.StreamUnsentMaxMb,
+        ["http_max_connections_per_client"] = options => options.HttpMaxConnectionsPerClient,
+        ["trusted_proxies"] = options => string.Join(' ', options.TrustedProxies),
+        ["health_port"] = options => options.HealthPort,
     };
 
     /// <summary>Key, default, another value as it is written, and as it is read.</summary>
@@ -70,6 +75,11 @@ public sealed class CacheOptionsReaderTests
         { "http_max_connections", "10000", "100", "100" },
         { "stream_max_clients", "5000", "0", "0" },
         { "stream_max_clients_per_client", "1000", "1", "1" },
+        { "http_answers_max_mb", "128", "16", "16" },
+        { "stream_unsent_max_mb", "256", "16", "16" },
+        { "http_max_connections_per_client", "0", "100", "100" },
+        { "trusted_proxies", "", "10.0.0.7,10.1.0.0/16,fd00::/8", "10.0.0.7/32 10.1.0.0/16 fd00::/8" },
+        { "health_port", "0", "9090", "9090" },
     };
 
     [Theory]
@@ -208,6 +218,12 @@ public sealed class CacheOptionsReaderTests
     [InlineData("http_max_connections", "0")]
     [InlineData("stream_max_clients", "-1")]
     [InlineData("stream_max_clients_per_client", "0")]
+    [InlineData("http_answers_max_mb", "0")]
+    [InlineData("stream_unsent_max_mb", "0")]
+    [InlineData("http_max_connections_per_client", "-1")]
+    [InlineData("trusted_proxies", "proxy.internal")]
+    [InlineData("trusted_proxies", "10.0.0.0/33")]
+    [InlineData("health_port", "65536")]
     [InlineData("ConnectionStrings:kafka", "")]
     [InlineData("ConnectionStrings:kafka", "host:port")]
     [InlineData("ConnectionStrings:redis", "")]

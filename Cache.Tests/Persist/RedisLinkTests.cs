@@ -61,6 +61,31 @@ public sealed class RedisLinkTests
     }
 
     [Fact]
+    public async Task Readers_HaveAConnectionOfTheirOwn_WhoseChangesAreNotTheWriters()
+    {
+        var handlers = 0;
+        var database = Proxy.Of<IDatabase>((method, _) => throw new NotSupportedException(method));
+        var readers = Proxy.Of<IConnectionMultiplexer>((method, arguments) =>
+        {
+            handlers += method.StartsWith("add_", StringComparison.Ordinal) ? 1 : 0;
+            return method switch
+            {
+                nameof(IConnectionMultiplexer.GetDatabase) when arguments[0] is 3 => database,
+                nameof(IAsyncDisposable.DisposeAsync) => ValueTask.CompletedTask,
+                _ => null,
+            };
+        });
+        await using var services = new ServiceCollection().AddTransient(_ => _multiplexer).AddKeyedTransient(RedisLink.Name, (_, _) => readers).BuildServiceProvider();
+        var link = new RedisLink(services, _options);
+
+        Assert.Same(database, await link.GetForReadersAsync(TestContext.Current.CancellationToken));
+        Assert.Same(_database, await link.GetAsync(TestContext.Current.CancellationToken));
+        Assert.Equal(0, handlers);
+        Assert.Equal(3, _handlers.Count);
+        Assert.True(await link.AnswersAsync(TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
     public async Task Connection_ThatIsNotThereYet_IsWaitedForNoLongerThanTheCallerWould()
     {
         using var connects = new ManualResetEventSlim();

@@ -30,10 +30,10 @@ internal sealed class RedisStages
             KafkaBootstrapServers = kafka,
             KafkaProperties = new Dictionary<string, string> { [kafkaProperty] = "5" },
         };
-        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
+        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddKeyedSingleton(RedisLink.Name, redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
             .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
             .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<DimensionLimit>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
-            .AddSingleton<SessionReader>()
+            .AddSingleton<LargeReads>().AddSingleton<SessionReader>()
             .BuildServiceProvider();
         Services = services;
         Keys = services.GetRequiredService<RedisKeys>();

@@ -69,16 +69,46 @@ public sealed class WindowReaderTests(RedisServers servers)
     [InlineData(RedisKind.Embedded, 10L)]
     [InlineData(RedisKind.Real, null)]
     [InlineData(RedisKind.Real, 10L)]
-    public async Task Read_TakesTwoRoundTrips_HoweverManyWindowsThereAre(RedisKind kind, long? from)
+    public async Task Read_TakesThreeRoundTrips_HoweverManyWindowsThereAre(RedisKind kind, long? from)
     {
         var redis = await FilledAsync(kind, [.. Enumerable.Range(1, 50).Select(window => window * 10L)]);
         var watched = new WatchedRedis(await servers.ConnectAsync(kind));
         var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix).Reader;
 
-        Assert.Equal(50, (await reader.ReadAsync(RowKind.Event, 100, from, null, TestContext.Current.CancellationToken)).Count);
+        Assert.Equal(50, (await ReadAsync(reader, RowKind.Event, 100, from, null)).Count);
 
-        // The index, then every hash in one go.
-        Assert.Equal([from is null ? "SortedSetRangeByRankAsync" : "SortedSetRangeByScoreAsync", "CreateBatch"], watched.Calls);
+        // The index, how long the hashes are, then every hash in one go.
+        Assert.Equal([from is null ? "SortedSetRangeByRankAsync" : "SortedSetRangeByScoreAsync", "CreateBatch", "CreateBatch"], watched.Calls);
+    }
+
+    [Fact]
+    public void Parts_HaveABoundedNumberOfFields_OrOneWindow_AndEveryWindowOnceInItsOrder()
+    {
+        long[][] cases = [[], [1], [20_000], [20_001], [10_000, 10_000, 1], [1, 20_000, 1], [50_000, 50_000], [.. Enumerable.Repeat(7L, 10_000)]];
+        foreach (var fields in cases)
+        {
+            var windows = fields.Select((count, start) => new FoundWindow(start, count)).ToList();
+            var parts = WindowReader.Parts(windows).ToList();
+
+            Assert.Equal(windows, parts.SelectMany(part => part));
+            Assert.All(parts, part => Assert.True(part.Count == 1 || part.Sum(window => window.Fields) <= WindowReader.MostFields));
+            Assert.All(parts.Zip(parts.Skip(1)), pair => Assert.True(
+                pair.First.Sum(window => window.Fields) + pair.Second[0].Fields > WindowReader.MostFields, "A part takes what it can."));
+        }
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task WindowThatGoesBetweenItsFindAndItsRead_IsLeftOut(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 10, 20, 30);
+        var found = await redis.Reader.FindAsync(RowKind.Event, 10, null, null, TestContext.Current.CancellationToken);
+        await ExpireAsync(redis, 20);
+        await redis.Database.KeyDeleteAsync(redis.Keys.Window(RowKind.Event, 30));
+        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 30), "somebody else's");
+
+        Assert.Equal([10], Starts(await redis.Reader.ReadAsync(RowKind.Event, found, TestContext.Current.CancellationToken)));
     }
 
     [Theory]
@@ -156,7 +186,7 @@ public sealed class WindowReaderTests(RedisServers servers)
 
         // The reader has found no hash and is about to say so: now comes the row.
         watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Event(20, "late", count: 1)));
-        await reader.ReadAsync(RowKind.Event, 10, null, null, TestContext.Current.CancellationToken);
+        await ReadAsync(reader, RowKind.Event, 10, null, null);
 
         Assert.Contains("SortedSetRemoveAsync", watched.Calls);
         Assert.Equal<long[]>([10, 20], await redis.IndexAsync());
@@ -175,7 +205,10 @@ public sealed class WindowReaderTests(RedisServers servers)
         redis.Database.KeyDeleteAsync([.. windows.Select(window => redis.Keys.Window(RowKind.Event, window))]);
 
     private static Task<List<Window>> ReadAsync(RedisStages redis, int limit, long? from = null, long? to = null, RowKind rows = RowKind.Event) =>
-        redis.Reader.ReadAsync(rows, limit, from, to, TestContext.Current.CancellationToken);
+        ReadAsync(redis.Reader, rows, limit, from, to);
+
+    private static async Task<List<Window>> ReadAsync(WindowReader reader, RowKind rows, int limit, long? from, long? to) =>
+        await reader.ReadAsync(rows, await reader.FindAsync(rows, limit, from, to, TestContext.Current.CancellationToken), TestContext.Current.CancellationToken);
 
     private static IEnumerable<long> Starts(IEnumerable<Window> windows) => windows.Select(window => window.Start);
 }

@@ -181,6 +181,129 @@ public sealed class StreamTests
         Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(10), $"{Stopwatch.GetElapsedTime(stopping)}");
     }
 
+    [Fact]
+    public async Task ManyStreamsThatNobodyReads_HoldABoundedMemory_AndAreCutOff()
+    {
+        const int Clients = 300;
+        await using var stack = await InProcessStack.PrepareAsync();
+        await stack.StartProcessAsync();
+        await stack.ReadyAsync();
+        var clients = new List<Socket>();
+        try
+        {
+            for (var client = 0; client < Clients; client++)
+            {
+                var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 4096 };
+                clients.Add(socket);
+                await socket.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port);
+                await socket.SendAsync("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
+            }
+
+            await Eventually.HoldsAsync(async () => Assert.Equal(Clients, (await stack.GetAsync("/pipeline")).GetProperty("stream_clients").GetInt32()));
+            var before = stack.Process.ResidentBytes;
+            var worst = before;
+
+            // Updates as windows of 60,000 fields make them. Each client's own buffers for it would be 800 MB.
+            var update = $$$"""{"type":"event","window_start":1,"fields":{{{{string.Join(',', Enumerable.Range(0, 60_000).Select(field => $"\"dimension-of-a-name-{field:D8}.count\":{field}"))}}}}}""";
+            for (var number = 0; number < 30; number++)
+            {
+                await stack.Redis.GetSubscriber().PublishAsync(StackExchange.Redis.RedisChannel.Literal("cache:updates"), update);
+                await Task.Delay(TimeSpan.FromSeconds(0.3), TestContext.Current.CancellationToken);
+                worst = Math.Max(worst, stack.Process.ResidentBytes);
+            }
+
+            await Eventually.HoldsAsync(async () =>
+            {
+                worst = Math.Max(worst, stack.Process.ResidentBytes);
+                Assert.Contains(
+                    (await stack.Http.GetStringAsync("/metrics")).Split('\n'),
+                    line => line.StartsWith("cache_stream_cuts_total{", StringComparison.Ordinal) && line.Contains("reason=\"takes_nothing\"") && line.EndsWith($" {Clients}", StringComparison.Ordinal));
+            }, TimeSpan.FromMinutes(2));
+            Assert.Equal(0, (await stack.GetAsync("/pipeline")).GetProperty("stream_clients").GetInt32());
+            TestContext.Current.TestOutputHelper?.WriteLine($"MB: {before / 1e6:F0} before, {worst / 1e6:F0} at the worst, {stack.Process.ResidentBytes / 1e6:F0} after");
+            Assert.True(worst - before < 350e6, $"{before / 1e6:F0} → {worst / 1e6:F0} MB");
+        }
+        finally
+        {
+            clients.ForEach(client => client.Dispose());
+        }
+    }
+
+    [Fact]
+    public async Task MessageOfSomebodyElse_EndsNoStream_AndIsSaidOnce()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        await stack.ReadyAsync();
+        await Eventually.HoldsAsync(() => Assert.True(stack.Service.Get<UpdateHub>().IsListening));
+        await using var stream = await OpenAsync(stack, "?dimensions=a");
+        await stream.NextAsync();
+        await stream.NextAsync();
+
+        foreach (var message in new[] { """{"type":"session","fields":{},"fields":1}""", """{"type":"event","fields":{"\ud800":1}}""", """{"type":"other","fields":{"a.count":1}}""", "PING" })
+        {
+            await stack.Redis.GetSubscriber().PublishAsync(StackExchange.Redis.RedisChannel.Literal("cache:updates"), message);
+        }
+
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        var update = await stream.NextAsync();
+        Assert.Contains($"{Window(1)}", update.Data);
+        await using var again = await OpenAsync(stack, "?dimensions=a", update.EventId);
+        Assert.Equal("heartbeat", (await again.NextAsync()).EventType);
+        Assert.Single(stack.Service.Log, line => line.Contains("is no update", StringComparison.Ordinal));
+        Assert.Contains(
+            (await stack.Http.GetStringAsync("/metrics")).Split('\n'), line => line.StartsWith("cache_updates_ignored_total{", StringComparison.Ordinal) && line.EndsWith(" 4", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task SubscriptionThatIsCutOffOnItsWay_IsNoticed_AndStreamsAreTold_UntilItIsBack()
+    {
+        RedisServer.Require();
+        await using var redis = await RedisServer.StartAsync();
+        await using var proxy = new SwallowingProxy(redis.Port);
+        await using var stack = await InProcessStack.StartAsync($"127.0.0.1:{proxy.Port}");
+        await stack.ReadyAsync();
+        var hub = stack.Service.Get<UpdateHub>();
+        await Eventually.HoldsAsync(() => Assert.True(hub.IsListening));
+        await using var stream = await OpenAsync(stack);
+        await stream.NextAsync();
+        await stream.NextAsync();
+
+        Assert.Equal(1, proxy.SwallowSubscriptions());
+
+        var noticed = Stopwatch.GetTimestamp();
+        Assert.Equal(("resync", """{"reason":"gap"}"""), await NextButHeartbeatsAsync());
+        Assert.True(Stopwatch.GetElapsedTime(noticed) < TimeSpan.FromSeconds(15), $"{Stopwatch.GetElapsedTime(noticed)}");
+        await Eventually.HoldsAsync(async () =>
+        {
+            using var ready = await stack.Http.GetAsync("/readyz");
+            Assert.Contains("updates are not heard", await ready.Content.ReadAsStringAsync());
+        });
+        Assert.False(hub.IsListening);
+
+        // The client library connects anew by itself.
+        await Eventually.HoldsAsync(() => Assert.True(hub.IsListening), TimeSpan.FromMinutes(1.5));
+        await stack.ReadyAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
+        (string Type, string Data) next;
+        do
+        {
+            next = await NextButHeartbeatsAsync();
+        }
+        while (next.Type == "resync");
+        Assert.Contains($"{Window(1)}", next.Data);
+
+        async Task<(string Type, string Data)> NextButHeartbeatsAsync()
+        {
+            while (true)
+            {
+                if (await stream.NextAsync() is { EventType: not "heartbeat" } item)
+                {
+                    return (item.EventType, item.Data);
+                }
+            }
+        }
+    }
+
     private static async Task<OpenStream> OpenAsync(RunningStack stack, string query = "", string? lastEventId = null)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, "/stream" + query);

@@ -189,7 +189,7 @@ public sealed class UpdateHubTests
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
         var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
         var events = new ConcurrentDictionary<string, Delegate>();
-        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((_, _) => Task.FromResult(queue)), events));
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((name, _) => name == "PingAsync" ? Task.FromResult(TimeSpan.Zero) : Task.FromResult(queue)), events));
         await hub.StartAsync(TestContext.Current.CancellationToken);
         await Eventually.HoldsAsync(() => Assert.Equal(["ConnectionFailed", "ConnectionRestored"], events.Keys.Order()));
 
@@ -218,6 +218,8 @@ public sealed class UpdateHubTests
         {
             "SubscribeAsync" => SubscribeAsync((RedisChannel)args[0]!),
             "Unsubscribe" => Unsubscribe((RedisChannel)args[0]!),
+            "PingAsync" => Task.FromResult(TimeSpan.Zero),
+            "SubscribedEndpoint" => null,
             _ => throw new NotSupportedException(name),
         });
         using var hub = Hub(LinkTo(failing));
@@ -256,6 +258,17 @@ public sealed class UpdateHubTests
     [InlineData("""{"type":3,"fields":{}}""")]
     [InlineData("""{"type":"event","fields":{}} {}""")]
     [InlineData("""{"type":"event","fields":{"a.count":1}""")]
+    [InlineData("""{"type":"session","fields":{},"fields":1}""")]
+    [InlineData("""{"type":"event","fields":1,"fields":{"a.count":1}}""")]
+    [InlineData("""{"type":"event","fields":{"a.count":1},"fields":{"b.count":1}}""")]
+    [InlineData("""{"type":"event","type":"session","fields":{"a.count":1}}""")]
+    [InlineData("""{"type":"event","fields":{"\ud800":1}}""")]
+    [InlineData("""{"type":"event","fields":{"a.count":1},"\udc00":2}""")]
+    [InlineData("""{"type":"session","fields":{"device_category":"\ud800x"}}""")]
+    [InlineData("""{"type":"event","fields":{"a.count":1},"more":[{"x":["\ud800"]}]}""")]
+    [InlineData("""{"type":"ping","fields":{"a.count":1}}""")]
+    [InlineData("""{"type":"Event","fields":{"a.count":1}}""")]
+    [InlineData("""{"type":null,"fields":{"a.count":1}}""")]
     public void AMessageThatIsNoUpdate_IsIgnored(string message)
     {
         var client = _hub.Open(null);
@@ -264,6 +277,43 @@ public sealed class UpdateHubTests
         _hub.Receive(Encoding.UTF8.GetBytes(message));
 
         Assert.Empty(Taken(client));
+    }
+
+    [Fact]
+    public void AMessageThatIsNoUtf8_OrDeeperThanAnyoneReads_IsIgnored()
+    {
+        var client = _hub.Open(null);
+        Taken(client);
+
+        _hub.Receive([.. "{\"type\":\"event\",\"fields\":{\"a"u8, 0xff, .. ".count\":1}}"u8]);
+        _hub.Receive(Encoding.UTF8.GetBytes($$$"""{"type":"event","fields":{"a.count":1},"more":{{{new string('[', 100)}}}{{{new string(']', 100)}}}}"""));
+
+        Assert.Empty(Taken(client));
+    }
+
+    [Theory]
+    [InlineData("""{"type":"session","fields":{"device_category":"\ud83d\ude00","end_time":1}}""", "😀")]
+    [InlineData("""{"type":"event","fields":{"\ud83d\ude00.count":1}}""", "😀")]
+    [InlineData("""{"type":"event","fields":{"a.count":1},"more":{"type":1,"fields":[{"fields":1}]}}""", "a")]
+    [InlineData("""{"fields":{"fields.count":1,"type.count":2},"type":"event"}""", "type")]
+    public void AnUpdateThatOnlyLooksOdd_IsOne(string message, string dimension)
+    {
+        _hub.Receive(Encoding.UTF8.GetBytes(message));
+
+        Assert.False(StreamFilter.Of([], dimension).Apply(_hub.Find(1)!).IsEmpty);
+    }
+
+    [Fact]
+    public void ALargeEventOfAFilter_IsSharedWhileSomebodySendsIt()
+    {
+        var update = Update.Read(1, Encoding.UTF8.GetBytes($$$"""{"type":"event","fields":{"a.{{{new string('x', 5000)}}}.count":1,"a.count":2}}"""), "id-1")!;
+        var filter = StreamFilter.Of([], "a." + new string('x', 5000));
+
+        var sent = filter.Apply(update);
+
+        Assert.True(sent.Length > 5000);
+        Assert.True(sent.Span == filter.Apply(update).Span);
+        GC.KeepAlive(sent);
     }
 
     [Fact]
@@ -347,6 +397,54 @@ public sealed class UpdateHubTests
         });
         var database = Proxy.Of<IDatabase>((_, _) => client);
         return RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
+    }
+
+    [Fact]
+    public async Task ASubscriptionThatDoesNotReply_IsSilent_AndAGapAsLongAsItIs()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
+        var time = new FakeTimeProvider();
+        var reply = new TaskCompletionSource<TimeSpan>();
+        var pings = 0;
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((name, _) => name switch
+        {
+            "SubscribeAsync" => Task.FromResult(queue),
+            "SubscribedEndpoint" => redis.GetEndPoints()[0],
+            "IsConnected" => true,
+            "PingAsync" => PingAsync(),
+            _ => throw new NotSupportedException(name),
+        })), time);
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.True(hub.IsListening));
+        var client = hub.Open(null);
+        Taken(client);
+
+        await PassAsync(() => Assert.True(hub.IsSilent));
+        Assert.False(hub.IsListening);
+        Assert.Contains(Taken(client), item => item.StartsWith("gap", StringComparison.Ordinal));
+        await PassAsync(() => Assert.Contains(Taken(client), item => item.StartsWith("gap", StringComparison.Ordinal)));
+
+        reply.SetResult(TimeSpan.Zero);
+        await PassAsync(() => Assert.True(hub.IsListening));
+        Assert.Contains(Taken(client), item => item.StartsWith("gap", StringComparison.Ordinal));
+        var answered = Volatile.Read(ref pings);
+        await PassAsync(() => Assert.True(Volatile.Read(ref pings) > answered + 2));
+        Assert.Empty(Taken(client));
+        await hub.StopAsync(TestContext.Current.CancellationToken);
+
+        Task<TimeSpan> PingAsync()
+        {
+            Interlocked.Increment(ref pings);
+            return reply.Task;
+        }
+
+        Task PassAsync(Action holds) => Eventually.HoldsAsync(() =>
+        {
+            time.Advance(TimeSpan.FromSeconds(0.5));
+            holds();
+        });
     }
 
     private static UpdateHub Hub(RedisLink? redis = null, TimeProvider? time = null)

@@ -1,0 +1,313 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json;
+using Confluent.Kafka;
+using StackExchange.Redis;
+
+namespace Cache.Benchmarks;
+
+/// <summary>
+/// <c>limits</c>: what one harms another. Three loads, one after the other: a reader that asks in a loop for 120 windows of 10,000
+/// dimensions; 5,000 streams at an update a second; 10,000 sockets that do nothing. Meanwhile rows are flushed and
+/// <c>/healthz</c> is asked, against the same without a load; and the memory of the service, which is a process of its own.
+/// </summary>
+internal static class LimitsVerb
+{
+    private const int Windows = 120;
+    private const int Dimensions = 10_000;
+    private const int Streams = 5000;
+    private const int IdleSockets = 10_000;
+
+    // Of this process: what is not a load's.
+    private const int OtherFiles = 1000;
+
+    private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
+
+    // So long may a probe take.
+    private static readonly TimeSpan ProbePatience = TimeSpan.FromSeconds(1);
+
+    /// <summary>What was seen during a load.</summary>
+    internal sealed record Result(double FlushP99Ms, double HealthMostMs, int HealthFailures, double MostMb);
+
+    public static async Task RunAsync(Run run)
+    {
+        var (streams, idle) = Scaled(run.Quick ? Streams / 10 : Streams, run.Quick ? IdleSockets / 10 : IdleSockets);
+        var span = TimeSpan.FromSeconds(run.Quick ? 5 : 30);
+        await using var kafka = await Broker.StartAsync(1, new(0));
+        await using var side = await Side.StartServiceAsync(
+            kafka, 1, "--Kafka:fetch.wait.max.ms", "5", "--http_max_connections", $"{IdleSockets + Streams}", "--stream_max_clients_per_client", $"{Streams}");
+        using var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig { BootstrapServers = side.BootstrapServers, LingerMs = 0 }).Build();
+        using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{side.Process.Port}"), Timeout = TimeSpan.FromSeconds(20) };
+        var rows = new Rows(producer, http);
+        await FillAsync(side.Redis.GetDatabase());
+
+        // What starts compiles first.
+        await MeasureAsync(side, rows, TimeSpan.FromSeconds(5));
+        var alone = await MeasureAsync(side, rows, span);
+        var reader = await DuringAsync("a large reader", () => LargeReader.Start(side.Process.Port));
+        var streamers = await DuringAsync($"{streams} streams", () => StreamReaders.StartAsync(side.Process.Port, streams));
+        var sockets = await DuringAsync($"{idle} idle sockets", () => Idle.StartAsync(side.Process.Port, idle));
+
+        Result[] all = [reader, streamers, sockets];
+        run.Report.Add("limits_flush_p99_ms", "ms", [alone.FlushP99Ms]);
+        run.Report.Add("limits_flush_p99_reader", "×", [reader.FlushP99Ms / alone.FlushP99Ms]);
+        run.Report.Add("limits_flush_p99_streams", "×", [streamers.FlushP99Ms / alone.FlushP99Ms]);
+        run.Report.Add("limits_flush_p99_idle", "×", [sockets.FlushP99Ms / alone.FlushP99Ms]);
+        run.Report.Add("limits_flush_p99_worst", "×", [all.Max(result => result.FlushP99Ms) / alone.FlushP99Ms]);
+        run.Report.Add("limits_health_most_ms", "ms", [all.Max(result => result.HealthMostMs)]);
+        run.Report.Add("limits_health_failures", "", [all.Sum(result => result.HealthFailures)]);
+        run.Report.Add("limits_rss_mb", "MB", [all.Max(result => result.MostMb)]);
+
+        async Task<Result> DuringAsync<TLoad>(string name, Func<Task<TLoad>> start)
+            where TLoad : IAsyncDisposable
+        {
+            Result result;
+            await using (var load = await start())
+            {
+                result = await MeasureAsync(side, rows, span);
+                await Console.Error.WriteLineAsync($"{name}: {result}; {load}");
+            }
+
+            return result;
+        }
+    }
+
+    /// <summary>As many of both as this process, which opens them, may have; says so when that is fewer.</summary>
+    private static (int Streams, int Idle) Scaled(int streams, int idle)
+    {
+        var files = File.Exists("/proc/self/limits")
+            ? long.Parse(File.ReadLines("/proc/self/limits").First(line => line.StartsWith("Max open files", StringComparison.Ordinal))
+                .Split(' ', StringSplitOptions.RemoveEmptyEntries)[3], CultureInfo.InvariantCulture)
+            : 1024;
+        var most = (int)Math.Min(Math.Max(0, files - OtherFiles), int.MaxValue);
+        if (most < Math.Max(streams, idle))
+        {
+            Console.Error.WriteLine($"A process may open {files} files here: {Math.Min(streams, most)} streams and {Math.Min(idle, most)} idle sockets, not {streams} and {idle}.");
+        }
+
+        return (Math.Min(streams, most), Math.Min(idle, most));
+    }
+
+    /// <summary>Flushes rows one by one, each a batch of its own, and probes beside.</summary>
+    private static async Task<Result> MeasureAsync(Side side, Rows rows, TimeSpan span)
+    {
+        var (flushes, most, failures, memory) = (new List<double>(), 0.0, 0, 0L);
+        var began = Stopwatch.GetTimestamp();
+        var probing = Task.Run(ProbeAsync);
+        while (Stopwatch.GetElapsedTime(began) < span)
+        {
+            flushes.Add(await rows.FlushAsync());
+            memory = Math.Max(memory, side.Process.ResidentBytes);
+            await Task.Delay(Pace, TimeProvider.System, CancellationToken.None);
+        }
+
+        await probing;
+        flushes.Sort();
+        return new(flushes[(int)(flushes.Count * 0.99)], most, failures, memory / 1e6);
+
+        async Task ProbeAsync()
+        {
+            // Like an orchestrator: a connection a probe.
+            using var prober = new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.Zero }) { BaseAddress = new($"http://127.0.0.1:{side.Process.Port}") };
+            while (Stopwatch.GetElapsedTime(began) < span)
+            {
+                var asked = Stopwatch.GetTimestamp();
+                try
+                {
+                    using var answer = await prober.GetAsync("/healthz");
+                    failures += answer.StatusCode == HttpStatusCode.OK && Stopwatch.GetElapsedTime(asked) < ProbePatience ? 0 : 1;
+                }
+                catch (HttpRequestException)
+                {
+                    failures++;
+                }
+
+                most = Math.Max(most, Stopwatch.GetElapsedTime(asked).TotalMilliseconds);
+                await Task.Delay(Pace, TimeProvider.System, CancellationToken.None);
+            }
+        }
+    }
+
+    private static async Task FillAsync(IDatabase database)
+    {
+        // Older than the windows of the rows, and within retention.
+        var fields = Enumerable.Range(0, Dimensions)
+            .SelectMany(dimension => new HashEntry[] { new($"type_{dimension}.count", 400 + dimension), new($"type_{dimension}.users", 120) }).ToArray();
+        for (var window = 1; window < Windows; window++)
+        {
+            var start = BenchmarkRows.WindowOf(0) - (window * 60_000L);
+            await database.HashSetAsync($"metrics:event:{start}", fields);
+            await database.SortedSetAddAsync("metrics:event:windows", start, start);
+        }
+    }
+
+    /// <summary>Rows of one window, each sent when the last one is written: a flush a row.</summary>
+    private sealed class Rows(IProducer<Null, byte[]> producer, HttpClient http)
+    {
+        private long _next;
+        private (long Time, double Seconds) _last;
+
+        /// <summary>Sends a row, and gives how long its flush took, in ms.</summary>
+        public async Task<double> FlushAsync()
+        {
+            await producer.ProduceAsync(new TopicPartition(BenchmarkRows.Topic, 0), new() { Value = BenchmarkRows.Value(_next++ % 100) });
+            while (true)
+            {
+                using var pipeline = JsonDocument.Parse(await http.GetStringAsync("/pipeline"));
+                if (pipeline.RootElement.GetProperty("last_flush") is { ValueKind: JsonValueKind.Object } flush
+                    && (flush.GetProperty("time").GetInt64(), flush.GetProperty("seconds").GetDouble()) is var seen && seen != _last)
+                {
+                    _last = seen;
+                    return seen.Item2 * 1000;
+                }
+
+                await Task.Delay(TimeSpan.FromMilliseconds(2), TimeProvider.System, CancellationToken.None);
+            }
+        }
+    }
+
+    /// <summary>Asks for the longest list there is, again and again.</summary>
+    private sealed class LargeReader : IAsyncDisposable
+    {
+        private readonly CancellationTokenSource _stop = new();
+        private readonly Task _reading;
+        private long _answers;
+        private long _bytes;
+        private int _refused;
+
+        private LargeReader(int port) => _reading = ReadAsync(port);
+
+        public static Task<LargeReader> Start(int port) => Task.FromResult(new LargeReader(port));
+
+        public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{_answers} answers, {_refused} refused, {_bytes / 1e6:0} MB");
+
+        public async ValueTask DisposeAsync()
+        {
+            await _stop.CancelAsync();
+            await _reading;
+            _stop.Dispose();
+        }
+
+        private async Task ReadAsync(int port)
+        {
+            using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{port}"), Timeout = TimeSpan.FromMinutes(2) };
+            var buffer = new byte[64 * 1024];
+            try
+            {
+                while (true)
+                {
+                    using var answer = await http.GetAsync($"/metrics/event/windows?limit={Windows}", HttpCompletionOption.ResponseHeadersRead, _stop.Token);
+                    _refused += answer.IsSuccessStatusCode ? 0 : 1;
+                    await using var body = await answer.Content.ReadAsStreamAsync(_stop.Token);
+                    while (await body.ReadAsync(buffer, _stop.Token) is > 0 and var read)
+                    {
+                        _bytes += read;
+                    }
+
+                    _answers++;
+                }
+            }
+            catch (OperationCanceledException)
+            {
+                // Enough.
+            }
+        }
+    }
+
+    /// <summary>Streams that read.</summary>
+    private sealed class StreamReaders : IAsyncDisposable
+    {
+        private readonly List<Socket> _sockets = [];
+        private readonly List<Task> _readers = [];
+        private long _bytes;
+
+        public static async Task<StreamReaders> StartAsync(int port, int count)
+        {
+            var streams = new StreamReaders();
+            for (var stream = 0; stream < count; stream++)
+            {
+                var socket = await StreamVerb.OpenAsync(port);
+                streams._sockets.Add(socket);
+                streams._readers.Add(streams.ReadAsync(socket));
+            }
+
+            return streams;
+        }
+
+        public override string ToString() => string.Create(CultureInfo.InvariantCulture, $"{_bytes / 1e6:0} MB");
+
+        public async ValueTask DisposeAsync()
+        {
+            _sockets.ForEach(socket => socket.Dispose());
+            await Task.WhenAll(_readers);
+        }
+
+        private async Task ReadAsync(Socket socket)
+        {
+            var buffer = new byte[4096];
+            try
+            {
+                while (await socket.ReceiveAsync(buffer) is > 0 and var read)
+                {
+                    Interlocked.Add(ref _bytes, read);
+                }
+            }
+            catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
+            {
+                // Enough.
+            }
+        }
+    }
+
+    /// <summary>Sockets that send nothing; one that is closed is opened anew.</summary>
+    private sealed class Idle : IAsyncDisposable
+    {
+        private readonly CancellationTokenSource _stop = new();
+        private readonly List<Task> _sockets = [];
+        private int _closed;
+
+        public static async Task<Idle> StartAsync(int port, int count)
+        {
+            var idle = new Idle();
+            for (var socket = 0; socket < count; socket++)
+            {
+                var opened = new TaskCompletionSource();
+                idle._sockets.Add(idle.StayAsync(port, opened));
+                await opened.Task;
+            }
+
+            return idle;
+        }
+
+        public override string ToString() => $"{_closed} closed by the service";
+
+        public async ValueTask DisposeAsync()
+        {
+            await _stop.CancelAsync();
+            await Task.WhenAll(_sockets);
+            _stop.Dispose();
+        }
+
+        private async Task StayAsync(int port, TaskCompletionSource opened)
+        {
+            var buffer = new byte[1];
+            while (!_stop.IsCancellationRequested)
+            {
+                try
+                {
+                    using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
+                    await socket.ConnectAsync(IPAddress.Loopback, port, _stop.Token);
+                    opened.TrySetResult();
+                    await socket.ReceiveAsync(buffer, _stop.Token);
+                    Interlocked.Increment(ref _closed);
+                }
+                catch (Exception exception) when (exception is SocketException or OperationCanceledException)
+                {
+                    opened.TrySetResult();
+                }
+            }
+        }
+    }
+}
