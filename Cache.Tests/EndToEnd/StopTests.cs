@@ -15,8 +15,8 @@ public sealed class StopTests
     public static TheoryData<string, int> HeldConnections => new()
     {
         { "GET / HTTP/1.1\r\nHost", 1 },
-        { "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", 300 },
-        { "GET /stream HTTP/1.1\r\nHost: a\r\n\r\n", 1 },
+        { "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 300 },
+        { "GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n", 1 },
     };
 
     [Theory]

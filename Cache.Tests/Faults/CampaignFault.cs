@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using Cache.Embedded;
 using Confluent.Kafka;
 using StackExchange.Redis;
@@ -38,6 +40,15 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
             await KillAsync(run, random);
         }),
         new("SIGTERM", FaultOf.Service, 5, TerminateAsync),
+        new("SIGTERM, while clients hold connections", FaultOf.Service, 3, async (run, random) =>
+        {
+            var member = Pick(run, random);
+            using var client = new TcpClient();
+            await client.ConnectAsync(IPAddress.Loopback, member.Process.Http.BaseAddress!.Port);
+            await client.GetStream().WriteAsync("GET / HTTP/1.1\r\nHost"u8.ToArray());
+            await EndAsync(run, member);
+            await run.StartMemberAsync();
+        }),
         new("one more replica", FaultOf.Service, 5, async (run, random) =>
         {
             if (run.Members.Count < 3)
@@ -80,6 +91,19 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
             await AdminAsync(run, "CONFIG", "SET", "maxmemory", "1");
             await PauseAsync(random, 100, 2000);
             await AdminAsync(run, "CONFIG", "SET", "maxmemory", "0");
+        }),
+        new("Redis without enough replicas", FaultOf.Redis, 3, async (run, random) =>
+        {
+            await AdminAsync(run, "CONFIG", "SET", "min-replicas-to-write", "1");
+            await PauseAsync(random, 100, 2000);
+            await AdminAsync(run, "CONFIG", "SET", "min-replicas-to-write", "0");
+        }),
+        new("Redis with too many clients", FaultOf.Redis, 3, async (run, random) =>
+        {
+            await AdminAsync(run, "CONFIG", "SET", "maxclients", "2");
+            await DropClientsAsync(run);
+            await PauseAsync(random, 100, 2000);
+            await AdminAsync(run, "CONFIG", "SET", "maxclients", "10000");
         }),
         new("Redis password changed", FaultOf.Redis, 3, async (run, random) =>
         {
@@ -177,6 +201,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         Errors(KafkaRequest.Heartbeat,
             ErrorCode.RebalanceInProgress, ErrorCode.UnknownMemberId, ErrorCode.IllegalGeneration, ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.Local_Transport),
         Errors(KafkaRequest.Produce, ErrorCode.NotLeaderForPartition, ErrorCode.NotEnoughReplicas, ErrorCode.KafkaStorageError, ErrorCode.Local_Transport),
+        Errors(KafkaRequest.InitProducerId, ErrorCode.ClusterAuthorizationFailed, ErrorCode.NotCoordinatorForGroup, ErrorCode.Local_Transport),
         Errors(KafkaRequest.OffsetFetch, ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup, ErrorCode.Local_Transport),
         Errors(KafkaRequest.ListOffsets, ErrorCode.NotLeaderForPartition, ErrorCode.KafkaStorageError, ErrorCode.Local_Transport),
         new("every row is malformed", FaultOf.Kafka, 2, async (run, random) =>

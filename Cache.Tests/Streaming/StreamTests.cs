@@ -196,7 +196,7 @@ public sealed class StreamTests
                 var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 4096 };
                 clients.Add(socket);
                 await socket.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port);
-                await socket.SendAsync("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n"u8.ToArray());
+                await socket.SendAsync("GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray());
             }
 
             await Eventually.HoldsAsync(async () => Assert.Equal(Clients, (await stack.GetAsync("/pipeline")).GetProperty("stream_clients").GetInt32()));
