@@ -71,6 +71,51 @@ public sealed class StopTests
     }
 
     [Fact]
+    public async Task ToldWhileKafkaAnswersNothing_EndsWithZero()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        await stack.StartProcessAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), "rejected");
+        await stack.EverythingIsCommittedAsync();
+
+        // Whatever the client asks from now on, leaving the group among it, is answered long after.
+        stack.Broker.SetRoundTrip(TimeSpan.FromMinutes(2));
+        stack.Process.Terminate();
+
+        Assert.Equal(0, await stack.Process.ExitAsync(TimeSpan.FromSeconds(40)));
+        Assert.Empty(stack.Process.Errors);
+        stack.Broker.SetRoundTrip(TimeSpan.Zero);
+    }
+
+    [Fact]
+    public async Task ToldAgainAndAgainWhileItStops_EndsWithZero_AndWhatIsWrittenIsCommitted()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+        await stack.StartProcessAsync();
+        await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 100).Select(n => Event(Window(n), "a", n)));
+        await Eventually.HoldsAsync(() => Assert.True(stack.Kafka.Committed(Events)[0] > 0));
+
+        stack.Process.Terminate();
+        var exit = stack.Process.ExitAsync(Most);
+        try
+        {
+            for (var moment = 0; moment < 20; moment++)
+            {
+                stack.Process.Terminate();
+                await Task.Delay(50, TestContext.Current.CancellationToken);
+            }
+        }
+        catch (Exception exception) when (exception is InvalidOperationException or System.ComponentModel.Win32Exception)
+        {
+            // It has ended.
+        }
+
+        Assert.Equal(0, await exit);
+        Assert.Empty(stack.Process.Errors);
+        Assert.Equal(stack.Kafka.Committed(Events)[0], await stack.Database.SortedSetLengthAsync("metrics:event:windows"));
+    }
+
+    [Fact]
     public async Task ToldWhileRedisAnswersNothing_EndsWithZero_AndNothingIsCommitted()
     {
         await using var redis = await RedisServer.StartAsync();
