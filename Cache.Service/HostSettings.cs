@@ -3,8 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
-using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Cache.Service;
@@ -85,6 +83,9 @@ internal static partial class HostSettings
         }
     }
 
+    /// <summary>Whether .NET could not make a typed value of a text, for a section that a library binds; its message names the key.</summary>
+    public static bool IsOfTheBinder(Exception exception) => exception.Source == typeof(ConfigurationBinder).Assembly.GetName().Name;
+
     /// <summary>What to say when the service cannot listen.</summary>
     public static string CannotListen(Exception exception) =>
         exception is SocketException
@@ -135,7 +136,7 @@ internal static partial class HostSettings
 
     private static void CheckAddresses(IConfiguration configuration, ICollection<string> errors)
     {
-        if (configuration["urls"] is { Length: > 0 } urls && !Split(urls).Any())
+        if (configuration["urls"] is { Length: > 0 } urls && Split(urls).Length == 0)
         {
             errors.Add(Wrong("urls", urls, $"{RightAddress}; several have semicolons between them."));
         }
@@ -182,7 +183,7 @@ internal static partial class HostSettings
         {
             errors.Add($"AllowedHosts is a list; {Right}");
         }
-        else if (section.Value is { } value && (!Split(value).Any() || !Split(value).All(host => AllowedHost().IsMatch(host))))
+        else if (section.Value is { } value && (Split(value).Length == 0 || !Split(value).All(host => AllowedHost().IsMatch(host))))
         {
             errors.Add(Wrong("AllowedHosts", value, Right));
         }

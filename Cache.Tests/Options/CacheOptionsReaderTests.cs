@@ -107,6 +107,17 @@ public sealed class CacheOptionsReaderTests
         Assert.Equal(Two, CacheOptionsReader.Read(new ConfigurationBuilder().AddJsonStream(stream).Build()).Topics);
     }
 
+    [Theory]
+    [InlineData("""{"api_keys":[]}""")]
+    [InlineData("""{"api_keys":""}""")]
+    [InlineData("""{"api_keys":null}""")]
+    public void ApiKeys_InAFileWithoutOne_AreAnError(string json)
+    {
+        using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
+        var configuration = new ConfigurationBuilder().AddJsonStream(stream).Build();
+        Assert.StartsWith("api_keys is empty", Assert.Single(Assert.Throws<ConfigurationException>(() => CacheOptionsReader.Read(configuration)).Errors), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void List_FromTheEnvironment_IsAnyShape()
     {

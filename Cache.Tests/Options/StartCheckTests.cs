@@ -137,6 +137,7 @@ public sealed class StartCheckTests
     [InlineData("Kestrel", "--urls", "https://127.0.0.1:0")]
     [InlineData("Kestrel", "--Kestrel:Endpoints:A:Url", "https://127.0.0.1:0", "--Kestrel:Endpoints:A:Certificate:Path", "appsettings.json")]
     [InlineData("command line", "-password=" + Mark)]
+    [InlineData("Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "--Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "soon")]
     public async Task WhatOnlyThePartsFind_EndsTheProcessWithOne(string expected, params string[] arguments)
     {
         await using var service = ServiceProcess.Run(["--ConnectionStrings:redis", "127.0.0.1:9", .. arguments], ("HOME", Path.GetTempPath()), ("DOTNET_CLI_HOME", Path.GetTempPath()));
@@ -144,6 +145,23 @@ public sealed class StartCheckTests
         Assert.Equal(1, await service.ExitAsync(Eventually.Patience));
         AssertBlock(service.Errors, expected);
         Assert.Empty(service.Output);
+    }
+
+    [Fact]
+    public async Task FileThatCannotBeRead_EndsTheProcessWithOne_AndIsNamed()
+    {
+        // Read from beside the program, by the name of the environment.
+        var environment = $"Broken{Guid.NewGuid():N}";
+        var file = Path.Combine(AppContext.BaseDirectory, $"appsettings.{environment}.json");
+        await File.WriteAllTextAsync(file, $$"""{ "api_keys": {{Mark}} }""", TestContext.Current.CancellationToken);
+        try
+        {
+            Assert.Contains("Line", await RefusedAsync([new("environment", environment)], Path.GetFileName(file)), StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
     }
 
     private static async Task<string> RefusedAsync(IEnumerable<KeyValuePair<string, string>> settings, string key)
