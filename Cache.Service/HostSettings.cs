@@ -62,8 +62,11 @@ internal static partial class HostSettings
     public static void CheckServer(WebApplication app)
     {
         var section = app.Configuration.GetSection("Kestrel");
-        var needsCertificate = Addresses(app.Configuration).Any(address => address.Url.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
-        if (!section.Exists() && !needsCertificate)
+
+        // An endpoint of the section may have a certificate of its own, which is loaded with it; all others have the default one.
+        var needsDefault = !section.GetSection("Endpoints").Exists()
+            && Addresses(app.Configuration).Any(address => address.Url.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
+        if (!section.Exists() && !needsDefault)
         {
             return;
         }
@@ -72,7 +75,7 @@ internal static partial class HostSettings
         {
             var server = new KestrelServerOptions { ApplicationServices = app.Services };
             server.Configure(section).Load();
-            if (needsCertificate)
+            if (needsDefault)
             {
                 server.Listen(IPAddress.Loopback, 0, listen => listen.UseHttps());
             }

@@ -31,6 +31,7 @@ internal static partial class ProtectSetup
         });
 
         builder.Services.PostConfigure<LoggerFilterOptions>(KestrelLogs.Cap);
+        builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
         builder.Services.AddSingleton<StreamPlaces>();
         AllowHosts(builder);
         AddAuthentication(builder, options);
@@ -121,7 +122,6 @@ internal static partial class ProtectSetup
             return;
         }
 
-        builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
         var authentication = builder.Services.AddAuthentication(KeyOrToken).AddPolicyScheme(KeyOrToken, null, either =>
             either.ForwardDefaultSelector = context => SchemeOf(context, options));
         if (options.ApiKeys.Count > 0)

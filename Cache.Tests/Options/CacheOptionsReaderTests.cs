@@ -206,6 +206,8 @@ public sealed class CacheOptionsReaderTests
     [InlineData("API_KEYS_0", "0123456789abcdef")]
     [InlineData("WindowRetentionCount", "5")]
     [InlineData("redis-host", "other")]
+    [InlineData("ALLOWED_HOSTS", "cache.example.com")]
+    [InlineData("ConnectionString", "redis")]
     [InlineData("api_keys", "[\"0123456789abcdef\", 1]")]
     [InlineData("api_keys", "[\"with a space 0123456789\"]")]
     [InlineData("api_keys", "schlüssel-0123456789")]
