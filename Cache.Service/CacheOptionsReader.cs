@@ -296,6 +296,7 @@ public sealed class CacheOptionsReader
     /// <summary>A key that is spelled almost as one of ours would be overlooked, and API_KEY would leave everything open.</summary>
     private void FindNearMisses()
     {
+        _keys.UnionWith(["ConnectionStrings", "AllowedHosts"]);
         var known = _keys.ToDictionary(Plain);
         foreach (var section in _configuration.GetChildren().Where(section => !_keys.Contains(section.Key)))
         {

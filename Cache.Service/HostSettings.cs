@@ -3,8 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
-using Microsoft.AspNetCore.Connections;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Cache.Service;
@@ -64,8 +62,11 @@ internal static partial class HostSettings
     public static void CheckServer(WebApplication app)
     {
         var section = app.Configuration.GetSection("Kestrel");
-        var needsCertificate = Addresses(app.Configuration).Any(address => address.Url.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
-        if (!section.Exists() && !needsCertificate)
+
+        // An endpoint of the section may have a certificate of its own, which is loaded with it; all others have the default one.
+        var needsDefault = !section.GetSection("Endpoints").Exists()
+            && Addresses(app.Configuration).Any(address => address.Url.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
+        if (!section.Exists() && !needsDefault)
         {
             return;
         }
@@ -74,7 +75,7 @@ internal static partial class HostSettings
         {
             var server = new KestrelServerOptions { ApplicationServices = app.Services };
             server.Configure(section).Load();
-            if (needsCertificate)
+            if (needsDefault)
             {
                 server.Listen(IPAddress.Loopback, 0, listen => listen.UseHttps());
             }
@@ -84,6 +85,9 @@ internal static partial class HostSettings
             throw new ConfigurationException([$"Kestrel: {Secrets.Hide(exception.Message, app.Configuration)} A certificate is Kestrel:Certificates:Default:Path with :KeyPath or :Password."]);
         }
     }
+
+    /// <summary>Whether .NET could not make a typed value of a text, for a section that a library binds; its message names the key.</summary>
+    public static bool IsOfTheBinder(Exception exception) => exception.Source == typeof(ConfigurationBinder).Assembly.GetName().Name;
 
     /// <summary>What to say when the service cannot listen.</summary>
     public static string CannotListen(Exception exception) =>
@@ -135,7 +139,7 @@ internal static partial class HostSettings
 
     private static void CheckAddresses(IConfiguration configuration, ICollection<string> errors)
     {
-        if (configuration["urls"] is { Length: > 0 } urls && !Split(urls).Any())
+        if (configuration["urls"] is { Length: > 0 } urls && Split(urls).Length == 0)
         {
             errors.Add(Wrong("urls", urls, $"{RightAddress}; several have semicolons between them."));
         }
@@ -182,7 +186,7 @@ internal static partial class HostSettings
         {
             errors.Add($"AllowedHosts is a list; {Right}");
         }
-        else if (section.Value is { } value && (!Split(value).Any() || !Split(value).All(host => AllowedHost().IsMatch(host))))
+        else if (section.Value is { } value && (Split(value).Length == 0 || !Split(value).All(host => AllowedHost().IsMatch(host))))
         {
             errors.Add(Wrong("AllowedHosts", value, Right));
         }

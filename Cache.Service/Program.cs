@@ -41,11 +41,23 @@ public static class Program
         }
     }
 
-    /// <summary>Puts the service together without starting it.</summary>
+    /// <summary>Checks the whole configuration, and puts the service together without starting it.</summary>
     /// <exception cref="ConfigurationException">At least one key of the configuration is wrong; it lists them all.</exception>
     public static WebApplication Build(string[] args)
     {
         var builder = CreateBuilder(args);
+        try
+        {
+            return Build(builder);
+        }
+        catch (InvalidOperationException exception) when (HostSettings.IsOfTheBinder(exception))
+        {
+            throw new ConfigurationException([Secrets.Hide(exception.Message, builder.Configuration)]);
+        }
+    }
+
+    private static WebApplication Build(WebApplicationBuilder builder)
+    {
         builder.AddServiceDefaults();
         builder.AddStop();
         var options = builder.AddCacheOptions();

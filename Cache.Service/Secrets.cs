@@ -5,7 +5,7 @@ internal static class Secrets
 {
     // In the name of a key, each says that its value may be one, or have one in it.
     private static readonly string[] Marks =
-        ["ConnectionStrings", "password", "passphrase", "secret", "token", "key", "pem", "user", "jaas", "oauth", "cors_origins", "bootstrap", "redis_host", "SigningKeys", "Authority", "headers"];
+        ["ConnectionStrings", "password", "passphrase", "secret", "token", "key", "pem", "username", "jaas", "oauth", "cors_origins", "bootstrap", "redis_host", "SigningKeys", "Authority", "headers"];
 
     // What is shorter stands in every other sentence.
     private const int Least = 3;

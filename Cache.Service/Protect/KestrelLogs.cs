@@ -2,12 +2,12 @@ namespace Cache.Service.Protect;
 
 /// <summary>
 /// Keeps what Kestrel could not read out of every log. A request line or a header that is malformed may have a key in it; Kestrel
-/// repeats it in its errors where its own category is logged at Information, and paths of HTTP/2 and 3 at Debug.
+/// repeats it in its errors, most only where its own category is logged at Information, and logs these at Debug.
 /// </summary>
 internal static class KestrelLogs
 {
-    private static readonly string[] Repeating =
-        ["Microsoft.AspNetCore.Server.Kestrel", "Microsoft.AspNetCore.Server.Kestrel.Http2", "Microsoft.AspNetCore.Server.Kestrel.Http3"];
+    private const string Kestrel = "Microsoft.AspNetCore.Server.Kestrel";
+    private static readonly string[] Repeating = [Kestrel, $"{Kestrel}.BadRequests", $"{Kestrel}.Http2", $"{Kestrel}.Http3"];
 
     /// <summary>Caps these categories at Warning, whatever the configuration asks for.</summary>
     public static void Cap(LoggerFilterOptions options)

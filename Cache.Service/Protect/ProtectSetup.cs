@@ -5,7 +5,6 @@ using Cache.Service.Telemetry;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
-using Microsoft.Extensions.Options;
 using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Protect;
@@ -33,6 +32,7 @@ internal static partial class ProtectSetup
 
         builder.Services.PostConfigure<LoggerFilterOptions>(KestrelLogs.Cap);
         builder.Services.AddSingleton<ConnectionPlaces>();
+        builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
         builder.Services.AddSingleton<StreamPlaces>();
         AllowHosts(builder);
         AddAuthentication(builder, options);
@@ -124,7 +124,6 @@ internal static partial class ProtectSetup
             return;
         }
 
-        builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
         var authentication = builder.Services.AddAuthentication(KeyOrToken).AddPolicyScheme(KeyOrToken, null, either =>
             either.ForwardDefaultSelector = context => SchemeOf(context, options));
         if (options.ApiKeys.Count > 0)

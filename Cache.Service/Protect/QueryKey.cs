@@ -1,3 +1,4 @@
+using System.Buffers;
 using Cache.Service.Streaming;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.WebUtilities;
@@ -17,6 +18,9 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
     // Names without their marks, as people write them for a key or a token.
     private static readonly string[] Secrets = ["apikey", "apikeys", "xapikey", "accesstoken", "authorization", "bearer"];
 
+    // Without one of these there is none of those, however it is escaped.
+    private static readonly SearchValues<string> Signs = SearchValues.Create(["key", "token", "auth", "bearer", "%"], StringComparison.OrdinalIgnoreCase);
+
     private readonly DefaultHttpContextFactory _factory = new(services);
 
     /// <inheritdoc/>
@@ -24,7 +28,7 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
     {
         if (featureCollection.Get<IHttpRequestFeature>() is { } request)
         {
-            if (request.QueryString.Length > 0)
+            if (request.QueryString.AsSpan().ContainsAny(Signs))
             {
                 MoveOutOfQuery(request);
             }

@@ -117,6 +117,17 @@ public sealed class CacheOptionsReaderTests
         Assert.Equal(Two, CacheOptionsReader.Read(new ConfigurationBuilder().AddJsonStream(stream).Build()).Topics);
     }
 
+    [Theory]
+    [InlineData("""{"api_keys":[]}""")]
+    [InlineData("""{"api_keys":""}""")]
+    [InlineData("""{"api_keys":null}""")]
+    public void ApiKeys_InAFileWithoutOne_AreAnError(string json)
+    {
+        using var stream = new MemoryStream(Encoding.UTF8.GetBytes(json));
+        var configuration = new ConfigurationBuilder().AddJsonStream(stream).Build();
+        Assert.StartsWith("api_keys is empty", Assert.Single(Assert.Throws<ConfigurationException>(() => CacheOptionsReader.Read(configuration)).Errors), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void List_FromTheEnvironment_IsAnyShape()
     {
@@ -205,6 +216,8 @@ public sealed class CacheOptionsReaderTests
     [InlineData("API_KEYS_0", "0123456789abcdef")]
     [InlineData("WindowRetentionCount", "5")]
     [InlineData("redis-host", "other")]
+    [InlineData("ALLOWED_HOSTS", "cache.example.com")]
+    [InlineData("ConnectionString", "redis")]
     [InlineData("api_keys", "[\"0123456789abcdef\", 1]")]
     [InlineData("api_keys", "[\"with a space 0123456789\"]")]
     [InlineData("api_keys", "schlüssel-0123456789")]

@@ -1,4 +1,7 @@
 using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Cache.Service;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.Configuration;
@@ -137,6 +140,7 @@ public sealed class StartCheckTests
     [InlineData("Kestrel", "--urls", "https://127.0.0.1:0")]
     [InlineData("Kestrel", "--Kestrel:Endpoints:A:Url", "https://127.0.0.1:0", "--Kestrel:Endpoints:A:Certificate:Path", "appsettings.json")]
     [InlineData("command line", "-password=" + Mark)]
+    [InlineData("Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "--Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "soon")]
     public async Task WhatOnlyThePartsFind_EndsTheProcessWithOne(string expected, params string[] arguments)
     {
         await using var service = ServiceProcess.Run(["--ConnectionStrings:redis", "127.0.0.1:9", .. arguments], ("HOME", Path.GetTempPath()), ("DOTNET_CLI_HOME", Path.GetTempPath()));
@@ -144,6 +148,53 @@ public sealed class StartCheckTests
         Assert.Equal(1, await service.ExitAsync(Eventually.Patience));
         AssertBlock(service.Errors, expected);
         Assert.Empty(service.Output);
+    }
+
+    [Fact]
+    public async Task CertificateThatIsThere_IsTaken()
+    {
+        var folder = Directory.CreateTempSubdirectory("certificate-");
+        try
+        {
+            using var key = RSA.Create(2048);
+            using var certificate = new CertificateRequest("CN=localhost", key, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
+                .CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+            var (path, keyPath) = (Path.Combine(folder.FullName, "tls.crt"), Path.Combine(folder.FullName, "tls.key"));
+            await File.WriteAllTextAsync(path, certificate.ExportCertificatePem(), TestContext.Current.CancellationToken);
+            await File.WriteAllTextAsync(keyPath, key.ExportPkcs8PrivateKeyPem(), TestContext.Current.CancellationToken);
+            await using var app = Service.Program.Build(
+            [
+                "--Logging:Console:LogLevel:Default", "None", "--ConnectionStrings:kafka", "127.0.0.1:9", "--ConnectionStrings:redis", "127.0.0.1:9",
+                "--Kestrel:Endpoints:A:Url", "https://127.0.0.1:0", "--Kestrel:Endpoints:A:Certificate:Path", path, "--Kestrel:Endpoints:A:Certificate:KeyPath", keyPath,
+            ]);
+            await app.StartAsync(TestContext.Current.CancellationToken);
+
+            using var handler = new HttpClientHandler { ServerCertificateCustomValidationCallback = (_, shown, _, _) => shown?.Thumbprint == certificate.Thumbprint };
+            using var http = new HttpClient(handler);
+            using var answer = await http.GetAsync(new Uri($"{app.Urls.Single()}/"), TestContext.Current.CancellationToken);
+            Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task FileThatCannotBeRead_EndsTheProcessWithOne_AndIsNamed()
+    {
+        // Read from beside the program, by the name of the environment.
+        var environment = $"Broken{Guid.NewGuid():N}";
+        var file = Path.Combine(AppContext.BaseDirectory, $"appsettings.{environment}.json");
+        await File.WriteAllTextAsync(file, $$"""{ "api_keys": {{Mark}} }""", TestContext.Current.CancellationToken);
+        try
+        {
+            Assert.Contains("Line", await RefusedAsync([new("environment", environment)], Path.GetFileName(file)), StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(file);
+        }
     }
 
     private static async Task<string> RefusedAsync(IEnumerable<KeyValuePair<string, string>> settings, string key)

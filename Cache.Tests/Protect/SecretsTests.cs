@@ -69,7 +69,7 @@ public sealed class SecretsTests
         // So that the test would see them.
         Assert.Contains(stack.Service.Log, line => line.Contains("Request starting", StringComparison.Ordinal) && line.Contains("/stream", StringComparison.Ordinal));
         Assert.Contains(stack.Service.Log, line => line.Contains("StackExchange.Redis", StringComparison.Ordinal));
-        Assert.Contains(stack.Service.Log, line => line.Contains("Kestrel.BadRequests", StringComparison.Ordinal));
+        Assert.Contains(stack.Service.Log, line => line.Contains("Kestrel.Connections", StringComparison.Ordinal));
         AssertClean(string.Join('\n', stack.Service.Log));
     }
 
