@@ -212,8 +212,9 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
         }
         catch (Exception exception) when (exception is TimeoutException or RedisException)
         {
-            // A connection that is known to be lost has made its gap; and an update is as good as a reply.
-            if (IsSubscribed && Last == last)
+            // A connection that is known to be lost has made its gap; an update is as good as a reply; and of a Redis that stands
+            // still there is nothing to miss.
+            if (IsSubscribed && Last == last && await redis.AnswersAsync(stoppingToken))
             {
                 if (!_isSilent)
                 {
@@ -223,8 +224,9 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
 
                 // Each time: as long as nothing comes, reading is the way to know.
                 Gap();
-                return;
             }
+
+            return;
         }
 
         if (_isSilent)
