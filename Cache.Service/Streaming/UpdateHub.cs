@@ -210,10 +210,14 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
         {
             await subscriber.PingAsync().WaitAsync(PingPatience, time, stoppingToken);
         }
-        catch (Exception exception) when (exception is TimeoutException or RedisException)
+        catch (RedisException)
         {
-            // A connection that is known to be lost has made its gap; an update is as good as a reply; and of a Redis that stands
-            // still there is nothing to miss.
+            // A connection that is known to be lost has made its gap.
+            return;
+        }
+        catch (TimeoutException)
+        {
+            // An update is as good as a reply, and of a Redis that stands still there is nothing to miss.
             if (IsSubscribed && Last == last && await redis.AnswersAsync(stoppingToken))
             {
                 if (!_isSilent)
