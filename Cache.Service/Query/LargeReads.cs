@@ -13,6 +13,9 @@ internal sealed class LargeReads(CacheOptions options, CacheMetrics metrics) : I
     /// <summary>What a field takes at most while it is read and written, or nearly: a name of 134 bytes, its value, and what .NET adds.</summary>
     public const int BytesPerField = 300;
 
+    /// <summary>What a field takes while it is sent, of an answer that is streamed: some 20 as text, in a buffer that may be twice as large.</summary>
+    public const int BytesPerFieldSent = 60;
+
     /// <summary>An answer of fewer bytes is no large one: connections bound how many there are.</summary>
     public const int LeastBytes = 64 * 1024;
 
