@@ -21,8 +21,13 @@ internal sealed class RedisLink
     public RedisLink(IServiceProvider services, CacheOptions options)
     {
         _options = options;
-        _connecting = new(() => Task.Run(() => Listen(services.GetRequiredService<IConnectionMultiplexer>())));
         _connectingReaders = new(() => Task.Run(() => services.GetRequiredKeyedService<IConnectionMultiplexer>(Name)));
+        _connecting = new(() =>
+        {
+            // It has to be there when the first reader comes, who will not wait for it.
+            _ = _connectingReaders.Value;
+            return Task.Run(() => Listen(services.GetRequiredService<IConnectionMultiplexer>()));
+        });
     }
 
     private RedisLink(IConnectionMultiplexer connected, CacheOptions options)

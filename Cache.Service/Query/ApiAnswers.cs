@@ -75,6 +75,9 @@ internal static class ApiAnswers
             if (exception is NoRoomException)
             {
                 context.Response.Headers.RetryAfter = "1";
+
+                // It was found, but is not what is sent.
+                context.Response.Headers.ETag = default;
             }
 
             await Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: title, detail: detail).ExecuteAsync(context);

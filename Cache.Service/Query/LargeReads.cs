@@ -8,10 +8,13 @@ namespace Cache.Service.Query;
 /// Bounds what large answers take from everybody else: the memory that they hold while they are read and sent
 /// (<c>http_answers_max_mb</c>), and how many of those that are streamed are read at once.
 /// </summary>
-internal sealed class LargeReads(CacheOptions options, CacheMetrics metrics)
+internal sealed class LargeReads(CacheOptions options, CacheMetrics metrics) : IDisposable
 {
     /// <summary>What a field takes at most while it is read and written, or nearly: a name of 134 bytes, its value, and what .NET adds.</summary>
     public const int BytesPerField = 300;
+
+    /// <summary>What a field takes while it is sent, of an answer that is streamed: some 20 as text, in a buffer that may be twice as large.</summary>
+    public const int BytesPerFieldSent = 60;
 
     /// <summary>An answer of fewer bytes is no large one: connections bound how many there are.</summary>
     public const int LeastBytes = 64 * 1024;
@@ -59,6 +62,9 @@ internal sealed class LargeReads(CacheOptions options, CacheMetrics metrics)
         await _turns.WaitAsync(cancellationToken);
         return new(_turns);
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _turns.Dispose();
 
     private void Leave(string client, long bytes)
     {

@@ -98,9 +98,10 @@ internal sealed class WindowAnswers
         using var list = new ListWriter(body, question, DimensionFilter.Of(question.Fields));
         list.Begin();
 
-        // No hash has many more fields than the largest of the newest.
+        // What is read has its turn, so that it is the text of a part that many may hold. No hash has many more fields than the
+        // largest of the newest.
         var mostFields = found.Select(window => window.Fields).Append(WindowReader.MostFields).Max();
-        using var room = _large.Take(mostFields * LargeReads.BytesPerField, context);
+        using var room = _large.Take(mostFields * LargeReads.BytesPerFieldSent, context);
         while (found.Count > 0)
         {
             foreach (var part in WindowReader.Parts(found))

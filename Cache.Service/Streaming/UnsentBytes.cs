@@ -27,7 +27,6 @@ internal sealed class UnsentBytes(CacheOptions options, CacheMetrics metrics)
     /// <param name="rest">What is left of the event that it is in the midst of.</param>
     public void Wait(StreamClient client, ReadOnlyMemory<byte> rest)
     {
-        List<StreamClient> cut = [];
         lock (_gate)
         {
             var held = _held;
@@ -42,17 +41,13 @@ internal sealed class UnsentBytes(CacheOptions options, CacheMetrics metrics)
 
             while (_held > _most && _waiting.First is { } longest)
             {
-                cut.Add(longest.Value.Client);
+                // Under the gate: its request cannot end before, and another begin in its place.
                 Forget(longest.Value.Client);
+                longest.Value.Client.Cut();
+                metrics.StreamCut(StreamCutReason.NoRoom);
             }
 
             metrics.StreamsHold(_held - held);
-        }
-
-        foreach (var slow in cut)
-        {
-            metrics.StreamCut(StreamCutReason.NoRoom);
-            slow.Cut();
         }
     }
 

@@ -203,10 +203,15 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
         {
             await subscriber.PingAsync().WaitAsync(PingPatience, Time, stoppingToken);
         }
-        catch (Exception exception) when (exception is TimeoutException or RedisException)
+        catch (RedisException)
         {
-            // A connection that is known to be lost has made its gap; and an update is as good as a reply.
-            if (IsSubscribed && Last == last)
+            // A connection that is known to be lost has made its gap.
+            return;
+        }
+        catch (TimeoutException)
+        {
+            // An update is as good as a reply, and of a Redis that stands still there is nothing to miss.
+            if (IsSubscribed && Last == last && await redis.AnswersAsync(stoppingToken))
             {
                 if (!_isSilent)
                 {
@@ -216,8 +221,9 @@ internal sealed partial class UpdateHub(RedisLink redis, RedisKeys keys, CacheMe
 
                 // Each time: as long as nothing comes, reading is the way to know.
                 Gap();
-                return;
             }
+
+            return;
         }
 
         if (_isSilent)

@@ -18,7 +18,7 @@ internal sealed class RedisStages
 {
     private readonly IConnectionMultiplexer _redis;
 
-    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000, string kafka = "", string kafkaProperty = "fetch.wait.max.ms")
+    public RedisStages(IConnectionMultiplexer redis, int retention = 120, int ttlSeconds = 21600, string? prefix = null, TimeProvider? time = null, int dimensions = 10_000, string kafka = "", string kafkaProperty = "fetch.wait.max.ms", IConnectionMultiplexer? readers = null)
     {
         _redis = redis;
         Options = new CacheOptions
@@ -30,7 +30,7 @@ internal sealed class RedisStages
             KafkaBootstrapServers = kafka,
             KafkaProperties = new Dictionary<string, string> { [kafkaProperty] = "5" },
         };
-        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddKeyedSingleton(RedisLink.Name, redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
+        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddKeyedSingleton(RedisLink.Name, readers ?? redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
             .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
             .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<DimensionLimit>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
             .AddSingleton<LargeReads>().AddSingleton<SessionReader>()

@@ -7,7 +7,6 @@ using Cache.Service.Enqueue;
 using Cache.Service.Protect;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
-using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -81,6 +81,23 @@ public sealed class WindowReaderTests(RedisServers servers)
         Assert.Equal([from is null ? "SortedSetRangeByRankAsync" : "SortedSetRangeByScoreAsync", "CreateBatch", "CreateBatch"], watched.Calls);
     }
 
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task Readers_UseTheirOwnConnection_AndWritersNever(RedisKind kind)
+    {
+        var readers = new WatchedRedis(await servers.ConnectAsync(kind));
+        var redis = new RedisStages(await servers.ConnectAsync(kind), readers: readers.Client);
+
+        await redis.WriteAsync(TestRows.Event(10, "a", count: 1));
+        Assert.Empty(readers.Calls);
+
+        Assert.Single(await ReadAsync(redis, limit: 10));
+        Assert.Equal(["SortedSetRangeByRankAsync", "CreateBatch", "CreateBatch"], readers.Calls);
+        await redis.Sessions.ReadAsync(10, TestContext.Current.CancellationToken);
+        Assert.Equal("SortedSetRangeByScoreAsync", readers.Calls[3]);
+    }
+
     [Fact]
     public void Parts_HaveABoundedNumberOfFields_OrOneWindow_AndEveryWindowOnceInItsOrder()
     {

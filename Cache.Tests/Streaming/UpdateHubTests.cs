@@ -381,10 +381,48 @@ public sealed class UpdateHubTests
         Assert.NotSame(filters.Of(["event"], "a,b"), filters.Of([], "a,b"));
     }
 
+    [Fact]
+    public async Task ARedisThatStandsStill_IsNoGap()
+    {
+        await using var server = await EmbeddedRedis.StartAsync();
+        await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
+        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
+        var time = new FakeTimeProvider();
+        var never = new TaskCompletionSource<TimeSpan>();
+        var pings = 0;
+        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((name, _) => name switch
+        {
+            "SubscribeAsync" => Task.FromResult(queue),
+            "SubscribedEndpoint" => redis.GetEndPoints()[0],
+            "IsConnected" => true,
+            "PingAsync" => PingAsync(),
+            _ => throw new NotSupportedException(name),
+        }), ping: never.Task), time);
+        await hub.StartAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.True(hub.IsListening));
+        var client = hub.Open(null);
+        Taken(client);
+
+        await Eventually.HoldsAsync(() =>
+        {
+            time.Advance(TimeSpan.FromSeconds(0.5));
+            Assert.True(Volatile.Read(ref pings) >= 3);
+        });
+        Assert.Empty(Taken(client));
+        Assert.True(hub.IsListening);
+        await hub.StopAsync(TestContext.Current.CancellationToken);
+
+        Task<TimeSpan> PingAsync()
+        {
+            Interlocked.Increment(ref pings);
+            return never.Task;
+        }
+    }
+
     private const string Message = """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2,"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""";
 
     /// <summary>A way to Redis whose client has this subscriber, and lets a test raise its events.</summary>
-    private static RedisLink LinkTo(ISubscriber subscriber, ConcurrentDictionary<string, Delegate>? events = null)
+    private static RedisLink LinkTo(ISubscriber subscriber, ConcurrentDictionary<string, Delegate>? events = null, Task<TimeSpan>? ping = null)
     {
         var client = Proxy.Of<IConnectionMultiplexer>((name, args) =>
         {
@@ -395,7 +433,7 @@ public sealed class UpdateHubTests
 
             return name == "GetSubscriber" ? subscriber : null;
         });
-        var database = Proxy.Of<IDatabase>((_, _) => client);
+        var database = Proxy.Of<IDatabase>((name, _) => name == "PingAsync" ? ping ?? Task.FromResult(TimeSpan.Zero) : client);
         return RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
     }
 
