@@ -72,9 +72,9 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         if (!IsCaughtBy(seed))
         {
             // A change of the pipeline moves the seeds.
-            var other = Enumerable.Range(1, 1000).FirstOrDefault(IsCaughtBy);
+            var other = Enumerable.Range(1, 5000).FirstOrDefault(IsCaughtBy);
             Assert.Fail(other == 0
-                ? $"None of 1000 schedules catches {name} by {promise}."
+                ? $"None of 5000 schedules catches {name} by {promise}."
                 : $"Seed {seed} no longer catches {name} by {promise}, but seed {other} does: record that in {nameof(Bugs)} and in docs/testing.md.");
         }
 
@@ -97,14 +97,14 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     public static TheoryData<string, int, string> Bugs => new()
     {
         { "CommitBeforeWrite", 3, "I3" },
-        { "CommitThePosition", 1, "I3" },
-        { "DropOnRetry", 139, "I3" },
-        { "ReorderOnRetry", 931, "I4" },
-        { "WriteAfterLost", 37, "I3" },
-        { "ForgetRevokeFlush", 43, "I4" },
-        { "LoseTheLastBatchOnShutdown", 64, "I3" },
+        { "CommitThePosition", 2, "I3" },
+        { "DropOnRetry", 347, "I3" },
+        { "ReorderOnRetry", 1260, "I4" },
+        { "WriteAfterLost", 6, "I3" },
+        { "ForgetRevokeFlush", 97, "I4" },
+        { "LoseTheLastBatchOnShutdown", 85, "I3" },
         { "SkipOneOnResume", 18, "I3" },
-        { "WrongRewind", 21, "I3" },
+        { "WrongRewind", 16, "I3" },
         { "TrimTheWrongWindow", 1, "I1" },
     };
 
