@@ -431,7 +431,7 @@ internal sealed partial class ConsumeLoop(
         consumer.IncrementalAssign([new TopicPartitionOffset(partition.TopicPartition, oldest)]);
         if (oldest.Value > partition.Next)
         {
-            metrics.Missed(partition.TopicPartition.Topic, oldest.Value - partition.Next);
+            partition.Records.Miss(oldest.Value - partition.Next);
             LogMissed(partition, partition.Next, oldest.Value - 1, oldest.Value - partition.Next);
 
             // Committed like any row: a restart is not to miss them once more.

@@ -55,11 +55,9 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         {
             var (ends, highWatermarks) = (EndsAsync(admin, held, IsolationLevel.ReadCommitted), EndsAsync(admin, held, IsolationLevel.ReadUncommitted));
             await Task.WhenAll(ends, highWatermarks);
-            var now = Time.GetUtcNow();
             foreach (var partition in held)
             {
-                partition.EndSeen(ends.Result[partition.TopicPartition].Value, highWatermarks.Result[partition.TopicPartition].Value, now);
-                NoteHeldBack(partition, partition.HeldBackFor(now) >= LongTransaction);
+                Seen(partition, ends.Result[partition.TopicPartition].Value, highWatermarks.Result[partition.TopicPartition].Value);
             }
 
             Volatile.Write(ref _failure, null);
@@ -85,9 +83,12 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         return ends.ContainsValue(Offset.Unset) ? throw new KafkaException(ErrorCode.Local_Transport) : ends;
     }
 
-    /// <summary>Says once that a transaction is left open, and that it no longer is.</summary>
-    private void NoteHeldBack(AssignedPartition partition, bool isLong)
+    /// <summary>Notes the end of a partition; says once that a transaction is left open, and that it no longer is.</summary>
+    internal void Seen(AssignedPartition partition, long end, long highWatermark)
     {
+        var now = Time.GetUtcNow();
+        partition.EndSeen(end, highWatermark, now);
+        var isLong = partition.HeldBackFor(now) >= LongTransaction;
         if (isLong && _heldBack.Add(partition.TopicPartition))
         {
             LogHeldBack(partition, partition.HeldBackRows, partition.LogEnd);

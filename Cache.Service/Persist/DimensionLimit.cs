@@ -39,10 +39,13 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         }
     }
 
+    /// <summary>Whether a window is written for the first time, as far as is known.</summary>
+    public bool IsNew(WindowKey window) => !_windows.ContainsKey(window);
+
     /// <summary>For a window that is written for the first time: asks, in the pipeline that writes it, how many fields it then has.</summary>
     public void Learn(IBatch pipeline, List<(WindowKey Window, Task<long> Fields)> learned, WindowKey window)
     {
-        if (!_windows.ContainsKey(window))
+        if (IsNew(window))
         {
             learned.Add((window, pipeline.HashLengthAsync(keys.Window(window))));
         }

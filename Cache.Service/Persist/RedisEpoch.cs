@@ -18,6 +18,8 @@ internal sealed partial class RedisEpoch(
     private IReadOnlyList<AssignedPartition>? _covered;
     private IReadOnlyList<AssignedPartition> _lookedFor = [];
     private IReadOnlyList<string> _runIds = [];
+    private IReadOnlyList<IServer> _silent = [];
+    private volatile string? _restartsSeenBy;
     private int _changes = -1;
     private bool _known;
     private volatile bool _renewalDue;
@@ -29,6 +31,12 @@ internal sealed partial class RedisEpoch(
     /// so that our writes are the later ones.
     /// </summary>
     public bool IsStale => !_known || _renewalDue || _changes != redis.Changes || !ReferenceEquals(_lookedFor, assignment.Current);
+
+    /// <summary>
+    /// What tells that a primary has started anew: <c>run_id</c>; <c>script_cache</c> where it does not tell that; or <c>nothing</c>.
+    /// Null before the first look.
+    /// </summary>
+    public string? RestartsSeenBy => _restartsSeenBy;
 
     /// <summary>Some of what is in Redis may be older than it was: every partition is to be read again.</summary>
     public void Renew() => _renewalDue = true;
@@ -123,7 +131,7 @@ internal sealed partial class RedisEpoch(
         var (changes, held) = (redis.Changes, assignment.Current);
         if (changes != _changes)
         {
-            _runIds = await redis.RunIdsAsync(cancellationToken);
+            (_runIds, _silent) = await redis.RunIdsAsync(cancellationToken);
             _covered = null;
         }
 
@@ -139,17 +147,56 @@ internal sealed partial class RedisEpoch(
             value = RedisValue.EmptyString;
         }
 
+        if (changes != _changes)
+        {
+            await MarkAsync(value);
+        }
+
         if (await ObserveAsync(value, held))
         {
             (_changes, _lookedFor) = (changes, held);
         }
     }
 
+    /// <summary>Sees to it that a restart is noticed of servers that do not tell their run ids, as far as that can be.</summary>
+    private async Task MarkAsync(RedisValue value)
+    {
+        var seenBy = "run_id";
+        if (_silent.Count > 0)
+        {
+            TryRead(value, out var id, out _);
+            var marks = await Task.WhenAll(_silent.Select(server => RunMark.FindOrMakeAsync(server, RunIdsOf(id))));
+            _runIds = [.. _runIds, .. marks.OfType<string>().Order(StringComparer.Ordinal)];
+            seenBy = marks.Contains(null) ? "nothing" : "script_cache";
+        }
+
+        if (_restartsSeenBy == seenBy)
+        {
+            return;
+        }
+
+        _restartsSeenBy = seenBy;
+        if (seenBy == "script_cache")
+        {
+            LogNoRunId();
+        }
+        else if (seenBy == "nothing")
+        {
+            LogBlind();
+        }
+    }
+
     private string NewId() => _runIds.Count == 0 ? $"{Guid.NewGuid():N}" : $"{Guid.NewGuid():N}{RunIdsFollow}{string.Join(',', _runIds)}";
 
     /// <summary>Whether a primary has started, or taken over, since the epoch was made: it may have older data, or none.</summary>
-    private bool MayHaveLost(string id) =>
-        id.IndexOf(RunIdsFollow, StringComparison.Ordinal) is > 0 and var end && _runIds.Except(id[(end + 1)..].Split(',')).Any();
+    private bool MayHaveLost(string id) => RunIdsOf(id) is { Length: > 0 } runs
+        ? _runIds.Except(runs).Any()
+
+        // It was made when there was nothing to tell runs by; a mark that was made since tells nothing of the time before.
+        : _silent.Count > 0 && _runIds.Count > 0;
+
+    private static string[] RunIdsOf(string id) =>
+        id.IndexOf(RunIdsFollow, StringComparison.Ordinal) is > 0 and var end ? id[(end + 1)..].Split(',') : [];
 
     /// <summary>Puts another epoch in the place of the one that was read; false when it is another by now.</summary>
     private Task<bool> ReplaceAsync(IDatabase database, RedisValue read, string epoch)
@@ -179,6 +226,14 @@ internal sealed partial class RedisEpoch(
 
     [LoggerMessage(Telemetry.EventIds.Persist + 1, LogLevel.Information, "Redis got a new epoch, {Epoch}: {Reason}.")]
     private partial void LogNewEpoch(string epoch, string reason);
+
+    [LoggerMessage(Telemetry.EventIds.Persist + 2, LogLevel.Information,
+        "Redis does not let this user ask for its run id (INFO): that it has started anew is seen by its script cache.")]
+    private partial void LogNoRunId();
+
+    [LoggerMessage(Telemetry.EventIds.Persist + 3, LogLevel.Warning,
+        "Redis lets this user ask neither for its run id (INFO) nor for scripts of Redis 7 or later: a Redis that comes back from an old snapshot is not noticed. Grant +info.")]
+    private partial void LogBlind();
 }
 
 /// <summary>Partitions to read again under an epoch.</summary>

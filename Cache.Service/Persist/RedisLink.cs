@@ -73,12 +73,13 @@ internal sealed class RedisLink
     /// The run ids of the primaries that are connected: a server gets a new one each time that it starts, and a replica
     /// that takes over has its own.
     /// </summary>
-    /// <returns>In order; none where the server does not tell.</returns>
+    /// <returns>In order; and the servers that do not let this user ask.</returns>
     /// <exception cref="RedisException">A server did not answer.</exception>
-    public async Task<IReadOnlyList<string>> RunIdsAsync(CancellationToken cancellationToken = default)
+    public async Task<(IReadOnlyList<string> Ids, IReadOnlyList<IServer> Silent)> RunIdsAsync(CancellationToken cancellationToken = default)
     {
         var database = await GetAsync(cancellationToken);
         var ids = new SortedSet<string>(StringComparer.Ordinal);
+        var silent = new List<IServer>();
         foreach (var server in database.Multiplexer.GetServers())
         {
             if (server is not { IsConnected: true, IsReplica: false })
@@ -93,11 +94,11 @@ internal sealed class RedisLink
             }
             catch (RedisServerException exception) when (RedisErrors.IsNotPermitted(exception))
             {
-                // A server that is restarted from old data is not noticed then.
+                silent.Add(server);
             }
         }
 
-        return [.. ids];
+        return ([.. ids], silent);
     }
 
     private async ValueTask<IDatabase> GetAsync(Task<IConnectionMultiplexer> connecting, CancellationToken cancellationToken)

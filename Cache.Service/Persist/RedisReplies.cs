@@ -49,9 +49,6 @@ internal static class RedisReplies
         }
     }
 
-    /// <summary>Takes back the TTL that was given to keys of another type: they are somebody else's, and not ours to let expire.</summary>
-    public static Task KeepForeignAsync(IDatabase database, IEnumerable<RedisKey> keys) => Task.WhenAll(keys.Select(key => database.KeyPersistAsync(key)));
-
     /// <summary>Whether the key of a command holds another type.</summary>
     public static bool MetWrongType(Task reply) => reply.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception);
 }

@@ -32,7 +32,8 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
             var key = keys.Session(id);
             if (write.EndedAfter(inactive) is { } session)
             {
-                replies.Hashes.Add((session, pipeline.HashSetAsync(key, Entries(session))));
+                var ttl = OwnTtl.Ask(pipeline, key);
+                replies.Hashes.Add((session, pipeline.HashSetAsync(key, Entries(session)), ttl));
                 replies.Others.Add(pipeline.KeyExpireAsync(key, TimeSpan.FromMilliseconds(session.End - inactive)));
             }
             else
@@ -55,9 +56,11 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
 
         replies.Trimmed = pipeline.SortedSetRemoveRangeByScoreAsync(keys.Sessions, double.NegativeInfinity, replies.InactiveUpTo);
 
-        // As long as the longest of its hashes: a clock ahead of ours may have ended a session in our future.
-        var latest = replies.Hashes.Select(hash => hash.Session.End).Append(replies.InactiveUpTo + _ttl).Max();
-        replies.Others.Add(pipeline.KeyExpireAsync(keys.Sessions, TimeSpan.FromMilliseconds(latest - replies.InactiveUpTo)));
+        // As long as the longest of its hashes: a clock ahead of ours may have ended a session in our future, in this batch or before.
+        replies.IndexEnd = replies.Hashes.Select(hash => hash.Session.End).Append(replies.InactiveUpTo + _ttl).Max();
+        replies.IndexTtl = OwnTtl.Ask(pipeline, keys.Sessions);
+        replies.Others.Add(pipeline.KeyExpireAsync(keys.Sessions, TimeSpan.FromMilliseconds(replies.IndexEnd - replies.InactiveUpTo)));
+        replies.Latest = pipeline.SortedSetRangeByRankWithScoresAsync(keys.Sessions, -1, -1);
     }
 
     /// <summary>Looks at every reply, and takes off the index what has no hash.</summary>
@@ -68,7 +71,7 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
         var written = new List<Session>(replies.Hashes.Count);
         var wrongType = new List<string>();
         var indexIsForeign = RedisReplies.MetWrongType(replies.Trimmed);
-        foreach (var (session, set) in replies.Hashes)
+        foreach (var (session, set, _) in replies.Hashes)
         {
             if (indexIsForeign || RedisReplies.MetWrongType(set))
             {
@@ -82,11 +85,16 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMe
         }
 
         RedisReplies.ThrowIfAnyFailed([.. replies.Others]);
-        var foreign = replies.Hashes.Where(hash => RedisReplies.MetWrongType(hash.Set)).Select(hash => keys.Session(hash.Session.Id));
-        await RedisReplies.KeepForeignAsync(database, indexIsForeign ? [.. foreign, keys.Sessions] : foreign);
+        var foreign = replies.Hashes.Where(hash => RedisReplies.MetWrongType(hash.Set)).Select(hash => hash.Ttl);
+        await Task.WhenAll((indexIsForeign ? foreign.Append(replies.IndexTtl!) : foreign).Select(ttl => ttl.RestoreAsync(database)));
         if (!indexIsForeign)
         {
-            RedisReplies.ThrowIfAnyFailed(replies.Added, replies.Trimmed);
+            RedisReplies.ThrowIfAnyFailed(replies.Added, replies.Trimmed, replies.Latest);
+            if (replies.Latest.Result is [var latest] && latest.Score > replies.IndexEnd)
+            {
+                await database.KeyExpireAsync(keys.Sessions, TimeSpan.FromMilliseconds(latest.Score - replies.InactiveUpTo));
+            }
+
             if (wrongType.Count > 0)
             {
                 await database.SortedSetRemoveAsync(keys.Sessions, [.. wrongType.Select(id => (RedisValue)id)]);
@@ -188,7 +196,7 @@ internal sealed class SessionReplies(long inactiveUpTo)
     public long InactiveUpTo { get; } = inactiveUpTo;
 
     /// <summary>The hash of each session that is written.</summary>
-    public List<(Session Session, Task Set)> Hashes { get; } = [];
+    public List<(Session Session, Task Set, OwnTtl Ttl)> Hashes { get; } = [];
 
     /// <summary>Sessions that are not written, since they ended too long ago.</summary>
     public List<InactiveSession> Inactive { get; } = [];
@@ -197,11 +205,20 @@ internal sealed class SessionReplies(long inactiveUpTo)
 
     public Task<long> Trimmed { get; set; } = Task.FromResult(0L);
 
+    /// <summary>The session on the index that ends last.</summary>
+    public Task<SortedSetEntry[]> Latest { get; set; } = Task.FromResult<SortedSetEntry[]>([]);
+
+    /// <summary>The end that the index was made to stay for.</summary>
+    public long IndexEnd { get; set; }
+
+    /// <summary>What the index was to stay before; null as long as nobody has asked.</summary>
+    public OwnTtl? IndexTtl { get; set; }
+
     /// <summary>Expirations, which fail only as a whole connection does.</summary>
     public List<Task> Others { get; } = [];
 
     /// <summary>All of them.</summary>
-    public IEnumerable<Task> All => [.. Hashes.Select(hash => hash.Set), .. Inactive.SelectMany(session => new Task[] { session.IsThere, session.Ttl }), Added, Trimmed, .. Others];
+    public IEnumerable<Task> All => [.. Hashes.SelectMany(hash => new[] { hash.Set, hash.Ttl.Before }), .. Inactive.SelectMany(session => new Task[] { session.IsThere, session.Ttl }), Added, Trimmed, Latest, IndexTtl?.Before ?? Task.CompletedTask, .. Others];
 }
 
 /// <summary>What Redis has of a session that is not written.</summary>

@@ -26,11 +26,17 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         var pipeline = database.CreateBatch();
         var epoch = pipeline.StringGetAsync(keys.Epoch);
         var hashes = new List<(WindowKey Window, Task Set)>(batch.Windows.Count);
+        var ttls = new List<OwnTtl>();
         var expirations = new List<Task>(batch.Windows.Count);
         var lengths = new List<(WindowKey Window, Task<long> Fields)>();
         foreach (var (window, fields) in batch.Windows)
         {
             var key = keys.Window(window);
+            if (limit.IsNew(window))
+            {
+                ttls.Add(OwnTtl.Ask(pipeline, key));
+            }
+
             hashes.Add((window, pipeline.HashSetAsync(key, Entries(window.Kind, fields))));
             expirations.Add(pipeline.KeyExpireAsync(key, _ttl));
             limit.Learn(pipeline, lengths, window);
@@ -55,18 +61,16 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         var indices = batch.Windows.Keys.GroupBy(window => window.Kind).Select(windows => AddToIndex(pipeline, windows.Key, windows)).ToList();
         pipeline.Execute();
 
-        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. expirations, .. indices.SelectMany(index => index.Replies), .. lengths.Select(length => length.Fields), .. sessionReplies?.All ?? []]);
+        await Settle([epoch, .. hashes.Select(hash => hash.Set), .. ttls.Select(ttl => ttl.Before), .. expirations, .. indices.SelectMany(index => index.Replies), .. lengths.Select(length => length.Fields), .. sessionReplies?.All ?? []]);
         limit.Written(batch, lengths);
         var wrongType = WrongType(hashes, indices);
         ThrowIfAnyFailed([.. expirations]);
         if (wrongType.Count > 0)
         {
-            await KeepForeignAsync(
-                database,
-                [
-                    .. hashes.Where(hash => MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window)),
-                    .. indices.Where(index => MetWrongType(index.Added)).Select(index => keys.Index(index.Kind)),
-                ]);
+            var foreign = hashes.Where(hash => MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window)).ToHashSet();
+            await Task.WhenAll(ttls.Where(ttl => foreign.Contains(ttl.Key))
+                .Concat(indices.Where(index => MetWrongType(index.Added)).Select(index => index.Ttl))
+                .Select(ttl => ttl.RestoreAsync(database)));
         }
 
         // A key of another type in the epoch's place counts as none, and is replaced; an epoch that could not be read is
@@ -120,6 +124,7 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
         var index = keys.Index(kind);
         return new(
             kind,
+            OwnTtl.Ask(pipeline, index),
             pipeline.SortedSetAddAsync(index, [.. windows.Select(window => new SortedSetEntry(window.Start, window.Start))]),
             pipeline.KeyExpireAsync(index, _ttl),
             BeyondAsync(pipeline, kind));
@@ -239,9 +244,9 @@ internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions 
     }
 
     /// <summary>The replies for one type's index.</summary>
-    private sealed record IndexWrite(RowKind Kind, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> Beyond)
+    private sealed record IndexWrite(RowKind Kind, OwnTtl Ttl, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> Beyond)
     {
-        public IEnumerable<Task> Replies => [Added, Expires, Beyond];
+        public IEnumerable<Task> Replies => [Ttl.Before, Added, Expires, Beyond];
     }
 }
 

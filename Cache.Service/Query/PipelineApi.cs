@@ -2,6 +2,7 @@ using System.Text.Json.Serialization;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Persist;
 using Cache.Service.Streaming;
 using Cache.Service.Telemetry;
 
@@ -12,7 +13,8 @@ internal static class PipelineApi
 {
     public static void MapPipeline(this IEndpointRouteBuilder routes) =>
         routes.MapGet("/pipeline", (
-            ReadinessMonitor readiness, RowQueue queue, Assignment assignment, CacheMetrics metrics, UpdateHub hub, CacheOptions options, TimeProvider time) =>
+            ReadinessMonitor readiness, RowQueue queue, Assignment assignment, CacheMetrics metrics, UpdateHub hub, RedisEpoch epoch, CacheOptions options,
+            TimeProvider time) =>
         {
             var now = time.GetUtcNow();
             return Results.Json(
@@ -32,7 +34,8 @@ internal static class PipelineApi
                         .Select(partition => new PartitionLag(
                             partition.TopicPartition.Topic, partition.TopicPartition.Partition.Value,
                             partition.LogEnd < 0 ? null : partition.LagRows, partition.LogEnd < 0 ? null : partition.LagSeconds(now)))],
-                    hub.Clients),
+                    hub.Clients,
+                    epoch.RestartsSeenBy),
                 PipelineJson.Default.PipelineAnswer);
         })
         .WithTags("Health").WithSummary("How this replica is doing")
@@ -42,7 +45,8 @@ internal static class PipelineApi
             """
             {"instance":"cache-1/7","time":1795473130000,"ready":true,"reasons":[],"kafka":"broker:9092","rows":{"event_metrics":6210},
              "queue":{"rows":0,"most":5000},"pending":3,"last_flush":{"time":1795473129870,"rows":4,"windows":1,"seconds":0.0006},
-             "dead_letters":{"bad_measure":2},"lag":[{"topic":"event_metrics","partition":0,"rows":0,"seconds":0}],"stream_clients":1}
+             "dead_letters":{"bad_measure":2},"lag":[{"topic":"event_metrics","partition":0,"rows":0,"seconds":0}],"stream_clients":1,
+             "redis_restarts_seen_by":"run_id"}
             """));
 
     // Tells the replicas behind one address apart.
@@ -62,6 +66,9 @@ internal static class PipelineApi
 /// <param name="DeadLetters">Rows rejected, by reason.</param>
 /// <param name="Lag">Each partition that this replica has.</param>
 /// <param name="StreamClients">Open streams.</param>
+/// <param name="RedisRestartsSeenBy">
+/// What tells that Redis has started anew, perhaps with older data: <c>run_id</c>, <c>script_cache</c> or <c>nothing</c>; null before the first look.
+/// </param>
 internal sealed record PipelineAnswer(
     string Instance,
     long Time,
@@ -74,7 +81,8 @@ internal sealed record PipelineAnswer(
     [property: JsonPropertyName("last_flush")] LastFlush? LastFlush,
     [property: JsonPropertyName("dead_letters")] IReadOnlyDictionary<string, long> DeadLetters,
     IReadOnlyList<PartitionLag> Lag,
-    [property: JsonPropertyName("stream_clients")] int StreamClients);
+    [property: JsonPropertyName("stream_clients")] int StreamClients,
+    [property: JsonPropertyName("redis_restarts_seen_by")] string? RedisRestartsSeenBy);
 
 /// <summary>How full the queue is.</summary>
 /// <param name="Rows">Rows that wait.</param>

@@ -23,11 +23,13 @@ internal sealed class SessionReader(RedisLink redis, RedisKeys keys, SessionStor
         var database = await redis.GetForReadersAsync(cancellationToken);
         var active = new List<HashEntry[]>();
 
-        // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
-        while (active.Count < limit)
+        // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them. Then all are
+        // read again: one that has moved up meanwhile would be in the answer twice, and another not at all.
+        while (true)
         {
+            active.Clear();
             var ids = await database.SortedSetRangeByScoreAsync(
-                keys.Sessions, sessions.InactiveUpTo, double.PositiveInfinity, Exclude.Start, Order.Descending, active.Count, limit - active.Count)
+                keys.Sessions, sessions.InactiveUpTo, double.PositiveInfinity, Exclude.Start, Order.Descending, 0, limit)
                 .WaitAsync(cancellationToken);
             using var room = reads.Take((long)ids.Length * FieldsPerSession * LargeReads.BytesPerField);
             var gone = new List<RedisValue>();

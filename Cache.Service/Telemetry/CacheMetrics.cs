@@ -17,7 +17,6 @@ internal sealed class CacheMetrics
     public const string MeterName = "Cache.Service";
 
     private readonly ConcurrentDictionary<string, RecordCount> _records = new();
-    private readonly ConcurrentDictionary<string, long> _missed = new();
     private readonly ConcurrentDictionary<RejectReason, long> _deadLetters = new();
     private readonly TimeProvider _time;
     private LastFlush? _lastFlush;
@@ -53,7 +52,7 @@ internal sealed class CacheMetrics
             () => _records.Select(topic => new Measurement<long>(topic.Value.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
             description: "Rows consumed.");
         meter.CreateObservableCounter("cache.kafka.records.missed",
-            () => _missed.Select(topic => new Measurement<long>(topic.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
+            () => _records.Select(topic => new Measurement<long>(topic.Value.Missed, new KeyValuePair<string, object?>("topic", topic.Key))),
             description: "Rows that Kafka deleted before they were read.");
         meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows waiting for a flush.");
         meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
@@ -121,8 +120,6 @@ internal sealed class CacheMetrics
 
     /// <summary>The counter of a topic's rows; cheap enough to count each row.</summary>
     public RecordCount Records(string topic) => _records.GetOrAdd(topic, _ => new RecordCount());
-
-    public void Missed(string topic, long rows) => _missed.AddOrUpdate(topic, rows, (_, before) => before + rows);
 
     public void Committed() => _commits.Add(1);
 
@@ -232,8 +229,14 @@ internal sealed class Total
 internal sealed class RecordCount
 {
     private long _value;
+    private long _missed;
 
     public long Value => Volatile.Read(ref _value);
 
+    /// <summary>Rows that Kafka deleted before they were read.</summary>
+    public long Missed => Volatile.Read(ref _missed);
+
     public void Increment() => Volatile.Write(ref _value, _value + 1);
+
+    public void Miss(long rows) => Volatile.Write(ref _missed, _missed + rows);
 }

@@ -10,6 +10,33 @@ namespace Cache.Tests.Consume;
 public sealed class LagMonitorTests
 {
     [Fact]
+    public void TransactionThatIsLeftOpen_IsSaidOnce_AndWhenItEnds()
+    {
+        var time = new FakeTimeProvider();
+        var log = new LogCapture();
+        using var loggers = new LoggerFactory([log]);
+        using var monitor = new LagMonitor(new Assignment(), new CacheOptions(), time, loggers.CreateLogger<LagMonitor>());
+        var (busy, hanging) = (TestRows.Partition(0), TestRows.Partition(1));
+        for (var seconds = 0; seconds < 300; seconds++)
+        {
+            // A producer of many short ones, and one that hangs.
+            monitor.Seen(busy, seconds, seconds + 10);
+            monitor.Seen(hanging, 5, 5 + seconds);
+            Assert.Equal(seconds >= 90 ? 1 : 0, log.Lines.Count);
+            time.Advance(TimeSpan.FromSeconds(1));
+        }
+
+        Assert.Contains("A transaction has been open in event_metrics/1 for a while", Assert.Single(log.Lines), StringComparison.Ordinal);
+        Assert.Equal((10, TimeSpan.FromSeconds(1)), (busy.HeldBackRows, busy.HeldBackFor(time.GetUtcNow())));
+        Assert.Equal((299, TimeSpan.FromSeconds(300)), (hanging.HeldBackRows, hanging.HeldBackFor(time.GetUtcNow())));
+
+        monitor.Seen(hanging, 400, 400);
+        Assert.Contains("The transaction that was open in event_metrics/1 has ended", log.Lines.Last(), StringComparison.Ordinal);
+        Assert.Equal((0, TimeSpan.Zero), (hanging.HeldBackRows, hanging.HeldBackFor(time.GetUtcNow())));
+        Assert.Equal(2, log.Lines.Count);
+    }
+
+    [Fact]
     public async Task Ends_AreAskedForEachSecond_AndWhereKafkaDoesNotTellThem_ThatIsKnown()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);

@@ -248,11 +248,11 @@ public sealed class RedisEpochTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task EpochOfAServerThatDoesNotTellItsRunId_IsAnIdAlone()
+    public async Task EpochOfAServerThatTellsNothingOfItsRun_IsAnIdAlone()
     {
         await using var server = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
-        await client.GetDatabase().ExecuteAsync("ACL", "SETUSER", "default", "-info");
+        await client.GetDatabase().ExecuteAsync("ACL", "SETUSER", "default", "-info", "-script");
         var redis = new RedisStages(client);
         Fresh(redis, 0).Committed = 1;
 
@@ -263,6 +263,38 @@ public sealed class RedisEpochTests(RedisServers servers)
         Assert.Matches("^[0-9a-f]{32}$", names[0]);
         Assert.Equal(["event_metrics/0"], names[1..]);
         Assert.True(await redis.Epoch.ObserveAsync(string.Join(' ', names)));
+    }
+
+    [Fact]
+    public async Task EpochOfAServerThatDoesNotTellItsRunId_HasAMarkOfItsScriptCache_ThatEveryReplicaFinds()
+    {
+        await using var server = await RedisServer.StartAsync();
+        await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
+        await client.GetDatabase().ExecuteAsync("ACL", "SETUSER", "default", "-info");
+        var redis = new RedisStages(client, prefix: "");
+        Fresh(redis, 0).Committed = 1;
+        await redis.Epoch.CheckAsync();
+        var epoch = (await NamesAsync(redis))[0];
+        Assert.Matches("^[0-9a-f]{32}:[0-9a-f]{32}$", epoch);
+
+        var other = new RedisStages(client, prefix: "");
+        var partition = Resumed(other, 0);
+        await other.Epoch.CheckAsync();
+        Assert.Equal((epoch, "script_cache"), ((await NamesAsync(other))[0], other.Epoch.RestartsSeenBy));
+        other.Rebuilds.Take();
+
+        // An epoch of before says nothing of the run; nor does this one, once the scripts are gone.
+        foreach (var old in new[] { "before event_metrics/0", (string?)await client.GetDatabase().StringGetAsync("cache:epoch") })
+        {
+            await client.GetDatabase().StringSetAsync("cache:epoch", old);
+            await client.GetDatabase().ExecuteAsync("SCRIPT", "FLUSH");
+            other = new RedisStages(client, prefix: "");
+            partition = Resumed(other, 0);
+            await other.Epoch.CheckAsync();
+            await other.Epoch.CheckAsync();
+            Assert.Equal([partition], other.Rebuilds.Take()?.Partitions);
+            Assert.NotEqual(epoch, (await NamesAsync(other))[0]);
+        }
     }
 
     [Theory]

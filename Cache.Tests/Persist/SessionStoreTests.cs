@@ -72,6 +72,39 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
+    public async Task Index_StaysForTheLongestSession_AlsoWhenALaterBatchHasOnlyShorterOnes(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind, time: _time);
+        await redis.WriteAsync(TestRows.Session("future", Now + 500_000));
+
+        await redis.WriteAsync(TestRows.Session("now", Now));
+
+        Assert.InRange((await redis.Database.KeyTimeToLiveAsync(redis.Keys.Sessions))!.Value, TimeSpan.FromSeconds(2380), TimeSpan.FromSeconds(2400));
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task KeyOfAnotherType_KeepsItsTtl(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind, time: _time);
+        RedisKey[] foreign = [redis.Keys.Session("b"), redis.Keys.Sessions];
+        foreach (var key in foreign)
+        {
+            await redis.Database.StringSetAsync(key, "somebody else's", TimeSpan.FromSeconds(600));
+        }
+
+        await redis.WriteAsync(TestRows.Session("a", Now), TestRows.Session("b", Now));
+
+        foreach (var key in foreign)
+        {
+            Assert.InRange((await redis.Database.KeyTimeToLiveAsync(key))!.Value, TimeSpan.FromSeconds(580), TimeSpan.FromSeconds(600));
+        }
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
     public async Task IndexEntries_OfSessionsThatAreNoLongerActive_AreTrimmedByTheNextWrite(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
@@ -194,6 +227,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [InlineData("pexpire expire")]
     [InlineData("zadd")]
     [InlineData("zremrangebyscore")]
+    [InlineData("zrange")]
     [InlineData("hexists")]
     [InlineData("pttl")]
     public async Task AnyCommandThatRedisRefuses_FailsTheWrite_SoThatItIsTriedAgain(string commands)

@@ -189,6 +189,28 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
+    public async Task KeyOfAnotherType_KeepsItsTtl(RedisKind kind)
+    {
+        var redis = await servers.StagesAsync(kind);
+        RedisKey[] foreign = [redis.Keys.Window(RowKind.Event, 2), redis.Keys.Index(RowKind.Performance)];
+        foreach (var key in foreign)
+        {
+            await redis.Database.StringSetAsync(key, "somebody else's", TimeSpan.FromSeconds(600));
+        }
+
+        for (var times = 0; times < 2; times++)
+        {
+            await redis.WriteAsync(TestRows.Event(2, "a", count: 2), TestRows.Performance(2, "a", p95: 4));
+            foreach (var key in foreign)
+            {
+                Assert.InRange((await redis.Database.KeyTimeToLiveAsync(key))!.Value, TimeSpan.FromSeconds(580), TimeSpan.FromSeconds(600));
+            }
+        }
+    }
+
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
     public async Task Write_TellsTheEpochThatRedisWasIn(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
@@ -284,8 +306,8 @@ public sealed class WindowStoreTests(RedisServers servers)
 
         Assert.Equal(
             [
-                ("StringGet HashSet KeyExpire HashLength HashSet KeyExpire", true),
-                ("SortedSetAdd SortedSetRemoveRangeByScore KeyExpire SortedSetAdd KeyExpire SortedSetRangeByRank", true),
+                ("StringGet KeyTimeToLive HashSet KeyExpire HashLength KeyTimeToLive HashSet KeyExpire", true),
+                ("SortedSetAdd SortedSetRemoveRangeByScore KeyTimeToLive KeyExpire SortedSetRangeByRankWithScores KeyTimeToLive SortedSetAdd KeyExpire SortedSetRangeByRank", true),
             ],
             cluster.Pipelines);
         Assert.Equal(

@@ -110,6 +110,23 @@ public sealed class SessionReaderTests(RedisServers servers)
         Assert.Equal(["s1", "s2"], await IdsAsync(redis, 10));
     }
 
+    [Theory]
+    [InlineData(RedisKind.Embedded)]
+    [InlineData(RedisKind.Real)]
+    public async Task SessionThatMovesUpWhileTheyAreRead_CostsNoOtherItsPlace_AndNoneIsServedTwice(RedisKind kind)
+    {
+        var redis = await FilledAsync(kind, 1, 2, 3, 4);
+        await redis.Database.KeyDeleteAsync(redis.Keys.Session("s1"));
+        var watched = new WatchedRedis(await servers.ConnectAsync(kind));
+        var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix, time: _time).Sessions;
+
+        // The reader has found that one is gone, and reads on: now another takes the first place.
+        watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Session("s4", Now)));
+        var sessions = await reader.ReadAsync(3, TestContext.Current.CancellationToken);
+
+        Assert.Equal(["s4", "s2", "s3"], sessions.Select(fields => Array.Find(fields, field => field.Name == "session_id").Value.ToString()));
+    }
+
     [Fact]
     public async Task Limit_IsNeverBeyondAThousand()
     {

@@ -65,11 +65,13 @@ internal class SimulatedConnection
             nameof(IDatabase.HashSetAsync) => Make("HSET", arguments, redis => redis.HashSet(key, (HashEntry[])arguments[1]!)),
             nameof(IDatabase.HashLengthAsync) => Make("HLEN", arguments, redis => redis.HashLength(key)),
             nameof(IDatabase.KeyExpireAsync) => Make("EXPIRE", arguments, redis => redis.Expire(key)),
+            nameof(IDatabase.KeyTimeToLiveAsync) => Make("PTTL", arguments, _ => (TimeSpan?)null),
             nameof(IDatabase.KeyDeleteAsync) => Make("DEL", arguments, redis => redis.Delete(key)),
             nameof(IDatabase.SortedSetAddAsync) => Make("ZADD", arguments, redis => redis.IndexAdd(key, (SortedSetEntry[])arguments[1]!)),
             nameof(IDatabase.SortedSetRemoveAsync) => Make("ZREM", arguments, redis => redis.IndexRemove(key, ((RedisValue[])arguments[1]!).Select(member => member.ToString()))),
             nameof(IDatabase.SortedSetRemoveRangeByScoreAsync) => Make("ZREMRANGEBYSCORE", arguments, redis => redis.IndexRemoveUpTo(key, (double)arguments[2]!)),
             nameof(IDatabase.SortedSetRangeByRankAsync) => Make("ZRANGE", arguments, redis => redis.IndexRange(key, (long)arguments[1]!, (long)arguments[2]!)),
+            nameof(IDatabase.SortedSetRangeByRankWithScoresAsync) => Make("ZRANGE", arguments, redis => redis.IndexLast(key)),
             _ => throw new NotSupportedException($"The simulation has no {method}."),
         };
     }
@@ -183,6 +185,8 @@ internal class SimulatedConnection
         RedisCommand<long> answers => answers.Answer,
         RedisCommand<RedisValue> answers => answers.Answer,
         RedisCommand<RedisValue[]> answers => answers.Answer,
+        RedisCommand<SortedSetEntry[]> answers => answers.Answer,
+        RedisCommand<TimeSpan?> answers => answers.Answer,
         _ => throw new NotSupportedException(),
     };
 }

@@ -179,8 +179,13 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
     protected virtual Offset OffsetForTime(PartitionLog log) => log.Rows.Count > 0 ? 0 : Offset.End;
 
     private Task<IReadOnlyDictionary<TopicPartition, Offset>> AnswerAsync(IReadOnlyCollection<TopicPartition> partitions, Func<PartitionLog, Offset> answer) =>
-        MayFail() ?? Task.FromResult<IReadOnlyDictionary<TopicPartition, Offset>>(
-            partitions.ToDictionary(partition => partition, partition => answer(Kafka.Find(partition))));
+        AskAsync(new(this, () => partitions.ToDictionary(partition => partition, partition => answer(Kafka.Find(partition)))));
+
+    private Task<IReadOnlyDictionary<TopicPartition, Offset>> AskAsync(LookupRequest request)
+    {
+        Kafka.RequestAsync(request);
+        return request.Answer;
+    }
 
     private void Seek(TopicPartitionOffset to)
     {
@@ -354,12 +359,6 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
             }
         }
     }
-
-    /// <summary>Now and then the brokers do not answer.</summary>
-    private Task<IReadOnlyDictionary<TopicPartition, Offset>>? MayFail() =>
-        IsCutOff || (Kafka.AnswersAreUnsure && Kafka.Random.Next(8) == 0)
-            ? Task.FromException<IReadOnlyDictionary<TopicPartition, Offset>>(new KafkaException(ErrorCode.Local_TimedOut))
-            : null;
 
     /// <summary>Takes the handlers that the service gives to the builder of its consumer.</summary>
     private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])

@@ -51,7 +51,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
 
     public IReadOnlyList<PartitionLog> Logs => Promises.Logs;
 
-    /// <summary>Commits and dead letters on their way, in no order.</summary>
+    /// <summary>Commits, dead letters and questions on their way, in no order.</summary>
     public IReadOnlyList<KafkaRequest> Requests => _requests;
 
     /// <summary>Members that the group waits for, alive or not.</summary>
@@ -224,6 +224,36 @@ internal sealed class CommitRequest(SimulatedConsumer from, IReadOnlyList<TopicP
     }
 
     public override string ToString() => $"{From} commits {string.Join(", ", offsets.Select(offset => $"{offset.Topic}/{offset.Partition.Value} {offset.Offset.Value}"))}";
+}
+
+/// <summary>A question about offsets.</summary>
+internal sealed class LookupRequest(SimulatedConsumer from, Func<IReadOnlyDictionary<TopicPartition, Offset>> look) : KafkaRequest(from)
+{
+    private readonly TaskCompletionSource<IReadOnlyDictionary<TopicPartition, Offset>> _answer = new();
+    private IReadOnlyDictionary<TopicPartition, Offset> _found = new Dictionary<TopicPartition, Offset>();
+
+    public override Task<IReadOnlyDictionary<TopicPartition, Offset>> Answer => _answer.Task;
+
+    public override ErrorCode Do()
+    {
+        _found = look();
+        return ErrorCode.NoError;
+    }
+
+    public override void Finish(ErrorCode error)
+    {
+        if (error == ErrorCode.NoError)
+        {
+            _answer.TrySetResult(_found);
+        }
+        else
+        {
+            _answer.TrySetException(new KafkaException(error));
+            _ = _answer.Task.Exception;
+        }
+    }
+
+    public override string ToString() => $"{From} asks for offsets";
 }
 
 /// <summary>A dead letter on its way.</summary>

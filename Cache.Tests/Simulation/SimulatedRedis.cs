@@ -126,6 +126,9 @@ internal sealed class SimulatedRedis(Promises promises)
         return entries.Length;
     }
 
+    public SortedSetEntry[] IndexLast(string key) =>
+        _data.Indices.TryGetValue(key, out var index) && index.InOrder.LastOrDefault() is { } last ? [new(last, index.Scores[last])] : [];
+
     public RedisValue[] IndexRange(string key, long from, long to)
     {
         if (!_data.Indices.TryGetValue(key, out var index))
