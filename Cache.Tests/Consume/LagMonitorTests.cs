@@ -15,7 +15,7 @@ public sealed class LagMonitorTests
         var time = new FakeTimeProvider();
         var log = new LogCapture();
         using var loggers = new LoggerFactory([log]);
-        using var monitor = new LagMonitor(new Assignment(), new CacheOptions(), time, loggers.CreateLogger<LagMonitor>());
+        using var monitor = new LagMonitor(new Assignment(), new CacheOptions(), time, null!, loggers.CreateLogger<LagMonitor>());
         var (busy, hanging) = (TestRows.Partition(0), TestRows.Partition(1));
         for (var seconds = 0; seconds < 300; seconds++)
         {
