@@ -49,6 +49,9 @@ internal sealed class RowQueue(CacheOptions options)
     /// <summary>Rows in the queue.</summary>
     public int Count => (int)Math.Max(0, Volatile.Read(ref _added.Value) - Volatile.Read(ref _taken.Value));
 
+    /// <summary>Bytes of memory that rejected rows in the queue hold.</summary>
+    public long RejectedBytes => Interlocked.Read(ref _rejectedBytes);
+
     /// <summary>Whether there is room enough for paused partitions to go on: half of it.</summary>
     public bool IsAtLowWater => Count <= _most / 2 && Interlocked.Read(ref _rejectedBytes) <= MostRejectedBytes / 2;
 

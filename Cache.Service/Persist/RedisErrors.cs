@@ -2,15 +2,11 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>Tells errors of Redis that pass from those that retrying cannot mend.</summary>
+/// <summary>What single commands and readers ask of an error of Redis; what is tried again is decided by <see cref="Failures"/>.</summary>
 internal static class RedisErrors
 {
-    /// <summary>
-    /// The key holds another type: no retry helps. Everything else a server says may pass (LOADING, READONLY, MOVED,
-    /// CLUSTERDOWN, TRYAGAIN, OOM, BUSY, a wrong password, …), and giving up on it would lose rows.
-    /// </summary>
-    public static bool IsWrongType(Exception exception) =>
-        exception is RedisServerException && exception.Message.StartsWith("WRONGTYPE", StringComparison.Ordinal);
+    /// <summary>The key holds another type.</summary>
+    public static bool IsWrongType(Exception exception) => exception is RedisServerException && Failures.KindOf(exception) == FailureKind.OfTheRow;
 
     /// <summary>The server does not let this user, or anybody, give the command.</summary>
     public static bool IsNotPermitted(RedisServerException exception) =>

@@ -55,6 +55,8 @@ internal sealed class CacheMetrics
             () => _records.Select(topic => new Measurement<long>(topic.Value.Missed, new KeyValuePair<string, object?>("topic", topic.Key))),
             description: "Rows that Kafka deleted before they were read.");
         meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows waiting for a flush.");
+        meter.CreateObservableGauge("cache.queue.rejected", () => queue.RejectedBytes, unit: "By",
+            description: "Memory that rejected rows waiting for a flush hold; from 32 MiB on the queue is full.");
         meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
             description: "Rows consumed and not yet committed.");
         meter.CreateObservableGauge("cache.kafka.lag.rows",

@@ -195,7 +195,9 @@ public sealed class PageTests : IClassFixture<Chromium>
         await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
 
         // Nothing was read yet: no empty charts, and nothing that could be old.
-        await browser.StatesAsync($"Not ready: no partitions assigned: Kafka at {stack.KafkaAddress} does not answer yet; Redis does not answer.");
+        await browser.StatesAsync($"Not ready: no partitions assigned: Kafka at {stack.KafkaAddress} does not answer yet: ");
+        await browser.StatesAsync("Connection refused");
+        await browser.StatesAsync("; Redis does not answer.");
         await Assertions.Expect(browser.Page.Locator("#charts, #tables, #empty").And(browser.Page.Locator(":visible"))).ToHaveCountAsync(0);
         Assert.DoesNotContain("old", await browser.Page.InnerTextAsync("#state"));
         await browser.ContainsAsync("#partitions", "This replica has no partitions.");
