@@ -1,13 +1,19 @@
+using System.Collections.Concurrent;
 using System.Net;
 using System.Net.Sockets;
+using System.Text;
 
 namespace Cache.Tests;
 
-/// <summary>Stands between a client and a server on 127.0.0.1, and decides of each piece of what the server says whether it gets through.</summary>
+/// <summary>
+/// Stands between clients and a server on 127.0.0.1, and decides of each piece of what they say whether it gets through; the
+/// connections stay open. So does a firewall that has forgotten them.
+/// </summary>
 internal sealed class TcpProxy : IAsyncDisposable
 {
     private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
     private readonly CancellationTokenSource _stop = new();
+    private readonly ConcurrentQueue<Connection> _connections = [];
     private readonly int _server;
     private readonly Task _accepting;
 
@@ -22,8 +28,11 @@ internal sealed class TcpProxy : IAsyncDisposable
     /// <summary>Where it listens.</summary>
     public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
 
-    /// <summary>Whether what the server says gets through; asked with what its client has said last.</summary>
-    public Func<ReadOnlyMemory<byte>, bool> Lets { get; set; } = _ => true;
+    /// <summary>All that there were.</summary>
+    public IReadOnlyCollection<Connection> Connections => _connections;
+
+    /// <summary>Whether a piece gets through: of which connection, and whether the server says it.</summary>
+    public Func<Connection, bool, bool> Lets { get; set; } = (_, _) => true;
 
     public async ValueTask DisposeAsync()
     {
@@ -35,17 +44,17 @@ internal sealed class TcpProxy : IAsyncDisposable
 
     private async Task AcceptAsync()
     {
-        var connections = new List<Task>();
+        var passing = new List<Task>();
         try
         {
             while (true)
             {
-                connections.Add(PassAsync(await _listener.AcceptTcpClientAsync(_stop.Token)));
+                passing.Add(PassAsync(await _listener.AcceptTcpClientAsync(_stop.Token)));
             }
         }
         finally
         {
-            await Task.WhenAll(connections).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            await Task.WhenAll(passing).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
     }
 
@@ -54,27 +63,48 @@ internal sealed class TcpProxy : IAsyncDisposable
         using var _ = client;
         using var server = new TcpClient();
         await server.ConnectAsync(IPAddress.Loopback, _server, _stop.Token);
-        var said = ReadOnlyMemory<byte>.Empty;
+        var connection = new Connection();
+        _connections.Enqueue(connection);
 
         // When one side goes, so does the other.
         await Task.WhenAny(
-            CopyAsync(client.GetStream(), server.GetStream(), bytes =>
-            {
-                said = bytes.ToArray();
-                return true;
-            }),
-            CopyAsync(server.GetStream(), client.GetStream(), _ => Lets(said)));
+            CopyAsync(connection, client.GetStream(), server.GetStream(), fromServer: false),
+            CopyAsync(connection, server.GetStream(), client.GetStream(), fromServer: true));
     }
 
-    private async Task CopyAsync(NetworkStream from, NetworkStream to, Func<ReadOnlyMemory<byte>, bool> lets)
+    private async Task CopyAsync(Connection connection, NetworkStream from, NetworkStream to, bool fromServer)
     {
         var buffer = new byte[64 * 1024];
         while (await from.ReadAsync(buffer, _stop.Token) is > 0 and var length)
         {
-            if (lets(buffer.AsMemory(0, length)))
+            if (!fromServer)
+            {
+                connection.Says(Encoding.Latin1.GetString(buffer, 0, length));
+            }
+
+            if (Lets(connection, fromServer))
             {
                 await to.WriteAsync(buffer.AsMemory(0, length), _stop.Token);
             }
+        }
+    }
+
+    /// <summary>One connection.</summary>
+    internal sealed class Connection
+    {
+        private volatile string _said = "";
+        private volatile bool _subscribes;
+
+        /// <summary>What its client has said last.</summary>
+        public string Said => _said;
+
+        /// <summary>Whether its client has subscribed to the updates.</summary>
+        public bool Subscribes => _subscribes;
+
+        public void Says(string piece)
+        {
+            _said = piece;
+            _subscribes |= piece.Contains("SUBSCRIBE", StringComparison.Ordinal) && piece.Contains("cache:updates", StringComparison.Ordinal);
         }
     }
 }

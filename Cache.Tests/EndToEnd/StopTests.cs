@@ -141,11 +141,11 @@ public sealed class StopTests
         await using var redis = await RedisServer.StartAsync();
         await using var proxy = new TcpProxy(redis.Port);
         var withheld = 0;
-        proxy.Lets = said =>
+        proxy.Lets = (connection, fromServer) =>
         {
-            var subscribes = said.Span.IndexOf("SUBSCRIBE"u8) >= 0;
-            withheld += subscribes ? 1 : 0;
-            return !subscribes;
+            var isReply = fromServer && connection.Said.Contains("SUBSCRIBE", StringComparison.Ordinal);
+            withheld += isReply ? 1 : 0;
+            return !isReply;
         };
         await using var stack = await InProcessStack.PrepareAsync($"127.0.0.1:{proxy.Port},syncTimeout=1000,asyncTimeout=1000");
         await stack.StartProcessAsync();
