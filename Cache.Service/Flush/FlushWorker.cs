@@ -56,7 +56,6 @@ internal sealed partial class FlushWorker : Worker
     /// </summary>
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
-        await Task.Yield();
         var filling = new Batch();
         var spare = new Batch();
         var writing = Task.CompletedTask;

@@ -187,7 +187,7 @@ internal sealed partial class ConnectionPlaces
     /// <summary>How many files the process has open, each of its assemblies among them.</summary>
     private static long OpenFiles() => Directory.Exists("/proc/self/fd") ? Directory.EnumerateFileSystemEntries("/proc/self/fd").LongCount() : 0;
 
-    [LoggerMessage(EventIds.Query + 1, LogLevel.Warning,
+    [LoggerMessage(EventIds.Protect + 2, LogLevel.Warning,
         "HTTP takes {Most} connections: the process may open {Files} files, has {Open} open, and needs some for Kafka and Redis. For the {Asked} of http_max_connections raise that limit (ulimit -n, LimitNOFILE=).")]
     private static partial void LogLimited(ILogger logger, int most, long files, long open, int asked);
 }

@@ -386,18 +386,10 @@ public sealed class UpdateHubTests
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
-        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
         var time = new FakeTimeProvider();
         var never = new TaskCompletionSource<TimeSpan>();
         var pings = 0;
-        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((name, _) => name switch
-        {
-            "SubscribeAsync" => Task.FromResult(queue),
-            "SubscribedEndpoint" => redis.GetEndPoints()[0],
-            "IsConnected" => true,
-            "PingAsync" => PingAsync(),
-            _ => throw new NotSupportedException(name),
-        }), ping: never.Task), time);
+        using var hub = Hub(LinkTo(await SubscribedAsync(redis, PingAsync), ping: never.Task), time);
         await hub.StartAsync(TestContext.Current.CancellationToken);
         await Eventually.HoldsAsync(() => Assert.True(hub.IsListening));
         var client = hub.Open(null);
@@ -437,23 +429,29 @@ public sealed class UpdateHubTests
         return RedisLink.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
     }
 
+    /// <summary>A subscriber that is subscribed and connected, and pings as a test wants it to.</summary>
+    private static async Task<ISubscriber> SubscribedAsync(ConnectionMultiplexer redis, Func<Task<TimeSpan>> ping)
+    {
+        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
+        return Proxy.Of<ISubscriber>((name, _) => name switch
+        {
+            "SubscribeAsync" => Task.FromResult(queue),
+            "SubscribedEndpoint" => redis.GetEndPoints()[0],
+            "IsConnected" => true,
+            "PingAsync" => ping(),
+            _ => throw new NotSupportedException(name),
+        });
+    }
+
     [Fact]
     public async Task ASubscriptionThatDoesNotReply_IsSilent_AndAGapAsLongAsItIs()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
-        var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
         var time = new FakeTimeProvider();
         var reply = new TaskCompletionSource<TimeSpan>();
         var pings = 0;
-        using var hub = Hub(LinkTo(Proxy.Of<ISubscriber>((name, _) => name switch
-        {
-            "SubscribeAsync" => Task.FromResult(queue),
-            "SubscribedEndpoint" => redis.GetEndPoints()[0],
-            "IsConnected" => true,
-            "PingAsync" => PingAsync(),
-            _ => throw new NotSupportedException(name),
-        })), time);
+        using var hub = Hub(LinkTo(await SubscribedAsync(redis, PingAsync)), time);
         await hub.StartAsync(TestContext.Current.CancellationToken);
         await Eventually.HoldsAsync(() => Assert.True(hub.IsListening));
         var client = hub.Open(null);
