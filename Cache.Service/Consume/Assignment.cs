@@ -134,9 +134,14 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
         }
     }
 
-    /// <summary>Notes the end of the partition.</summary>
+    /// <summary>Notes the end of the partition, which is its last stable offset.</summary>
     public void EndSeen(long logEnd, DateTimeOffset now)
     {
+        if (logEnd != LogEnd || Volatile.Read(ref _highWatermark) <= logEnd)
+        {
+            Volatile.Write(ref _stableAt, now.ToUnixTimeMilliseconds());
+        }
+
         Volatile.Write(ref _logEnd, logEnd);
         if (LagRows == 0)
         {
@@ -144,17 +149,8 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RecordCou
         }
     }
 
-    /// <summary>Notes the high watermark, and the last stable offset with it.</summary>
-    public void EndSeen(long logEnd, long highWatermark, DateTimeOffset now)
-    {
-        if (logEnd != LogEnd || highWatermark <= logEnd)
-        {
-            Volatile.Write(ref _stableAt, now.ToUnixTimeMilliseconds());
-        }
-
-        Volatile.Write(ref _highWatermark, highWatermark);
-        EndSeen(logEnd, now);
-    }
+    /// <summary>Notes the offset after the last row that is there, also of open transactions, as the fetch before told it.</summary>
+    public void HighWatermarkSeen(long highWatermark) => Volatile.Write(ref _highWatermark, highWatermark);
 
     /// <summary>How long the last stable offset has stood still with rows behind it.</summary>
     public TimeSpan HeldBackFor(DateTimeOffset now) =>

@@ -20,6 +20,7 @@ internal sealed partial class ConsumeLoop(
     private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan HeldPollWait = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan LookupRetry = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan WatermarkInterval = TimeSpan.FromSeconds(1);
 
     // A stop has taken up to 15 s by then, and orchestrators kill after 30 s.
     private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
@@ -33,6 +34,7 @@ internal sealed partial class ConsumeLoop(
     private long? _fullSince;
     private long? _startsAskedAt;
     private long? _oldestAskedAt;
+    private long? _watermarksNotedAt;
 
     // Partitions whose next row Kafka does not have.
     private readonly HashSet<AssignedPartition> _stranded = [];
@@ -151,6 +153,7 @@ internal sealed partial class ConsumeLoop(
             return false;
         }
 
+        NoteWatermarks(consumer);
         if (positions.AnyUnknown)
         {
             FindUnknownStarts(consumer);
@@ -352,13 +355,25 @@ internal sealed partial class ConsumeLoop(
         }
     }
 
+    /// <summary>Notes what the client remembers of the fetches before; no call to Kafka.</summary>
+    private void NoteWatermarks(IConsumer<RowKey, Row> consumer)
+    {
+        if (IsTimeFor(ref _watermarksNotedAt, WatermarkInterval))
+        {
+            foreach (var partition in assignment.Current)
+            {
+                partition.HighWatermarkSeen(consumer.GetWatermarkOffsets(partition.TopicPartition).High.Value);
+            }
+        }
+    }
+
     /// <summary>
     /// Asks again where partitions start of which Kafka did not tell it, right after a coordinator had moved, say. The client
     /// itself asks only once, and never reads a partition for which that failed.
     /// </summary>
     private void FindUnknownStarts(IConsumer<RowKey, Row> consumer)
     {
-        if (_starts is null && IsTimeFor(ref _startsAskedAt))
+        if (_starts is null && IsTimeFor(ref _startsAskedAt, LookupRetry))
         {
             var unknown = assignment.Current.Where(partition => partition.Next < 0).ToList();
             positions.AnyUnknown = unknown.Count > 0;
@@ -393,7 +408,7 @@ internal sealed partial class ConsumeLoop(
     /// </summary>
     private void GoOnWithOldest(IConsumer<RowKey, Row> consumer)
     {
-        if (_stranded.Count > 0 && _oldest is null && IsTimeFor(ref _oldestAskedAt))
+        if (_stranded.Count > 0 && _oldest is null && IsTimeFor(ref _oldestAskedAt, LookupRetry))
         {
             _stranded.RemoveWhere(partition => !partition.Owned);
             _oldest = _stranded.Count > 0 ? new([.. _stranded], positions.OldestAsync([.. _stranded.Select(partition => partition.TopicPartition)])) : null;
@@ -498,15 +513,15 @@ internal sealed partial class ConsumeLoop(
         assignment.Take(rewound);
     }
 
-    /// <summary>Whether Kafka may be asked again.</summary>
-    private bool IsTimeFor(ref long? askedAt)
+    /// <summary>Whether something was not done for a while; it is done now.</summary>
+    private bool IsTimeFor(ref long? doneAt, TimeSpan interval)
     {
-        if (askedAt is { } before && Time.GetElapsedTime(before) < LookupRetry)
+        if (doneAt is { } before && Time.GetElapsedTime(before) < interval)
         {
             return false;
         }
 
-        askedAt = Time.GetTimestamp();
+        doneAt = Time.GetTimestamp();
         return true;
     }
 

@@ -70,15 +70,28 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
             (client, _) => client.Committed(partitions, Patience).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
 
     /// <inheritdoc/>
-    public async Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec)
-    {
-        var answer = await (await CallAsync((_, admin) => admin.ListOffsetsAsync(
-            partitions.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition, OffsetSpec = spec }),
-            new ListOffsetsOptions { RequestTimeout = Patience, IsolationLevel = IsolationLevel.ReadCommitted })));
-        var offsets = answer.ResultInfos.Select(info => info.TopicPartitionOffsetError).ToDictionary(info => info.TopicPartition, info => info.Offset);
+    public Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec) =>
+        CallAsync((client, _) => Offsets(client, partitions, spec, Patience));
 
-        // A broker that goes in the midst of it leaves its partitions without an offset, and without an error.
-        return offsets.ContainsValue(Offset.Unset) ? throw new KafkaException(ErrorCode.Local_Transport) : offsets;
+    /// <summary>Asks for the offset of the oldest row, of the end, or of a time; blocks until Kafka answers.</summary>
+    /// <exception cref="KafkaException">Kafka did not answer in time, or not for every partition.</exception>
+    public static IReadOnlyDictionary<TopicPartition, Offset> Offsets(
+        IConsumer<Ignore, Ignore> client, IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec, TimeSpan patience)
+    {
+        // The protocol's own names for the end and the beginning. Not by the admin client's call, which crashes the process
+        // when a leader is not known yet and other metadata comes in that moment (librdkafka, as in Confluent.Kafka 2.16).
+        var time = spec switch
+        {
+            OffsetSpec.TimestampSpec since => since.Timestamp,
+            OffsetSpec.EarliestSpec => Offset.Beginning.Value,
+            _ => Offset.End.Value,
+        };
+        var timestamp = new Timestamp(time, TimestampType.CreateTime);
+        var offsets = client.OffsetsForTimes(partitions.Select(partition => new TopicPartitionTimestamp(partition, timestamp)), patience)
+            .ToDictionary(offset => offset.TopicPartition, offset => offset.Offset);
+
+        // A broker that goes in the midst of it leaves its partitions with what was asked, and without an error.
+        return offsets.ContainsValue(time) ? throw new KafkaException(ErrorCode.Local_Transport) : offsets;
     }
 
     /// <inheritdoc/>

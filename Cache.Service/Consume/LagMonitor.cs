@@ -14,6 +14,8 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+
     // Readiness waits for the first answer.
     private static readonly TimeSpan StartInterval = TimeSpan.FromMilliseconds(20);
 
@@ -32,13 +34,12 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         var client = new ConsumerBuilder<Ignore, Ignore>(KafkaClients.ForReading(options)).SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
         try
         {
-            using var admin = new DependentAdminClientBuilder(client.Handle).Build();
             using var timer = new PeriodicTimer(StartInterval, Time);
             while (await timer.WaitForNextTickAsync(stoppingToken))
             {
                 if (assignment.Current is { Count: > 0 } held)
                 {
-                    await AskAsync(admin, held);
+                    await AskAsync(client, held);
                     timer.Period = Interval;
                 }
             }
@@ -49,15 +50,14 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         }
     }
 
-    private async Task AskAsync(IAdminClient admin, IReadOnlyList<AssignedPartition> held)
+    private async Task AskAsync(IConsumer<Ignore, Ignore> client, IReadOnlyList<AssignedPartition> held)
     {
         try
         {
-            var (ends, highWatermarks) = (EndsAsync(admin, held, IsolationLevel.ReadCommitted), EndsAsync(admin, held, IsolationLevel.ReadUncommitted));
-            await Task.WhenAll(ends, highWatermarks);
+            var ends = await Task.Run(() => KafkaLookups.Offsets(client, [.. held.Select(partition => partition.TopicPartition)], OffsetSpec.Latest(), Patience));
             foreach (var partition in held)
             {
-                Seen(partition, ends.Result[partition.TopicPartition].Value, highWatermarks.Result[partition.TopicPartition].Value);
+                Seen(partition, ends[partition.TopicPartition].Value);
             }
 
             Volatile.Write(ref _failure, null);
@@ -73,21 +73,11 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         }
     }
 
-    private static async Task<Dictionary<TopicPartition, Offset>> EndsAsync(IAdminClient admin, IReadOnlyList<AssignedPartition> held, IsolationLevel level)
-    {
-        var specs = held.Select(partition => new TopicPartitionOffsetSpec { TopicPartition = partition.TopicPartition, OffsetSpec = OffsetSpec.Latest() });
-        var answer = await admin.ListOffsetsAsync(specs, new ListOffsetsOptions { RequestTimeout = TimeSpan.FromSeconds(2), IsolationLevel = level });
-        var ends = answer.ResultInfos.Select(end => end.TopicPartitionOffsetError).ToDictionary(end => end.TopicPartition, end => end.Offset);
-
-        // A broker that goes in the midst of it leaves its partitions without an end, and without an error.
-        return ends.ContainsValue(Offset.Unset) ? throw new KafkaException(ErrorCode.Local_Transport) : ends;
-    }
-
     /// <summary>Notes the end of a partition; says once that a transaction is left open, and that it no longer is.</summary>
-    internal void Seen(AssignedPartition partition, long end, long highWatermark)
+    internal void Seen(AssignedPartition partition, long end)
     {
         var now = Time.GetUtcNow();
-        partition.EndSeen(end, highWatermark, now);
+        partition.EndSeen(end, now);
         var isLong = partition.HeldBackFor(now) >= LongTransaction;
         if (isLong && _heldBack.Add(partition.TopicPartition))
         {

@@ -40,6 +40,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly List<double> _waits = [];
     private readonly ManualResetEventSlim _mayClose = new(true);
     private Exception? _refusal;
+    private long _highWatermark = Offset.Unset;
 
     public ConsumeLoopTests()
     {
@@ -118,6 +119,23 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(Math.Max(5, end), partition.Next);
         Assert.Equal(0, partition.Records.Value);
         Assert.Null(_loop.WaitsFor);
+    }
+
+    [Fact]
+    public void RowsBehindTheLastStableOffset_AreKnownFromWhatWasFetched_OnceASecond()
+    {
+        var partition = Take(0);
+        partition.EndSeen(5, _time.GetUtcNow());
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(0, partition.HeldBackRows);
+
+        _highWatermark = 12;
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(0, partition.HeldBackRows);
+
+        _time.Advance(TimeSpan.FromSeconds(1));
+        Assert.True(_loop.Turn(_consumer));
+        Assert.Equal(7, partition.HeldBackRows);
     }
 
     [Fact]
@@ -697,6 +715,8 @@ public sealed class ConsumeLoopTests : IDisposable
             case nameof(IConsumer<,>.Pause) or nameof(IConsumer<,>.Resume) or nameof(IConsumer<,>.IncrementalUnassign):
                 _calls.Enqueue($"{method} {string.Join(' ', ((IEnumerable<TopicPartition>)arguments[0]!).Select(Text))}");
                 return _refusal is null ? null : throw _refusal;
+            case nameof(IConsumer<,>.GetWatermarkOffsets):
+                return new WatermarkOffsets(0, _highWatermark);
             default:
                 throw new NotSupportedException(method);
         }

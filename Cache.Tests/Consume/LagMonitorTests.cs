@@ -20,8 +20,10 @@ public sealed class LagMonitorTests
         for (var seconds = 0; seconds < 300; seconds++)
         {
             // A producer of many short ones, and one that hangs.
-            monitor.Seen(busy, seconds, seconds + 10);
-            monitor.Seen(hanging, 5, 5 + seconds);
+            busy.HighWatermarkSeen(seconds + 10);
+            monitor.Seen(busy, seconds);
+            hanging.HighWatermarkSeen(5 + seconds);
+            monitor.Seen(hanging, 5);
             Assert.Equal(seconds >= 90 ? 1 : 0, log.Lines.Count);
             time.Advance(TimeSpan.FromSeconds(1));
         }
@@ -30,7 +32,7 @@ public sealed class LagMonitorTests
         Assert.Equal((10, TimeSpan.FromSeconds(1)), (busy.HeldBackRows, busy.HeldBackFor(time.GetUtcNow())));
         Assert.Equal((299, TimeSpan.FromSeconds(300)), (hanging.HeldBackRows, hanging.HeldBackFor(time.GetUtcNow())));
 
-        monitor.Seen(hanging, 400, 400);
+        monitor.Seen(hanging, 400);
         Assert.Contains("The transaction that was open in event_metrics/1 has ended", log.Lines.Last(), StringComparison.Ordinal);
         Assert.Equal((0, TimeSpan.Zero), (hanging.HeldBackRows, hanging.HeldBackFor(time.GetUtcNow())));
         Assert.Equal(2, log.Lines.Count);

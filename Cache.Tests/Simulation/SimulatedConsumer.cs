@@ -109,6 +109,8 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
             case nameof(IConsumer<,>.Resume):
                 Resume((IEnumerable<TopicPartition>)arguments[0]!);
                 return null;
+            case nameof(IConsumer<,>.GetWatermarkOffsets):
+                return new WatermarkOffsets(0, Kafka.Find((TopicPartition)arguments[0]!).Rows.Count);
             default:
                 throw new NotSupportedException($"The simulation has no {method}.");
         }
