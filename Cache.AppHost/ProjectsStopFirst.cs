@@ -9,7 +9,7 @@ namespace Cache.AppHost;
 /// </summary>
 internal sealed class ProjectsStopFirst(DistributedApplicationModel model, ResourceCommandService commands) : IHostedService
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
 
     /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -21,6 +21,6 @@ internal sealed class ProjectsStopFirst(DistributedApplicationModel model, Resou
         var stops = model.Resources.OfType<ProjectResource>()
             .Select(project => commands.ExecuteCommandAsync(project, KnownResourceCommands.StopCommand, cancellationToken));
         Task all = Task.WhenAll(stops);
-        await all.WaitAsync(Patience, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await all.WaitAsync(Timeout, cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 }

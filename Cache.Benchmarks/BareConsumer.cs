@@ -1,7 +1,8 @@
 using System.Text.Json;
-using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
+using Cache.Service.Model;
+using Cache.Service.Options;
 using Confluent.Kafka;
 using StackExchange.Redis;
 

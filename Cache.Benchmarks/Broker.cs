@@ -21,7 +21,7 @@ internal static class Broker
     /// <summary>The topic of round trips without the product.</summary>
     public const string BareTopic = "round_trips";
 
-    private const int MostInFlight = 50_000;
+    private const int MaxInFlight = 50_000;
 
     /// <summary>Runs until it is killed.</summary>
     public static async Task RunAsync(int partitions, Backlog backlog)
@@ -57,7 +57,7 @@ internal static class Broker
         {
             BootstrapServers = bootstrapServers,
             LingerMs = 20,
-            QueueBufferingMaxMessages = 2 * MostInFlight,
+            QueueBufferingMaxMessages = 2 * MaxInFlight,
             EnableDeliveryReports = false,
         }).Build())
         {
@@ -72,7 +72,7 @@ internal static class Broker
                 var partition = BenchmarkRows.PartitionOf(row, partitions, backlog.Dimensions);
                 produced[partition]++;
                 producer.Produce(new TopicPartition(BenchmarkRows.Topic, partition), message);
-                if (row % MostInFlight == MostInFlight - 1)
+                if (row % MaxInFlight == MaxInFlight - 1)
                 {
                     producer.Flush(CancellationToken.None);
                 }

@@ -19,10 +19,10 @@ internal static class LatencyVerb
     private const int FetchWaitMs = 5;
 
     // With a tenth of the processors' time stolen, the p99 of both sides doubles; of this much nothing is seen.
-    private const double MostStolenPercent = 2;
+    private const double MaxStolenPercent = 2;
 
     // What hangs on the p99 at 1,000 rows/s is worth many more rounds on a busy host.
-    private const int MostTimes = 20;
+    private const int MaxTimes = 20;
     private const int RoundsOnAStage = 10;
 
     // Code is compiled and compiled again while it warms up.
@@ -42,8 +42,8 @@ internal static class LatencyVerb
             Stage? stage = null;
             var results = await Rounds.AlternateUndisturbedAsync(
                 run.Rounds,
-                rate == 1000 ? MostTimes : 2,
-                MostStolenPercent,
+                rate == 1000 ? MaxTimes : 2,
+                MaxStolenPercent,
                 async round =>
                 {
                     if (round % RoundsOnAStage == 0)
@@ -179,7 +179,7 @@ internal static class LatencyVerb
     {
         private const int Dimensions = 4;
 
-        private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+        private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(1);
         private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(50);
 
         private readonly ConcurrentDictionary<(long Window, long Dimension), long> _next = new();
@@ -234,7 +234,7 @@ internal static class LatencyVerb
             var started = Stopwatch.GetTimestamp();
             while (Count < rows)
             {
-                if (Stopwatch.GetElapsedTime(started) > Patience)
+                if (Stopwatch.GetElapsedTime(started) > Timeout)
                 {
                     throw new InvalidOperationException($"{Count} of {rows} rows arrived.");
                 }

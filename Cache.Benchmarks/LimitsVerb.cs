@@ -26,10 +26,10 @@ internal static class LimitsVerb
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
 
     // So long may a probe take.
-    private static readonly TimeSpan ProbePatience = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(1);
 
     /// <summary>What was seen during a load.</summary>
-    internal sealed record Result(double FlushP99Ms, double HealthMostMs, int HealthFailures, double MostMb);
+    internal sealed record Result(double FlushP99Ms, double HealthMostMs, int HealthFailures, double MaxMb);
 
     public static async Task RunAsync(Run run)
     {
@@ -58,7 +58,7 @@ internal static class LimitsVerb
         run.Report.Add("limits_flush_p99_worst", "×", [all.Max(result => result.FlushP99Ms) / alone.FlushP99Ms]);
         run.Report.Add("limits_health_most_ms", "ms", [all.Max(result => result.HealthMostMs)]);
         run.Report.Add("limits_health_failures", "", [all.Sum(result => result.HealthFailures)]);
-        run.Report.Add("limits_rss_mb", "MB", [all.Max(result => result.MostMb)]);
+        run.Report.Add("limits_rss_mb", "MB", [all.Max(result => result.MaxMb)]);
 
         async Task<Result> DuringAsync<TLoad>(string name, Func<Task<TLoad>> start)
             where TLoad : IAsyncDisposable
@@ -117,7 +117,7 @@ internal static class LimitsVerb
                 try
                 {
                     using var answer = await prober.GetAsync("/healthz");
-                    failures += answer.StatusCode == HttpStatusCode.OK && Stopwatch.GetElapsedTime(asked) < ProbePatience ? 0 : 1;
+                    failures += answer.StatusCode == HttpStatusCode.OK && Stopwatch.GetElapsedTime(asked) < ProbeTimeout ? 0 : 1;
                 }
                 catch (HttpRequestException)
                 {

@@ -11,7 +11,7 @@ namespace Cache.Benchmarks;
 internal static partial class MemoryVerb
 {
     // What the mock keeps of 24 partitions, with something to spare.
-    private const long MostAhead = 500_000;
+    private const long MaxAhead = 500_000;
 
     /// <summary>One side.</summary>
     internal sealed record Result(double BytesPerRow, double PeakMb, double SlopeMbPerMillionRows);
@@ -70,7 +70,7 @@ internal static partial class MemoryVerb
         {
             BootstrapServers = side.BootstrapServers,
             LingerMs = 20,
-            QueueBufferingMaxMessages = (int)MostAhead,
+            QueueBufferingMaxMessages = (int)MaxAhead,
             EnableDeliveryReports = false,
         }).Build();
         const int Step = 50_000;
@@ -83,7 +83,7 @@ internal static partial class MemoryVerb
             }
 
             producer.Flush(CancellationToken.None);
-            await side.CommittedAsync(row - MostAhead);
+            await side.CommittedAsync(row - MaxAhead);
             progress?.Invoke(row);
             if (row % 1_000_000 == 0)
             {

@@ -5,11 +5,11 @@ using BenchmarkDotNet.Diagnosers;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.NoEmit;
-using Cache.Service;
-using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 
 namespace Cache.Benchmarks;
@@ -49,7 +49,7 @@ public class RowStages
     /// <summary>Decodes the rows that the other stages take.</summary>
     public RowStages()
     {
-        var partition = new AssignedPartition(new(BenchmarkRows.Topic, 0), new RecordCount());
+        var partition = new AssignedPartition(new(BenchmarkRows.Topic, 0), new RowCounter());
         _spaced = [.. _values.Select(value => (byte[])[(byte)' ', .. value])];
         _rows = [.. _values.Select((value, offset) => new QueuedRow(partition, offset, 0, _decoder.Decode(RowKind.Event, value)))];
     }

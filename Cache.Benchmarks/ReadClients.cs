@@ -13,7 +13,7 @@ namespace Cache.Benchmarks;
 internal static class ReadClients
 {
     private const int Connections = 32;
-    private const int MostHeaderBytes = 4096;
+    private const int MaxHeaderBytes = 4096;
 
     /// <summary>Asks for a span of time, and until there are so many answers.</summary>
     /// <returns>How many answers came, and the time that it took.</returns>
@@ -21,7 +21,7 @@ internal static class ReadClients
     public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span, long atLeast = 0)
     {
         var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: bench\r\n\r\n");
-        var buffer = new byte[MostHeaderBytes + length];
+        var buffer = new byte[MaxHeaderBytes + length];
         var sockets = new Socket[Connections];
         for (var at = 0; at < Connections; at++)
         {

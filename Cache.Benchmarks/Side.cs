@@ -13,7 +13,7 @@ namespace Cache.Benchmarks;
 internal sealed class Side : IAsyncDisposable
 {
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(5);
     private static int _groups;
 
     private readonly ServerProcess _kafka;
@@ -28,7 +28,7 @@ internal sealed class Side : IAsyncDisposable
         (_kafka, _redisServer, Redis) = (kafka, redisServer, redis);
         _watcher = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = _group }).Build();
         using var admin = new DependentAdminClientBuilder(_watcher.Handle).Build();
-        _partitions = admin.GetMetadata(BenchmarkRows.Topic, Patience).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
+        _partitions = admin.GetMetadata(BenchmarkRows.Topic, Timeout).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
     }
 
     /// <summary>What it cost to read some rows.</summary>
@@ -93,11 +93,11 @@ internal sealed class Side : IAsyncDisposable
     {
         var started = Stopwatch.GetTimestamp();
         long committed;
-        while ((committed = _watcher.Committed(_partitions, Patience).Sum(offset => Math.Max(0, offset.Offset.Value))) < rows)
+        while ((committed = _watcher.Committed(_partitions, Timeout).Sum(offset => Math.Max(0, offset.Offset.Value))) < rows)
         {
-            if (Stopwatch.GetElapsedTime(started) > Patience)
+            if (Stopwatch.GetElapsedTime(started) > Timeout)
             {
-                throw new InvalidOperationException($"{committed} of {rows} rows were committed after {Patience}.");
+                throw new InvalidOperationException($"{committed} of {rows} rows were committed after {Timeout}.");
             }
 
             await Task.Delay(Pace, TimeProvider.System, CancellationToken.None);

@@ -10,7 +10,7 @@ namespace Cache.Benchmarks;
 /// </summary>
 internal static class StartupVerb
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(60);
 
     public static async Task RunAsync(Run run)
     {
@@ -61,7 +61,7 @@ internal static class StartupVerb
                 return new(took.TotalMilliseconds, listening.TotalMilliseconds, server.Cpu.TotalMilliseconds);
             }
 
-            if (took > Patience)
+            if (took > Timeout)
             {
                 throw new InvalidOperationException($"{route} says after {took}: {await answer.Content.ReadAsStringAsync()}");
             }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using Cache.Service;
+using Cache.Service.Options;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;

@@ -1,7 +1,18 @@
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
+using Cache.Service.Consume;
+using Cache.Service.Enqueue;
+using Cache.Service.Flush;
+using Cache.Service.Hosting;
+using Cache.Service.Http;
+using Cache.Service.Http.Access;
+using Cache.Service.Http.Query;
+using Cache.Service.Http.Streaming;
+using Cache.Service.Options;
 using Cache.Service.Page;
-using Cache.Service.Protect;
+using Cache.Service.Partitions;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
 
 namespace Cache.Service;
 
@@ -9,7 +20,7 @@ namespace Cache.Service;
 public static class Program
 {
     // What is left when everything has stopped: handles that are freed, telemetry that is sent.
-    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>Runs the service until it is told to stop.</summary>
     /// <returns>0; 1 on bad configuration, when a port is taken, or when a worker has failed for good.</returns>
@@ -61,19 +72,22 @@ public static class Program
         builder.AddServiceDefaults();
         builder.AddStop();
         var options = builder.AddCacheOptions();
-        builder.AddConsume(options);
-        builder.AddEnqueue();
-        builder.AddFlush();
-        builder.AddPersist(options);
-        builder.AddProtect(options);
-        builder.AddQuery(options);
-        builder.AddStreaming();
-        builder.AddPage();
         builder.AddTelemetry();
+        builder.AddKafka(options);
+        builder.AddRedis();
+        builder.Services.AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush();
+        builder.AddHttp();
+        builder.AddAccess(options);
+        builder.AddQuery(options);
+        builder.Services.AddStreaming();
+        builder.AddPage();
         var app = builder.Build();
         HostSettings.CheckServer(app);
-        app.UseProtect(options);
-        app.MapQuery(options);
+        app.UseAccess(options);
+        var data = app.MapProtected(options);
+        data.MapQuery();
+        data.MapStream();
+        app.MapOpen(options);
         app.MapPage();
         return app;
     }
@@ -102,7 +116,7 @@ public static class Program
         finally
         {
             // Kafka's client can hang for good while its handles are freed, and nothing is lost by ending without that.
-            await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask(), CancellationToken.None), Task.Delay(EndPatience, TimeProvider.System, CancellationToken.None));
+            await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask(), CancellationToken.None), Task.Delay(EndTimeout, TimeProvider.System, CancellationToken.None));
         }
     }
 

@@ -28,7 +28,7 @@ public sealed class ChildProcessTests
         try
         {
             kafka.BreakAllBrokers();
-            Assert.Equal(0, await stream.ReadAsync(length, TestContext.Current.CancellationToken).AsTask().WaitAsync(Eventually.Patience, TestContext.Current.CancellationToken));
+            Assert.Equal(0, await stream.ReadAsync(length, TestContext.Current.CancellationToken).AsTask().WaitAsync(Eventually.TestTimeout, TestContext.Current.CancellationToken));
         }
         finally
         {

@@ -1,8 +1,7 @@
 using System.Text;
-using Cache.Service.Consume;
 using Cache.Service.Decode;
-using Cache.Service.Enqueue;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -14,7 +13,7 @@ internal static class TestRows
     private static readonly AssignedPartition Anywhere = Partition();
 
     public static AssignedPartition Partition(int number = 0, string topic = "event_metrics") =>
-        new(new TopicPartition(topic, number), new RecordCount());
+        new(new TopicPartition(topic, number), new RowCounter());
 
     public static Row Event(long window, string type, long? count = null, long? users = null) =>
         Row.Window(RowKind.Event, window, Dimension(type, ".count", ".users"), new(count ?? 0, users ?? 0, count is not null, users is not null));

@@ -1,6 +1,8 @@
-using Cache.Service.Decode;
 using Cache.Service.Enqueue;
-using Cache.Service.Persist;
+using Cache.Service.Hosting;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -12,18 +14,18 @@ namespace Cache.Service.Consume;
 /// </summary>
 internal sealed partial class ConsumeLoop(
     IServiceProvider services, Assignment assignment, Topics topics, StartPositions positions, RowQueue queue, RebuildRequests rebuilds,
-    CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
+    CacheOptions options, ConsumeMetrics metrics, TimeProvider time, FatalError fatal, ILogger<ConsumeLoop> logger)
     : Worker(fatal, time, logger), IHostedLifecycleService, IOffsetCommit
 {
     // Pausing throws away what the client has fetched ahead, so a queue that is full for a moment is waited for.
-    private static readonly TimeSpan FullPatience = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan FullTimeout = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan HeldPollWait = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan LookupRetry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan WatermarkInterval = TimeSpan.FromSeconds(1);
 
     // A stop has taken up to 15 s by then, and orchestrators kill after 30 s.
-    private static readonly TimeSpan EndPatience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(10);
 
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
@@ -45,12 +47,12 @@ internal sealed partial class ConsumeLoop(
     private Lookup<IReadOnlyDictionary<TopicPartition, Offset>>? _rewind;
     private string _rewindEpoch = "";
     private volatile bool _consumes;
-    private long _lastBeat = time.GetTimestamp();
+    private long _lastHeartbeat = time.GetTimestamp();
     private CancellationToken _stopping;
     private IConsumer<RowKey, Row>? _consumer;
 
     /// <summary>Time since the loop last came round.</summary>
-    public TimeSpan SinceLastBeat => Time.GetElapsedTime(Volatile.Read(ref _lastBeat));
+    public TimeSpan SinceLastHeartbeat => Time.GetElapsedTime(Volatile.Read(ref _lastHeartbeat));
 
     /// <summary>What the loop waits for before it can consume; null once it does.</summary>
     public string? WaitsFor => _consumes ? null : ExecuteTask is null ? "the consume loop has not started" : topics.WaitsFor;
@@ -59,7 +61,7 @@ internal sealed partial class ConsumeLoop(
     public IConsumer<RowKey, Row>? Consumer => Volatile.Read(ref _consumer);
 
     /// <summary>Leaving the group can hang in the client; what is not committed by then is read again.</summary>
-    protected override TimeSpan StopPatience => TimeSpan.FromSeconds(15);
+    protected override TimeSpan StopTimeout => TimeSpan.FromSeconds(15);
 
     /// <inheritdoc/>
     public Task StartingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
@@ -79,7 +81,7 @@ internal sealed partial class ConsumeLoop(
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         await base.StopAsync(cancellationToken);
-        assignment.LetGoOfAll();
+        assignment.RevokeAll();
         queue.Complete();
     }
 
@@ -91,7 +93,7 @@ internal sealed partial class ConsumeLoop(
     {
         // Stops a worker of which nobody waits for the end.
         Dispose();
-        ExecuteTask?.Wait(EndPatience);
+        ExecuteTask?.Wait(EndTimeout);
     }
 
     /// <inheritdoc/>
@@ -147,7 +149,7 @@ internal sealed partial class ConsumeLoop(
     /// <returns>False when it was too early to do anything: the queue is full, and perhaps only for a moment.</returns>
     internal bool Turn(IConsumer<RowKey, Row> consumer)
     {
-        Beat();
+        Heartbeat();
         if (!KeepQueueBounded(consumer))
         {
             return false;
@@ -159,23 +161,23 @@ internal sealed partial class ConsumeLoop(
             FindUnknownStarts(consumer);
         }
 
-        GoOnWithOldest(consumer);
+        ResumeAtOldest(consumer);
         Rebuild(consumer);
 
         // Only the first row is waited for.
         var wait = _held.Count > 0 || _paused.Count > 0 ? HeldPollWait : PollWait;
         var rows = 0;
-        while (rows < RowQueue.MostAtOnce && Poll(consumer, wait) && _held.Count == 0)
+        while (rows < RowQueue.MaxAtOnce && Poll(consumer, wait) && _held.Count == 0)
         {
             rows++;
             wait = TimeSpan.Zero;
         }
 
-        queue.HandOver(moreComes: rows == RowQueue.MostAtOnce);
+        queue.HandOver(moreComes: rows == RowQueue.MaxAtOnce);
         return true;
     }
 
-    private void Beat() => Volatile.Write(ref _lastBeat, Time.GetTimestamp());
+    private void Heartbeat() => Volatile.Write(ref _lastHeartbeat, Time.GetTimestamp());
 
     /// <summary>Waits until Kafka answers, and it is known which topics there are.</summary>
     /// <returns>False when the service stops.</returns>
@@ -184,7 +186,7 @@ internal sealed partial class ConsumeLoop(
         var found = topics.FindAsync(_stopping);
         while (Task.WaitAny([found], PollWait) < 0)
         {
-            Beat();
+            Heartbeat();
         }
 
         if (found.IsFaulted)
@@ -235,7 +237,7 @@ internal sealed partial class ConsumeLoop(
         }
 
         partition.Records.Increment();
-        using var receipt = Tracing.Receive(result, options.ConsumerGroup);
+        using var receipt = ReceiveSpan.Start(result, options.ConsumerGroup);
         Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value, receipt));
         return true;
     }
@@ -275,7 +277,7 @@ internal sealed partial class ConsumeLoop(
             _fullSince ??= Time.GetTimestamp();
             if (!TryHandOn())
             {
-                if (Time.GetElapsedTime(_fullSince.Value) <= FullPatience)
+                if (Time.GetElapsedTime(_fullSince.Value) <= FullTimeout)
                 {
                     return false;
                 }
@@ -392,7 +394,7 @@ internal sealed partial class ConsumeLoop(
             // A partition that is not being read cannot be sought in.
             consumer.IncrementalUnassign(found.Select(start => start.Start.TopicPartition));
             consumer.IncrementalAssign(found.Select(start => start.Start));
-            found.ForEach(start => assignment.Take(AssignedPartition.From(start.Start, start.Resumed, metrics.Records(start.Start.Topic))));
+            found.ForEach(start => assignment.Assign(AssignedPartition.From(start.Start, start.Resumed, metrics.Rows(start.Start.Topic))));
             positions.AnyUnknown = assignment.Current.Any(partition => partition.Next < 0);
             LogStartsFound(found.Count);
         }
@@ -406,7 +408,7 @@ internal sealed partial class ConsumeLoop(
     /// Goes on with the oldest row of partitions whose next row Kafka does not have: retention, or an operator, has deleted it,
     /// or a leader that took over never had it.
     /// </summary>
-    private void GoOnWithOldest(IConsumer<RowKey, Row> consumer)
+    private void ResumeAtOldest(IConsumer<RowKey, Row> consumer)
     {
         if (_stranded.Count > 0 && _oldest is null && IsTimeFor(ref _oldestAskedAt, LookupRetry))
         {
@@ -423,7 +425,7 @@ internal sealed partial class ConsumeLoop(
 
             foreach (var partition in asked)
             {
-                GoOnWith(consumer, partition, offsets[partition.TopicPartition]);
+                ResumeAt(consumer, partition, offsets[partition.TopicPartition]);
                 _stranded.Remove(partition);
             }
 
@@ -439,7 +441,7 @@ internal sealed partial class ConsumeLoop(
         }
     }
 
-    private void GoOnWith(IConsumer<RowKey, Row> consumer, AssignedPartition partition, Offset oldest)
+    private void ResumeAt(IConsumer<RowKey, Row> consumer, AssignedPartition partition, Offset oldest)
     {
         // A partition that is not being read cannot be sought in.
         consumer.IncrementalUnassign([partition.TopicPartition]);
@@ -510,7 +512,7 @@ internal sealed partial class ConsumeLoop(
     {
         var rewound = new AssignedPartition(old.TopicPartition, old.Records) { CoveredEpoch = epoch };
         rewound.StartAt(from);
-        assignment.Take(rewound);
+        assignment.Assign(rewound);
     }
 
     /// <summary>Whether something was not done for a while; it is done now.</summary>

@@ -1,4 +1,4 @@
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Confluent.Kafka;
 
 namespace Cache.Service.Consume;

@@ -1,3 +1,4 @@
+using Cache.Service.Options;
 using Confluent.Kafka;
 
 namespace Cache.Service.Consume;

@@ -6,12 +6,12 @@ namespace Cache.Service.Consume;
 /// </summary>
 internal static class KafkaHandle
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
 
     /// <summary>Ends a handle; when that takes too long, it is left to end by itself.</summary>
     public static async Task EndAsync(IDisposable handle)
     {
         var ended = Task.Factory.StartNew(handle.Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
-        await Task.WhenAny(ended, Task.Delay(Patience, TimeProvider.System, CancellationToken.None));
+        await Task.WhenAny(ended, Task.Delay(Timeout, TimeProvider.System, CancellationToken.None));
     }
 }

@@ -1,3 +1,4 @@
+using Cache.Service.Options;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
 
@@ -38,9 +39,9 @@ internal sealed record TopicAnswer(string Topic, int Partitions, ErrorCode Error
 /// </summary>
 internal sealed class KafkaLookups(CacheOptions options, RowReader reader, KafkaErrors errors) : IKafkaLookups, IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
-    private static readonly TimeSpan TopicPatience = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan DisposePatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan TopicTimeout = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan ServeTime = TimeSpan.FromMilliseconds(100);
 
     // Held by calls that block: the process does not survive a client that is disposed in the midst of one.
@@ -52,7 +53,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     /// <inheritdoc/>
     public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => CallAsync<IReadOnlyList<TopicAnswer>>((client, admin) =>
     {
-        var answers = Task.Run(() => topics.Select(topic => admin.GetMetadata(topic, TopicPatience).Topics[0]).ToList());
+        var answers = Task.Run(() => topics.Select(topic => admin.GetMetadata(topic, TopicTimeout).Topics[0]).ToList());
 
         // What keeps the client from connecting is told only to who polls it.
         while (!answers.IsCompleted)
@@ -67,16 +68,16 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions) =>
         // Not by the admin client's call, in which an error of the coordinator crashes the process (librdkafka, as in Confluent.Kafka 2.16).
         CallAsync<IReadOnlyDictionary<TopicPartition, Offset>>(
-            (client, _) => client.Committed(partitions, Patience).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
+            (client, _) => client.Committed(partitions, Timeout).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
 
     /// <inheritdoc/>
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec) =>
-        CallAsync((client, _) => Offsets(client, partitions, spec, Patience));
+        CallAsync((client, _) => Offsets(client, partitions, spec, Timeout));
 
     /// <summary>Asks for the offset of the oldest row, of the end, or of a time; blocks until Kafka answers.</summary>
     /// <exception cref="KafkaException">Kafka did not answer in time, or not for every partition.</exception>
     public static IReadOnlyDictionary<TopicPartition, Offset> Offsets(
-        IConsumer<Ignore, Ignore> client, IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec, TimeSpan patience)
+        IConsumer<Ignore, Ignore> client, IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec, TimeSpan timeout)
     {
         // The protocol's own names for the end and the beginning. Not by the admin client's call, which crashes the process
         // when a leader is not known yet and other metadata comes in that moment (librdkafka, as in Confluent.Kafka 2.16).
@@ -87,7 +88,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
             _ => Offset.End.Value,
         };
         var timestamp = new Timestamp(time, TimestampType.CreateTime);
-        var offsets = client.OffsetsForTimes(partitions.Select(partition => new TopicPartitionTimestamp(partition, timestamp)), patience)
+        var offsets = client.OffsetsForTimes(partitions.Select(partition => new TopicPartitionTimestamp(partition, timestamp)), timeout)
             .ToDictionary(offset => offset.TopicPartition, offset => offset.Offset);
 
         // A broker that goes in the midst of it leaves its partitions with what was asked, and without an error.
@@ -109,7 +110,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
                 _admin?.Dispose();
                 _client?.Dispose();
             }
-        }).Wait(DisposePatience);
+        }).Wait(DisposeTimeout);
 
     /// <summary>Calls the client on another thread.</summary>
     private Task<T> CallAsync<T>(Func<IConsumer<Ignore, Ignore>, IAdminClient, T> call) => Task.Run(() =>

@@ -1,3 +1,6 @@
+using Cache.Service.Hosting;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -14,7 +17,7 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
 
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
 
     // Readiness waits for the first answer.
     private static readonly TimeSpan StartInterval = TimeSpan.FromMilliseconds(20);
@@ -54,7 +57,7 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
     {
         try
         {
-            var ends = await Task.Run(() => KafkaLookups.Offsets(client, [.. held.Select(partition => partition.TopicPartition)], OffsetSpec.Latest(), Patience));
+            var ends = await Task.Run(() => KafkaLookups.Offsets(client, [.. held.Select(partition => partition.TopicPartition)], OffsetSpec.Latest(), Timeout));
             foreach (var partition in held)
             {
                 Seen(partition, ends[partition.TopicPartition].Value);

@@ -1,5 +1,7 @@
 using System.Threading.Channels;
-using Cache.Service.Flush;
+using Cache.Service.Hosting;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -11,7 +13,7 @@ namespace Cache.Service.Consume;
 /// still in the group (<see cref="Membership"/>).
 /// </summary>
 internal sealed partial class OffsetCommitter(
-    IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, CacheMetrics metrics, TimeProvider time,
+    IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, ConsumeMetrics metrics, TimeProvider time,
     FatalError fatal, ILogger<OffsetCommitter> logger)
     : Worker(fatal, time, logger)
 {
@@ -39,13 +41,13 @@ internal sealed partial class OffsetCommitter(
 
     /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
     /// <returns>False when Kafka did not acknowledge it.</returns>
-    public async Task<bool> CommitNowAsync(IReadOnlyCollection<TopicPartition> partitions, TimeSpan patience)
+    public async Task<bool> CommitNowAsync(IReadOnlyCollection<TopicPartition> partitions, TimeSpan timeout)
     {
         var started = Time.GetTimestamp();
 
         // While the group is between two generations Kafka refuses every commit; that passes.
         ErrorCode error;
-        while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && Time.GetElapsedTime(started) < patience)
+        while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && Time.GetElapsedTime(started) < timeout)
         {
             await Task.Delay(RebalancePause, Time, CancellationToken.None);
         }
@@ -88,7 +90,7 @@ internal sealed partial class OffsetCommitter(
     /// of a process that it has given up on.
     /// </summary>
     /// <exception cref="MembershipException">Kafka refused it, or did not answer.</exception>
-    public async Task ProveMembershipAsync(IReadOnlyCollection<PartitionRange> ranges)
+    public async Task ProveMembershipAsync(IReadOnlyCollection<OffsetRange> ranges)
     {
         // What is before a range is written, or nobody's: where that is not known better, its start is committed again; the end
         // of an empty partition stands for the row before it.

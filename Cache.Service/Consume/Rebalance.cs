@@ -1,5 +1,6 @@
-using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Model;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -7,7 +8,7 @@ namespace Cache.Service.Consume;
 
 /// <summary>How the consume thread waits inside a callback of the client, while others work (<see cref="Rebalance.Block"/>).</summary>
 /// <returns>False when the work failed, or patience ended first.</returns>
-internal delegate bool BlockUntil(Task work, TimeSpan patience);
+internal delegate bool BlockUntil(Task work, TimeSpan timeout);
 
 /// <summary>
 /// What happens when the group gives partitions or takes them. Runs on the consume thread, inside the client's poll.
@@ -15,15 +16,15 @@ internal delegate bool BlockUntil(Task work, TimeSpan patience);
 /// committed, since another member may own them already.
 /// </summary>
 internal sealed partial class Rebalance(
-    Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, BlockUntil blockUntil, CacheMetrics metrics,
+    Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, BlockUntil blockUntil, ConsumeMetrics metrics,
     ILogger<Rebalance> logger)
 {
     /// <summary>How long a revocation waits for the flush, and then for the commit: the group waits meanwhile.</summary>
-    private static readonly TimeSpan FlushPatience = TimeSpan.FromSeconds(8);
-    private static readonly TimeSpan CommitPatience = TimeSpan.FromSeconds(4);
+    private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(8);
+    private static readonly TimeSpan CommitTimeout = TimeSpan.FromSeconds(4);
 
     /// <summary>How long an assignment waits for Kafka to tell where partitions start.</summary>
-    private static readonly TimeSpan StartPatience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(5);
 
     /// <summary>Hands the callbacks to a consumer that is about to be built.</summary>
     public static void Attach(IServiceProvider services, ConsumerBuilder<RowKey, Row> builder)
@@ -43,10 +44,10 @@ internal sealed partial class Rebalance(
         }
 
         metrics.Rebalanced("assigned");
-        var starts = positions.Find(partitions, StartPatience);
+        var starts = positions.Find(partitions, StartTimeout);
         foreach (var (start, resumed) in starts)
         {
-            assignment.Take(AssignedPartition.From(start, resumed, metrics.Records(start.Topic)));
+            assignment.Assign(AssignedPartition.From(start, resumed, metrics.Rows(start.Topic)));
         }
 
         if (starts.Exists(start => !start.Resumed))
@@ -70,10 +71,10 @@ internal sealed partial class Rebalance(
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
 
         // The consume thread has nothing else to do: the client goes on when this returns.
-        var flushed = blockUntil(committer.FlushedAsync(queue.DrainAsync(), partitions), FlushPatience);
-        var commit = committer.CommitNowAsync(partitions, CommitPatience);
-        var committed = blockUntil(commit, CommitPatience) && commit.Result;
-        assignment.LetGo(partitions);
+        var flushed = blockUntil(committer.FlushedAsync(queue.DrainAsync(), partitions), FlushTimeout);
+        var commit = committer.CommitNowAsync(partitions, CommitTimeout);
+        var committed = blockUntil(commit, CommitTimeout) && commit.Result;
+        assignment.Revoke(partitions);
         if (flushed && committed)
         {
             LogRevoked(partitions.Count, List(partitions));
@@ -88,16 +89,16 @@ internal sealed partial class Rebalance(
     {
         metrics.Rebalanced("lost");
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
-        assignment.LetGo(partitions);
+        assignment.Revoke(partitions);
         LogLost(partitions.Count, List(partitions));
     }
 
     /// <summary>Blocks the thread.</summary>
-    public static bool Block(Task work, TimeSpan patience)
+    public static bool Block(Task work, TimeSpan timeout)
     {
         try
         {
-            return work.Wait(patience);
+            return work.Wait(timeout);
         }
         catch (AggregateException)
         {

@@ -1,4 +1,5 @@
-using Cache.Service.Decode;
+using Cache.Service.Model;
+using Cache.Service.Options;
 using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
@@ -9,21 +10,21 @@ namespace Cache.Service.Consume;
 /// </summary>
 internal sealed class RowReader(CacheOptions options)
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(10);
 
     /// <summary>Reads the rows from one offset up to, but not including, another.</summary>
     /// <param name="partition">Where they are.</param>
     /// <param name="from">The first offset.</param>
     /// <param name="to">The offset after the last one.</param>
-    /// <param name="mostBytes">It ends with the row that makes so many bytes.</param>
+    /// <param name="maxBytes">It ends with the row that makes so many bytes.</param>
     /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
-    public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to, long mostBytes = long.MaxValue)
+    public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to, long maxBytes = long.MaxValue)
     {
         var consumer = Consumer();
         consumer.Assign(new TopicPartitionOffset(partition, from));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
         var bytes = 0L;
-        using var deadline = new CancellationTokenSource(Patience);
+        using var deadline = new CancellationTokenSource(Timeout);
         try
         {
             while (true)
@@ -36,7 +37,7 @@ internal sealed class RowReader(CacheOptions options)
 
                 rows.Add(row);
                 bytes += SizeOf(row);
-                if (row.Offset == to - 1 || bytes >= mostBytes)
+                if (row.Offset == to - 1 || bytes >= maxBytes)
                 {
                     return rows;
                 }
@@ -63,7 +64,7 @@ internal sealed class RowReader(CacheOptions options)
         consumer.Assign(rows);
         var waiting = rows.Select(row => row.TopicPartition).ToHashSet();
         var found = new Dictionary<TopicPartition, long>();
-        using var deadline = new CancellationTokenSource(Patience);
+        using var deadline = new CancellationTokenSource(Timeout);
         try
         {
             while (waiting.Count > 0)

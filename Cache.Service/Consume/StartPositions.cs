@@ -1,3 +1,4 @@
+using Cache.Service.Options;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -32,12 +33,12 @@ internal sealed partial class StartPositions(
 
     /// <summary>Finds where each partition starts; for the client's callbacks, which have to wait for it.</summary>
     /// <param name="partitions">The partitions.</param>
-    /// <param name="patience">How long Kafka is asked; the consume thread waits meanwhile.</param>
+    /// <param name="timeout">How long Kafka is asked; the consume thread waits meanwhile.</param>
     /// <returns>
     /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> when Kafka did not tell: then the
     /// client looks up by itself what is committed, once, and has to be helped when that fails or there is nothing.
     /// </returns>
-    public List<(TopicPartitionOffset Start, bool Resumed)> Find(IReadOnlyList<TopicPartition> partitions, TimeSpan patience)
+    public List<(TopicPartitionOffset Start, bool Resumed)> Find(IReadOnlyList<TopicPartition> partitions, TimeSpan timeout)
     {
         var started = time.GetTimestamp();
         while (true)
@@ -48,11 +49,11 @@ internal sealed partial class StartPositions(
                 return finding.Result;
             }
 
-            if (time.GetElapsedTime(started) >= patience)
+            if (time.GetElapsedTime(started) >= timeout)
             {
                 if (!AnyUnknown)
                 {
-                    LogNotTold(finding.Exception?.InnerException?.Message ?? $"no answer within {patience.TotalSeconds:F0} s");
+                    LogNotReported(finding.Exception?.InnerException?.Message ?? $"no answer within {timeout.TotalSeconds:F0} s");
                 }
 
                 AnyUnknown = true;
@@ -60,10 +61,10 @@ internal sealed partial class StartPositions(
             }
 
             // The coordinator may be on its way to another broker.
-            blockUntil(Task.Delay(Pause, time, CancellationToken.None), patience);
+            blockUntil(Task.Delay(Pause, time, CancellationToken.None), timeout);
         }
 
-        TimeSpan Left() => patience - time.GetElapsedTime(started) is var left && left > TimeSpan.Zero ? left : TimeSpan.Zero;
+        TimeSpan Left() => timeout - time.GetElapsedTime(started) is var left && left > TimeSpan.Zero ? left : TimeSpan.Zero;
     }
 
     /// <summary>Finds where each partition starts, and whether the group had committed that.</summary>
@@ -127,5 +128,5 @@ internal sealed partial class StartPositions(
 
     [LoggerMessage(EventIds.Consume + 10, LogLevel.Warning,
         "Kafka did not tell where partitions start ({Error}); it is asked again, and the partitions wait meanwhile.")]
-    private partial void LogNotTold(string error);
+    private partial void LogNotReported(string error);
 }

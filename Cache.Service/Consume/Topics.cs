@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cache.Service.Options;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 
@@ -140,7 +141,7 @@ internal sealed partial class Topics(
         IsNew(answer.Topic, $"Kafka does not tell of the topic {answer.Topic} yet: {reason}");
         if (timeIsOver)
         {
-            LogNotTold(answer.Topic, reason);
+            LogNotReported(answer.Topic, reason);
         }
 
         return timeIsOver;
@@ -179,5 +180,5 @@ internal sealed partial class Topics(
     private partial void LogRefused(string what, string operations);
 
     [LoggerMessage(EventIds.Consume + 42, LogLevel.Warning, "Kafka does not tell of the topic {Topic} ({Error}); it is read as soon as Kafka does.")]
-    private partial void LogNotTold(string topic, string error);
+    private partial void LogNotReported(string topic, string error);
 }

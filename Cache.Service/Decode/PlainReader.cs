@@ -8,8 +8,8 @@ namespace Cache.Service.Decode;
 internal ref struct PlainReader(ReadOnlySpan<byte> json)
 {
     // 15 digits, and powers of ten this large, are exact in a double: dividing them rounds once, as reading the text does.
-    private const int MostExactDigits = 15;
-    private const int MostWholeDigits = 18;
+    private const int MaxExactDigits = 15;
+    private const int MaxWholeDigits = 18;
 
     private static readonly double[] PowersOfTen = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
@@ -62,7 +62,7 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
     public bool TryWhole(out long number)
     {
         number = 0;
-        return TryDigits(ref number, MostWholeDigits, out _) && !IsInNumber();
+        return TryDigits(ref number, MaxWholeDigits, out _) && !IsInNumber();
     }
 
     /// <summary>A number that is not negative, with or without a fraction.</summary>
@@ -70,13 +70,13 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
     {
         long digits = 0;
         number = 0;
-        if (!TryDigits(ref digits, MostExactDigits, out var whole))
+        if (!TryDigits(ref digits, MaxExactDigits, out var whole))
         {
             return false;
         }
 
         var fraction = 0;
-        if (TryTake((byte)'.') && !TryDigits(ref digits, MostExactDigits - whole, out fraction, mayBeginWithZero: true))
+        if (TryTake((byte)'.') && !TryDigits(ref digits, MaxExactDigits - whole, out fraction, mayBeginWithZero: true))
         {
             return false;
         }

@@ -3,6 +3,8 @@ using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Cache.Service.Model;
+using Cache.Service.Options;
 
 namespace Cache.Service.Decode;
 
@@ -18,9 +20,6 @@ public sealed class RowDecoder
 
     /// <summary>The longest dimension, id of a session or of a user, in UTF-8 bytes.</summary>
     public const int MaxDimensionBytes = 128;
-
-    /// <summary>The topics that carry rows, for a message.</summary>
-    public const string Topics = "event_metrics, performance_metrics or session_metrics";
 
     // An unknown field may be nested as deep as its bytes allow; the reader keeps one bit a level.
     private static readonly JsonReaderOptions Json = new() { MaxDepth = MaxValueBytes };
@@ -43,9 +42,9 @@ public sealed class RowDecoder
     /// <summary>The kind of row that a topic carries; <see cref="RowKind.Skipped"/> for a topic that nobody handles.</summary>
     public static RowKind KindOf(string topic) => topic switch
     {
-        "event_metrics" => RowKind.Event,
-        "performance_metrics" => RowKind.Performance,
-        "session_metrics" => RowKind.Session,
+        MetricTopics.Event => RowKind.Event,
+        MetricTopics.Performance => RowKind.Performance,
+        MetricTopics.Session => RowKind.Session,
         _ => RowKind.Skipped,
     };
 

@@ -1,9 +1,8 @@
+using Cache.Service.Model;
+using Cache.Service.Options;
 using Confluent.Kafka;
 
 namespace Cache.Service.Decode;
-
-/// <summary>Stands for a key that is not kept: only a rejected row needs its key's bytes.</summary>
-public readonly struct RowKey;
 
 /// <summary>
 /// Decodes values inside the Kafka client, from the client's own memory, so that no array a row exists; the bytes of a

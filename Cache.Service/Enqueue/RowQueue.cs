@@ -2,20 +2,10 @@ using System.Buffers;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Threading.Channels;
-using Cache.Service.Consume;
-using Cache.Service.Decode;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 
 namespace Cache.Service.Enqueue;
-
-/// <summary>A row on its way to the flush, or a marker between rows.</summary>
-/// <param name="Partition">Where the row came from; null for a marker.</param>
-/// <param name="Offset">The row's offset.</param>
-/// <param name="Timestamp">The row's Kafka timestamp, milliseconds since 1970 UTC; 0 when it has none.</param>
-/// <param name="Row">What it says.</param>
-/// <param name="Receipt">The span of its receipt; null when its trace is not sampled.</param>
-/// <param name="Drained">A marker: told when every row before it is written.</param>
-internal readonly record struct QueuedRow(
-    AssignedPartition? Partition, long Offset, long Timestamp, Row Row, Activity? Receipt = null, TaskCompletionSource? Drained = null);
 
 /// <summary>
 /// The bounded queue between the consume loop, which alone adds, and the flush worker, which alone takes. Bounded, since Redis
@@ -25,13 +15,13 @@ internal readonly record struct QueuedRow(
 internal sealed class RowQueue(CacheOptions options)
 {
     /// <summary>Bytes of rejected rows beyond which the queue counts as full (they are the only rows that keep their bytes).</summary>
-    public const long MostRejectedBytes = 32 * 1024 * 1024;
+    public const long MaxRejectedBytes = 32 * 1024 * 1024;
 
     /// <summary>Rows that are handed over at once.</summary>
-    public const int MostAtOnce = 1024;
+    public const int MaxAtOnce = 1024;
 
     private readonly Channel<Chunk> _chunks = Channel.CreateUnbounded<Chunk>(new() { SingleReader = true, SingleWriter = true });
-    private readonly int _most = options.QueueMaxSize;
+    private readonly int _max = options.QueueMaxSize;
     private long _rejectedBytes;
     private volatile bool _moreComes;
 
@@ -53,7 +43,7 @@ internal sealed class RowQueue(CacheOptions options)
     public long RejectedBytes => Interlocked.Read(ref _rejectedBytes);
 
     /// <summary>Whether there is room enough for paused partitions to go on: half of it.</summary>
-    public bool IsAtLowWater => Count <= _most / 2 && Interlocked.Read(ref _rejectedBytes) <= MostRejectedBytes / 2;
+    public bool IsAtLowWater => Count <= _max / 2 && Interlocked.Read(ref _rejectedBytes) <= MaxRejectedBytes / 2;
 
     /// <summary>Whether the consume loop had more rows at hand when it last handed some over.</summary>
     public bool MoreComes => _moreComes;
@@ -62,14 +52,14 @@ internal sealed class RowQueue(CacheOptions options)
     public bool TryEnqueue(in QueuedRow row)
     {
         // What the other side has taken is looked at only when it matters: the look costs more than the row.
-        if (_added.Value - _takenAsSeen >= _most && _added.Value - (_takenAsSeen = Volatile.Read(ref _taken.Value)) >= _most)
+        if (_added.Value - _takenAsSeen >= _max && _added.Value - (_takenAsSeen = Volatile.Read(ref _taken.Value)) >= _max)
         {
             return false;
         }
 
         if (row.Row.Rejected is { } rejected)
         {
-            if (Interlocked.Read(ref _rejectedBytes) + rejected.Size > MostRejectedBytes && Count > 0)
+            if (Interlocked.Read(ref _rejectedBytes) + rejected.Size > MaxRejectedBytes && Count > 0)
             {
                 return false;
             }
@@ -146,10 +136,10 @@ internal sealed class RowQueue(CacheOptions options)
     private void Add(in QueuedRow row)
     {
         // A marker may come behind as many rows as there may be.
-        _open ??= ArrayPool<QueuedRow>.Shared.Rent(Math.Min(MostAtOnce - 1, _most) + 1);
+        _open ??= ArrayPool<QueuedRow>.Shared.Rent(Math.Min(MaxAtOnce - 1, _max) + 1);
         _open[_added.Value - _openFrom] = row;
         Volatile.Write(ref _added.Value, _added.Value + 1);
-        if (_added.Value - _openFrom == MostAtOnce)
+        if (_added.Value - _openFrom == MaxAtOnce)
         {
             HandOver(moreComes: true);
         }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
+using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using Polly;
 using Polly.Retry;
@@ -14,17 +15,17 @@ namespace Cache.Service.Flush;
 internal sealed partial class BatchRetry
 {
     /// <summary>Without progress for this long the service is not ready.</summary>
-    public static readonly TimeSpan MostWithoutProgress = TimeSpan.FromSeconds(30);
+    public static readonly TimeSpan MaxWithoutProgress = TimeSpan.FromSeconds(30);
 
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(30);
 
-    private readonly CacheMetrics _metrics;
+    private readonly FlushMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger<FlushWorker> _logger;
     private readonly ResiliencePipeline _again;
     private volatile Attempt? _current;
 
-    public BatchRetry(CacheMetrics metrics, TimeProvider time, Random random, ILogger<FlushWorker> logger)
+    public BatchRetry(FlushMetrics metrics, TimeProvider time, Random random, ILogger<FlushWorker> logger)
     {
         (_metrics, _time, _logger) = (metrics, time, logger);
         _again = new ResiliencePipelineBuilder { TimeProvider = time }
@@ -36,7 +37,7 @@ internal sealed partial class BatchRetry
                 MaxDelay = TimeSpan.FromSeconds(2),
                 UseJitter = true,
                 Randomizer = random.NextDouble,
-                ShouldHandle = attempt => new(attempt.Outcome.Exception is { } exception && Failures.IsTriedAgain(exception)),
+                ShouldHandle = attempt => new(attempt.Outcome.Exception is { } exception && Failures.IsRetryable(exception)),
             })
             .Build();
     }
@@ -52,7 +53,7 @@ internal sealed partial class BatchRetry
             }
 
             var (waited, trouble) = (_time.GetElapsedTime(attempt.Since), attempt.Trouble);
-            return waited < MostWithoutProgress && trouble is not { NeedsSomebody: true }
+            return waited < MaxWithoutProgress && trouble is not { NeedsSomebody: true }
                 ? null
                 : string.Create(CultureInfo.InvariantCulture, $"{attempt.What} has not taken a batch for {waited.TotalSeconds:F0} s: {trouble?.Error ?? "no answer yet"}");
         }
@@ -63,14 +64,14 @@ internal sealed partial class BatchRetry
     /// <param name="action">What is tried.</param>
     /// <param name="batch">For whom.</param>
     /// <exception cref="Exception">It failed in a way that does not pass.</exception>
-    public async Task<T?> UntilItWorks<T>(string what, Func<Task<T>> action, Batch batch)
+    public async Task<T?> RetryAsync<T>(string what, Func<Task<T>> action, Batch batch)
     {
         var attempt = new Attempt(what, _time.GetTimestamp());
         _current = attempt;
         var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
         var outcome = await _again.ExecuteOutcomeAsync(async (_, batch) =>
         {
-            batch.DropLetGo();
+            batch.DropRevoked();
             if (batch.Ranges.Count == 0)
             {
                 return Outcome.FromResult<T?>(default);

@@ -1,6 +1,10 @@
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Hosting;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 
@@ -29,16 +33,16 @@ internal sealed partial class FlushWorker : Worker
     // Writes of which it is not known yet whether their partitions were still ours: when they were through, and whose they are.
     private readonly List<(long EndedAt, AssignedPartition Partition)> _inDoubt = [];
     private readonly CacheOptions _options;
-    private readonly CacheMetrics _metrics;
+    private readonly FlushMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger<FlushWorker> _logger;
     private readonly TimeSpan _interval;
     private readonly BatchRetry _retry;
-    private bool _redisIsAway;
+    private bool _redisIsDown;
 
     public FlushWorker(
         RowQueue queue, WindowStore store, RedisEpoch epoch, DeadLetters deadLetters, RowReader reader, OffsetCommitter committer,
-        Membership membership, BatchRetry retry, CacheOptions options, CacheMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
+        Membership membership, BatchRetry retry, CacheOptions options, FlushMetrics metrics, TimeProvider time, FatalError fatal, ILogger<FlushWorker> logger)
         : base(fatal, time, logger)
     {
         (_queue, _store, _epoch, _deadLetters, _reader, _committer) = (queue, store, epoch, deadLetters, reader, committer);
@@ -48,7 +52,7 @@ internal sealed partial class FlushWorker : Worker
     }
 
     /// <summary>The consume loop hands over what it has when it stops, and lets everything go when that takes too long.</summary>
-    protected override TimeSpan StopPatience => TimeSpan.FromSeconds(20);
+    protected override TimeSpan StopTimeout => TimeSpan.FromSeconds(20);
 
     /// <summary>
     /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
@@ -149,11 +153,11 @@ internal sealed partial class FlushWorker : Worker
     private async Task WriteAsync(Batch batch)
     {
         await Task.Yield();
-        using var span = Tracing.Flush(batch);
+        using var span = FlushSpan.Start(batch);
         var started = _time.GetTimestamp();
         if (batch.Windows.Count > 0 || batch.Sessions.Count > 0)
         {
-            var result = await _retry.UntilItWorks("Redis", () => TryWriteAsync(batch), batch);
+            var result = await _retry.RetryAsync("Redis", () => TryWriteAsync(batch), batch);
             if (result is not null)
             {
                 _metrics.BatchWritten(_time.GetElapsedTime(started), batch.Rows, batch.Windows.Count - result.WrongType.Count);
@@ -190,7 +194,7 @@ internal sealed partial class FlushWorker : Worker
             await (_epoch.IsStale ? _epoch.CheckAsync() : _committer.ProveMembershipAsync(batch.Ranges));
         }
 
-        batch.DropLetGo();
+        batch.DropRevoked();
         if (batch.Ranges.Count == 0)
         {
             return null;
@@ -259,7 +263,7 @@ internal sealed partial class FlushWorker : Worker
             await _store.PublishAsync(batch, result);
             await _epoch.ObserveAsync(result.Epoch);
         }
-        catch (Exception exception) when (Failures.IsTriedAgain(exception))
+        catch (Exception exception) when (Failures.IsRetryable(exception))
         {
             // The rows are written. Subscribers miss an update, as they do whenever Redis goes; the epoch is looked at again.
             LogFollowUpFailed(exception.Message);
@@ -279,14 +283,14 @@ internal sealed partial class FlushWorker : Worker
             while (next < range.Next && range.Partition.Owned)
             {
                 var from = next;
-                var rows = await _retry.UntilItWorks(
-                    "Kafka", () => Task.Run(() => _reader.Read(range.Partition.TopicPartition, from, range.Next, Batch.MostDeadLetterBytes)), batch);
+                var rows = await _retry.RetryAsync(
+                    "Kafka", () => Task.Run(() => _reader.Read(range.Partition.TopicPartition, from, range.Next, Batch.MaxDeadLetterBytes)), batch);
                 if (rows is null)
                 {
                     return;
                 }
 
-                next = rows is [.., var last] && rows.Sum(RowReader.SizeOf) >= Batch.MostDeadLetterBytes ? last.Offset + 1 : range.Next;
+                next = rows is [.., var last] && rows.Sum(RowReader.SizeOf) >= Batch.MaxDeadLetterBytes ? last.Offset + 1 : range.Next;
                 foreach (var read in rows)
                 {
                     if (read.Message.Value is { } value
@@ -309,7 +313,7 @@ internal sealed partial class FlushWorker : Worker
     {
         if (batch.DeadLetters.Count > 0)
         {
-            await _retry.UntilItWorks("The dead-letter topic", async () =>
+            await _retry.RetryAsync("The dead-letter topic", async () =>
             {
                 await _deadLetters.SendAsync(batch.DeadLetters);
                 return true;
@@ -323,18 +327,18 @@ internal sealed partial class FlushWorker : Worker
         try
         {
             await _epoch.CheckAsync(stoppingToken);
-            if (_redisIsAway)
+            if (_redisIsDown)
             {
-                _redisIsAway = false;
+                _redisIsDown = false;
                 LogRedisBack();
             }
         }
-        catch (Exception exception) when (stoppingToken.IsCancellationRequested || Failures.IsTriedAgain(exception))
+        catch (Exception exception) when (stoppingToken.IsCancellationRequested || Failures.IsRetryable(exception))
         {
-            if (!_redisIsAway && !stoppingToken.IsCancellationRequested)
+            if (!_redisIsDown && !stoppingToken.IsCancellationRequested)
             {
-                _redisIsAway = true;
-                LogRedisAway(exception.Message);
+                _redisIsDown = true;
+                LogRedisDown(exception.Message);
             }
         }
     }
@@ -349,7 +353,7 @@ internal sealed partial class FlushWorker : Worker
     private partial void LogFatal(Exception exception);
 
     [LoggerMessage(EventIds.Flush + 6, LogLevel.Warning, "Waiting for Redis: {Error}. Is the address right (ConnectionStrings:redis or redis_host and redis_port)?")]
-    private partial void LogRedisAway(string error);
+    private partial void LogRedisDown(string error);
 
     [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis answers.")]
     private partial void LogRedisBack();

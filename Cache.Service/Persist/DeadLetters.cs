@@ -1,8 +1,9 @@
 using System.Globalization;
 using System.Runtime.ExceptionServices;
 using System.Text;
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -14,7 +15,7 @@ namespace Cache.Service.Persist;
 /// own. Without a topic they are logged and counted only.
 /// </summary>
 internal partial class DeadLetters(
-    DeadLetterProducer producer, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger)
+    DeadLetterProducer producer, CacheOptions options, PersistMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger)
 {
     /// <summary>Why the row was rejected (<see cref="RejectReasons.Name"/>).</summary>
     public const string ReasonHeader = "cache.reason";

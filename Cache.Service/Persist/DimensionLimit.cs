@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
@@ -13,11 +14,11 @@ namespace Cache.Service.Persist;
 internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
 {
     // Far more than are written at the same time; then all is learned anew.
-    private const int MostWindows = 4096;
-    private const int MostNames = 200_000;
+    private const int MaxWindows = 4096;
+    private const int MaxNames = 200_000;
 
     private readonly Dictionary<WindowKey, Known> _windows = [];
-    private readonly int _most = options.WindowMaxDimensions;
+    private readonly int _max = options.WindowMaxDimensions;
     private int _names;
 
     /// <summary>Takes out of a batch the dimensions that windows have no room for (<see cref="Batch.Refused"/>).</summary>
@@ -27,7 +28,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         List<Check>? checks = null;
         foreach (var (window, fields) in batch.Windows)
         {
-            if (fields.Count + (_windows.GetValueOrDefault(window)?.Dimensions ?? 0) > _most)
+            if (fields.Count + (_windows.GetValueOrDefault(window)?.Dimensions ?? 0) > _max)
             {
                 (checks ??= []).Add(Ask(database, window, fields));
             }
@@ -54,7 +55,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
     /// <summary>Notes what was written.</summary>
     public void Written(Batch batch, List<(WindowKey Window, Task<long> Fields)> learned)
     {
-        if (_windows.Count > MostWindows || _names > MostNames)
+        if (_windows.Count > MaxWindows || _names > MaxNames)
         {
             _windows.Clear();
             _names = 0;
@@ -88,7 +89,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         known ??= new();
         var names = known.Names;
         var unknown = fields.Keys.Where(dimension => names?.Contains(dimension) != true).ToArray();
-        if (names is not null && known.Dimensions + unknown.Length <= _most)
+        if (names is not null && known.Dimensions + unknown.Length <= _max)
         {
             return new(window, known, unknown, null, null);
         }
@@ -122,7 +123,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         for (var number = 0; number < unknown.Length; number++)
         {
             var isThere = there.Length > 0 && !(there[2 * number].IsNull && there[(2 * number) + 1].IsNull);
-            if (!isThere && known.Dimensions >= _most)
+            if (!isThere && known.Dimensions >= _max)
             {
                 batch.Refuse(check.Window, unknown[number]);
                 continue;

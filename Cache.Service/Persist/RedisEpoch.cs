@@ -1,4 +1,4 @@
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
@@ -10,7 +10,7 @@ namespace Cache.Service.Persist;
 /// the names, the partition has to be read again (docs/decisions/0005).
 /// </summary>
 internal sealed partial class RedisEpoch(
-    RedisLink redis, RedisKeys keys, Assignment assignment, Membership membership, RebuildRequests rebuilds, ILogger<RedisEpoch> logger)
+    RedisConnection redis, RedisKeys keys, Assignment assignment, Membership membership, RebuildRequests rebuilds, ILogger<RedisEpoch> logger)
 {
     private const char RunIdsFollow = ':';
 
@@ -234,19 +234,4 @@ internal sealed partial class RedisEpoch(
     [LoggerMessage(Telemetry.EventIds.Persist + 3, LogLevel.Warning,
         "Redis lets this user ask neither for its run id (INFO) nor for scripts of Redis 7 or later: a Redis that comes back from an old snapshot is not noticed. Grant +info.")]
     private partial void LogBlind();
-}
-
-/// <summary>Partitions to read again under an epoch.</summary>
-internal sealed record RebuildRequest(string Epoch, IReadOnlyList<AssignedPartition> Partitions);
-
-/// <summary>Carries requests to the consume loop, which alone may rewind.</summary>
-internal sealed class RebuildRequests
-{
-    private RebuildRequest? _next;
-
-    /// <summary>Asks for a rebuild; a newer request stands for an older one that was not taken yet.</summary>
-    public void Add(RebuildRequest request) => Volatile.Write(ref _next, request);
-
-    /// <summary>Takes the request, if there is one.</summary>
-    public RebuildRequest? Take() => Volatile.Read(ref _next) is null ? null : Interlocked.Exchange(ref _next, null);
 }

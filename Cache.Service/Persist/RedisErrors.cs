@@ -20,6 +20,6 @@ internal static class RedisErrors
     };
 
     /// <summary>Redis cannot be reached, or does not answer as it should, right now.</summary>
-    public static bool IsAway(Exception exception) =>
+    public static bool IsUnavailable(Exception exception) =>
         exception is RedisException or TimeoutException or OperationCanceledException or ObjectDisposedException;
 }

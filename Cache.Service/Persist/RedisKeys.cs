@@ -1,6 +1,6 @@
 using System.Globalization;
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
 using StackExchange.Redis;
 
 namespace Cache.Service.Persist;

@@ -1,6 +1,7 @@
 using System.Text.Json;
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using StackExchange.Redis;
 
@@ -11,7 +12,7 @@ namespace Cache.Service.Persist;
 /// <c>active_session_ttl_seconds</c> after its end: then its hash expires and its index entry is trimmed
 /// (docs/decisions/0007).
 /// </summary>
-internal sealed class SessionStore(RedisKeys keys, CacheOptions options, CacheMetrics metrics, TimeProvider time)
+internal sealed class SessionStore(RedisKeys keys, CacheOptions options, PersistMetrics metrics, TimeProvider time)
 {
     /// <summary>The names of a session's fields in Redis, in messages and in answers; as they are in Kafka.</summary>
     public const string Id = "session_id", User = "user_id", Start = "start_time", End = "end_time",

@@ -1,7 +1,8 @@
 using System.Globalization;
 using System.Text.Json;
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using StackExchange.Redis;
 using static Cache.Service.Persist.RedisReplies;
@@ -9,7 +10,7 @@ using static Cache.Service.Persist.RedisReplies;
 namespace Cache.Service.Persist;
 
 /// <summary>Writes a batch to Redis in one pipeline, looks at every reply, and keeps retention.</summary>
-internal sealed class WindowStore(RedisLink redis, RedisKeys keys, CacheOptions options, SessionStore sessions, DimensionLimit limit, CacheMetrics metrics)
+internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOptions options, SessionStore sessions, DimensionLimit limit, PersistMetrics metrics)
 {
     private readonly TimeSpan _ttl = TimeSpan.FromSeconds(options.WindowHashTtlSeconds);
 

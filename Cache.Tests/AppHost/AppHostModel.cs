@@ -7,12 +7,12 @@ namespace Cache.Tests.AppHost;
 /// <summary>What can be asked of the AppHost's model.</summary>
 internal static class AppHostModel
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan TestTimeout = TimeSpan.FromMinutes(2);
 
     /// <summary>The environment variables of a resource, evaluated.</summary>
     public static async Task<Dictionary<string, string>> EnvironmentAsync(IResource resource, DistributedApplicationExecutionContext context)
     {
-        using var deadline = new CancellationTokenSource(Patience);
+        using var deadline = new CancellationTokenSource(TestTimeout);
         var result = await ExecutionConfigurationBuilder.Create(resource)
             .WithEnvironmentVariablesConfig()
             .WithArgumentsConfig()

@@ -14,7 +14,7 @@ namespace Cache.Tests.AppHost;
 /// <summary>The AppHost's Kafka, Redis, service and simulator, started as <c>dotnet run</c> starts them.</summary>
 internal sealed partial class AppHostStack : RunningStack
 {
-    private static readonly TimeSpan StartPatience = TimeSpan.FromMinutes(3);
+    private static readonly TimeSpan StartTimeout = TimeSpan.FromMinutes(3);
 
     // Tools that only people look at.
     private static readonly string[] LeftOut = ["kafka-ui", "redisinsight"];
@@ -49,7 +49,7 @@ internal sealed partial class AppHostStack : RunningStack
     {
         // Nor may the orchestrator hold what other tests have open.
         ChildProcess.InheritNothing();
-        using var deadline = new CancellationTokenSource(StartPatience);
+        using var deadline = new CancellationTokenSource(StartTimeout);
         var log = new Lines();
         var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(
             options, (application, _) => application.DisableDashboard = !dashboard, deadline.Token);
@@ -115,7 +115,7 @@ internal sealed partial class AppHostStack : RunningStack
 
     /// <summary>Waits until a resource is in a state.</summary>
     public Task StateAsync(string resource, string state) =>
-        _app.ResourceNotifications.WaitForResourceAsync(resource, state, TestContext.Current.CancellationToken).WaitAsync(Eventually.Patience);
+        _app.ResourceNotifications.WaitForResourceAsync(resource, state, TestContext.Current.CancellationToken).WaitAsync(Eventually.TestTimeout);
 
     /// <summary>The environment that a project is started with.</summary>
     public async Task<Dictionary<string, string>> EnvironmentAsync(string project) =>
@@ -147,7 +147,7 @@ internal sealed partial class AppHostStack : RunningStack
     /// <summary>Waits until a replica of the service has ended, and starts it again.</summary>
     public async Task StartEndedReplicaAsync()
     {
-        using var deadline = new CancellationTokenSource(Eventually.Patience);
+        using var deadline = new CancellationTokenSource(Eventually.TestTimeout);
         await foreach (var replica in _app.ResourceNotifications.WatchAsync(deadline.Token))
         {
             if (replica.Resource.Name == "cache" && KnownResourceStates.TerminalStates.Contains(replica.Snapshot.State?.Text))

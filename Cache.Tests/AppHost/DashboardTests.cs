@@ -14,7 +14,7 @@ namespace Cache.Tests.AppHost;
 public sealed class DashboardTests : IClassFixture<Chromium>
 {
     // Aspire's integration hands over Redis commands every ten seconds.
-    private const float Patience = 60_000;
+    private const float TestTimeout = 60_000;
 
     private static readonly DirectoryInfo Pictures = Directory.CreateDirectory(
         Environment.GetEnvironmentVariable("CACHE_SCREENSHOTS") ?? Directory.CreateTempSubdirectory("cache-screenshots-").FullName);
@@ -68,7 +68,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
                 await OpenTraceAsync(page, "cache: flush", flush++ % 5);
                 await Assertions.Expect(page.GetByRole(AriaRole.Row).Filter(new() { HasText = "redis HMSET" }).First).ToBeVisibleAsync(new() { Timeout = 15_000 });
             },
-            TimeSpan.FromMilliseconds(2 * Patience));
+            TimeSpan.FromMilliseconds(2 * TestTimeout));
         foreach (var command in new[] { "GET", "HMSET", "EXPIRE", "ZADD", "ZRANGE" })
         {
             await Expect(page.GetByRole(AriaRole.Row).Filter(new() { HasText = $"redis {command}" })).ToBeVisibleAsync();
@@ -98,7 +98,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
                     await page.Locator("input[name=structured-logs-search]").FillAsync("did not take a batch");
                     await Assertions.Expect(line).ToContainTextAsync("did not take a batch", new() { Timeout = 5000 });
                 },
-                TimeSpan.FromMilliseconds(Patience));
+                TimeSpan.FromMilliseconds(TestTimeout));
             await Expect(line).ToContainTextAsync("Warning");
             await Expect(line.GetByRole(AriaRole.Link)).ToBeVisibleAsync();
             await PictureAsync(page, "dashboard-log.png");
@@ -129,7 +129,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
 
     private static ILocatorAssertions Expect(ILocator locator)
     {
-        Assertions.SetDefaultExpectTimeout(Patience);
+        Assertions.SetDefaultExpectTimeout(TestTimeout);
         return Assertions.Expect(locator.First);
     }
 
@@ -145,7 +145,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
     {
         var login = _host.Stack.Dashboard!;
         var window = await _chromium.NewContextAsync(new Uri(login, "/"), page => page.ViewportSize = new() { Width = 1280, Height = 800 });
-        window.SetDefaultTimeout(Patience);
+        window.SetDefaultTimeout(TestTimeout);
         var page = await window.NewPageAsync();
         await page.GotoAsync(login.PathAndQuery);
         return window;

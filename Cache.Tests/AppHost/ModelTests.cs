@@ -13,7 +13,7 @@ public sealed class ModelTests
     private static readonly string[] Containers = ["--kafka", "container", "--redis", "container"];
     private static readonly string[] Embedded = ["--kafka", "embedded", "--redis", "embedded"];
 
-    private static readonly TimeSpan Patience = TimeSpan.FromMinutes(2);
+    private static readonly TimeSpan TestTimeout = TimeSpan.FromMinutes(2);
 
     [Fact]
     public async Task Containers_ComeWithVolumesAndTools()
@@ -224,7 +224,7 @@ public sealed class ModelTests
         try
         {
             var path = Path.Combine(folder.FullName, "manifest.json");
-            using var deadline = new CancellationTokenSource(Patience);
+            using var deadline = new CancellationTokenSource(TestTimeout);
 
             await using var builder = await DistributedApplicationTestingBuilder.CreateAsync<Projects.Cache_AppHost>(
                 ["--publisher", "manifest", "--output-path", path, .. options], deadline.Token);

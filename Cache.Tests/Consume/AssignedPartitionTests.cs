@@ -1,4 +1,4 @@
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;

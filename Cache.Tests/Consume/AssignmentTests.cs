@@ -1,4 +1,4 @@
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 
 namespace Cache.Tests.Consume;
 
@@ -10,15 +10,15 @@ public sealed class AssignmentTests
 
     public AssignmentTests()
     {
-        _assignment.Take(_first);
-        _assignment.Take(_second);
+        _assignment.Assign(_first);
+        _assignment.Assign(_second);
     }
 
     [Fact]
     public void TakenPartition_IsFoundByTopicAndNumber()
     {
         var other = TestRows.Partition(0, "performance_metrics");
-        _assignment.Take(other);
+        _assignment.Assign(other);
 
         Assert.Same(_first, _assignment.Find("event_metrics", 0));
         Assert.Same(_first, _assignment.Find("event_metrics", 0));
@@ -35,7 +35,7 @@ public sealed class AssignmentTests
         var snapshot = _assignment.Current;
         Assert.Same(_first, _assignment.Find("event_metrics", 0));
 
-        _assignment.LetGo([_first.TopicPartition]);
+        _assignment.Revoke([_first.TopicPartition]);
 
         Assert.False(_first.Owned);
         Assert.True(_second.Owned);
@@ -43,7 +43,7 @@ public sealed class AssignmentTests
         Assert.Equal([_second], _assignment.Current);
         Assert.Equal([_first, _second], snapshot);
 
-        _assignment.Take(TestRows.Partition(0));
+        _assignment.Assign(TestRows.Partition(0));
         Assert.False(_first.Owned);
     }
 
@@ -53,7 +53,7 @@ public sealed class AssignmentTests
         Assert.Same(_first, _assignment.Find("event_metrics", 0));
         var rewound = TestRows.Partition(0);
 
-        _assignment.Take(rewound);
+        _assignment.Assign(rewound);
 
         Assert.False(_first.Owned);
         Assert.True(rewound.Owned);
@@ -64,7 +64,7 @@ public sealed class AssignmentTests
     [Fact]
     public void LetGoOfAll_LeavesNothing()
     {
-        _assignment.LetGoOfAll();
+        _assignment.RevokeAll();
 
         Assert.Empty(_assignment.Current);
         Assert.False(_first.Owned);

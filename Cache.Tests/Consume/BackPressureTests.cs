@@ -1,6 +1,7 @@
 using System.Net;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
+using Cache.Service.Partitions;
 using Cache.Tests.EndToEnd;
 using static Cache.Tests.EndToEnd.Rows;
 
@@ -31,7 +32,7 @@ public sealed class BackPressureTests
 
                 // What is in the queue, on the wire, in the batch that fills, and held back.
                 Assert.InRange(stack.Service.Get<Assignment>().Current.Sum(partition => partition.Next), 0, 50 + 20 + 20 + 10);
-                Assert.InRange(stack.Service.Get<ConsumeLoop>().SinceLastBeat, TimeSpan.Zero, TimeSpan.FromSeconds(3));
+                Assert.InRange(stack.Service.Get<ConsumeLoop>().SinceLastHeartbeat, TimeSpan.Zero, TimeSpan.FromSeconds(3));
                 Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/alive")).Status);
                 Assert.Equal([0, 0], stack.Kafka.Committed(Events));
             },
@@ -69,7 +70,7 @@ public sealed class BackPressureTests
         await using (var second = await stack.StartAnotherServiceAsync())
         {
             // Inside the revocation, which waits for Redis; the loop resumes nothing there.
-            await Eventually.HoldsAsync(() => Assert.True(stack.Service.Get<ConsumeLoop>().SinceLastBeat > TimeSpan.FromSeconds(0.7)));
+            await Eventually.HoldsAsync(() => Assert.True(stack.Service.Get<ConsumeLoop>().SinceLastHeartbeat > TimeSpan.FromSeconds(0.7)));
             await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
             await Eventually.HoldsAsync(() => Assert.Equal(2, second.Get<Assignment>().Current.Count));
             await stack.EverythingIsCommittedAsync();

@@ -1,5 +1,5 @@
 using Cache.Embedded;
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;

@@ -1,4 +1,4 @@
-using Cache.Service;
+using Cache.Service.Options;
 
 namespace Cache.Tests.Consume;
 

@@ -1,9 +1,10 @@
 using System.Collections.Concurrent;
-using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Decode;
 using Cache.Service.Enqueue;
-using Cache.Service.Persist;
+using Cache.Service.Hosting;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Flush;
@@ -57,7 +58,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
             .AddSingleton(_positions).AddSingleton<IKafkaLookups>(_kafka).AddSingleton(_errors).AddSingleton<Topics>().AddSingleton<ILogger<Topics>>(_loggers.CreateLogger<Topics>())
             .AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton<ILogger<ConsumeLoop>>(_loggers.CreateLogger<ConsumeLoop>())
-            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton(_ => _consumer)
+            .AddSingleton<RowQueue>().AddSingleton<ConsumeMetrics>().AddSingleton(_ => _consumer)
             .AddSingleton<ConsumeLoop>().AddSingleton<ConsumerLifetime>().BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
@@ -238,7 +239,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Single(_calls);
 
         // Rows of partitions that are gone are not waited for.
-        _assignment.LetGo([partition.TopicPartition]);
+        _assignment.Revoke([partition.TopicPartition]);
         Dequeue(4);
         _calls.Clear();
         Assert.True(_loop.Turn(_consumer));
@@ -275,7 +276,7 @@ public sealed class ConsumeLoopTests : IDisposable
         back.StartAt(50);
         behind.StartAt(10);
         gone.StartAt(50);
-        _assignment.LetGo([gone.TopicPartition]);
+        _assignment.Revoke([gone.TopicPartition]);
         Young(20, back, behind);
         _rebuilds.Add(new("epoch", [back, behind, gone, unknown]));
 
@@ -310,12 +311,12 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Equal(50, row.Offset);
         back.WrittenUpTo(51, 0);
-        _assignment.LetGo([gone.TopicPartition]);
+        _assignment.Revoke([gone.TopicPartition]);
         Assert.DoesNotContain(_calls, call => call.StartsWith("Seek", StringComparison.Ordinal));
-        Assert.Equal(TimeSpan.Zero, _loop.SinceLastBeat);
+        Assert.Equal(TimeSpan.Zero, _loop.SinceLastHeartbeat);
 
         gate.SetResult();
-        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), Patience.Full));
+        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), TestTimeout.Full));
 
         Assert.Equal(["Seek event_metrics/0 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.Equal((0, 20, "epoch"), Assert.Single(_assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.CoveredEpoch))));
@@ -405,10 +406,10 @@ public sealed class ConsumeLoopTests : IDisposable
             Fail(error);
         }
 
-        await Eventually.HoldsAsync(() => Assert.Contains(said, _loop.WaitsFor, StringComparison.Ordinal), Patience.Full);
-        await Eventually.HoldsAsync(() => Assert.Empty(_deliveries), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.Contains(said, _loop.WaitsFor, StringComparison.Ordinal), TestTimeout.Full);
+        await Eventually.HoldsAsync(() => Assert.Empty(_deliveries), TestTimeout.Full);
         Assert.Contains(said, Assert.Single(_log.Lines), StringComparison.Ordinal);
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
     }
 
     [Fact]
@@ -488,10 +489,10 @@ public sealed class ConsumeLoopTests : IDisposable
 
         // Whoever had it meanwhile has committed more.
         _kafka.Committed[unknown.TopicPartition] = 7;
-        _assignment.LetGo([unknown.TopicPartition]);
+        _assignment.Revoke([unknown.TopicPartition]);
         var back = Take(0);
         gate.SetResult();
-        Assert.True(SpinWait.SpinUntil(() => _kafka.Answered == 1, Patience.Full));
+        Assert.True(SpinWait.SpinUntil(() => _kafka.Answered == 1, TestTimeout.Full));
         for (var turns = 0; turns < 3; turns++)
         {
             Assert.True(_loop.Turn(_consumer));
@@ -502,7 +503,7 @@ public sealed class ConsumeLoopTests : IDisposable
 
         _kafka.Committed[unknown.TopicPartition] = 8;
         _time.Advance(TimeSpan.FromSeconds(1));
-        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _assignment.Current[0].Next == 8, Patience.Full));
+        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _assignment.Current[0].Next == 8, TestTimeout.Full));
     }
 
     [Fact]
@@ -521,9 +522,9 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         _loop.Turn(_consumer);
         _time.Advance(TimeSpan.FromSeconds(7));
-        Assert.Equal(TimeSpan.FromSeconds(7), _loop.SinceLastBeat);
+        Assert.Equal(TimeSpan.FromSeconds(7), _loop.SinceLastHeartbeat);
         _loop.Turn(_consumer);
-        Assert.Equal(TimeSpan.Zero, _loop.SinceLastBeat);
+        Assert.Equal(TimeSpan.Zero, _loop.SinceLastHeartbeat);
     }
 
     [Fact]
@@ -539,13 +540,13 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Contains("Subscribe event_metrics performance_metrics", _calls);
         Assert.Same(_consumer, _loop.Consumer);
         Deliver(partition, 3);
-        await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), TestTimeout.Full);
         await _loop.CommitAsync([new(partition.TopicPartition, 4)]);
         Assert.Contains("Commit event_metrics/0 4", _calls);
         Assert.True(partition.Owned);
         Assert.DoesNotContain("Close", _calls);
 
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
 
         Assert.Equal("Close", _calls.Last());
         Assert.False(partition.Owned);
@@ -559,10 +560,10 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         _kafka.Failures = int.MaxValue;
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.Contains("Waiting for Kafka at kafka:9092", _log.ToString(), StringComparison.Ordinal), TestTimeout.Full);
         Assert.Equal("Kafka at kafka:9092 does not answer yet", _loop.WaitsFor);
 
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
 
         Assert.Equal(["Close"], _calls);
         Assert.Equal(0, _fatal.ExitCode);
@@ -574,10 +575,10 @@ public sealed class ConsumeLoopTests : IDisposable
         Fail(ErrorCode.Local_Fatal, isFatal: true);
         await StartAsync();
 
-        await Eventually.HoldsAsync(() => Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls), TestTimeout.Full);
 
         Assert.Equal(1, _fatal.ExitCode);
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
         Assert.DoesNotContain("Close", _calls);
     }
 
@@ -586,7 +587,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         _kafka.Failures = int.MaxValue;
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.NotNull(_loop.Consumer), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.NotNull(_loop.Consumer), TestTimeout.Full);
 
         await _services.DisposeAsync();
 
@@ -598,7 +599,7 @@ public sealed class ConsumeLoopTests : IDisposable
     public async Task StopOfALoopThatNeverStarted_WaitsForNothing()
     {
         var partition = Take(0);
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
+        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
         Assert.False(partition.Owned);
         Assert.False(await _queue.WaitForRowAsync());
     }
@@ -612,15 +613,15 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         _mayClose.Reset();
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.NotNull(_loop.Consumer), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.NotNull(_loop.Consumer), TestTimeout.Full);
         var stop = _loop.StopAsync(host.Token);
-        await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), Patience.Full);
+        await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), TestTimeout.Full);
         _time.Advance(TimeSpan.FromSeconds(14.9));
         Assert.False(stop.IsCompleted);
         Assert.True(partition.Owned);
 
         _time.Advance(TimeSpan.FromSeconds(0.2));
-        await stop.WaitAsync(Patience.Full, TestContext.Current.CancellationToken);
+        await stop.WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
         Assert.False(partition.Owned);
         Assert.Contains("Kafka did not let go in time", _log.ToString(), StringComparison.Ordinal);
         _mayClose.Set();
@@ -631,7 +632,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private AssignedPartition Take(int number)
     {
         var partition = TestRows.Partition(number);
-        _assignment.Take(partition);
+        _assignment.Assign(partition);
         return partition;
     }
 
@@ -670,7 +671,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     private Task SubscribedAsync() => Eventually.HoldsAsync(
-        () => Assert.Contains(_calls, call => call.StartsWith("Subscribe", StringComparison.Ordinal)), Patience.Full);
+        () => Assert.Contains(_calls, call => call.StartsWith("Subscribe", StringComparison.Ordinal)), TestTimeout.Full);
 
     /// <summary>The first row within the lookback.</summary>
     private void Young(long offset, params AssignedPartition[] partitions) =>
@@ -695,7 +696,7 @@ public sealed class ConsumeLoopTests : IDisposable
                 return null;
             case nameof(IConsumer<,>.Close):
                 _calls.Enqueue(method);
-                _mayClose.Wait(Patience.Full);
+                _mayClose.Wait(TestTimeout.Full);
                 return null;
             case nameof(IDisposable.Dispose):
                 _calls.Enqueue(method);

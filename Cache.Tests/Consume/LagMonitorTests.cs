@@ -1,6 +1,7 @@
 using Cache.Embedded;
-using Cache.Service;
 using Cache.Service.Consume;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Time.Testing;
@@ -63,8 +64,8 @@ public sealed class LagMonitorTests
         Assert.Equal("Kafka was not asked yet", monitor.Failure);
 
         var (empty, filled) = (TestRows.Partition(0), TestRows.Partition(1));
-        assignment.Take(empty);
-        assignment.Take(filled);
+        assignment.Assign(empty);
+        assignment.Assign(filled);
         filled.StartAt(1);
         await HoldsAsync(() => Assert.Equal((0, 3, 2), (empty.LogEnd, filled.LogEnd, filled.LagRows)));
         Assert.Null(monitor.Failure);

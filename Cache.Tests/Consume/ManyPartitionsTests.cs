@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Cache.Embedded;
 using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;
@@ -71,7 +72,7 @@ public sealed class ManyPartitionsTests(ITestOutputHelper output)
         await Eventually.HoldsAsync(
             () =>
             {
-                longest = loop.SinceLastBeat > longest ? loop.SinceLastBeat : longest;
+                longest = loop.SinceLastHeartbeat > longest ? loop.SinceLastHeartbeat : longest;
                 happened();
             },
             TimeSpan.FromMinutes(3));

@@ -1,4 +1,4 @@
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using Cache.Tests.Simulation;
 
 namespace Cache.Tests.Consume;

@@ -1,8 +1,9 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
-using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Flush;
@@ -32,13 +33,13 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     {
         _loggers = new([_log]);
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(new CacheOptions { CommitBatchSize = 10, CommitIntervalMs = 1000 })
-            .AddSingleton(_assignment).AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().BuildServiceProvider();
+            .AddSingleton(_assignment).AddSingleton<ConsumeMetrics>().BuildServiceProvider();
         _membership = new(Session, _time);
         _committer = new(
-            _kafka, _assignment, _membership, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<CacheMetrics>(), _time,
+            _kafka, _assignment, _membership, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<ConsumeMetrics>(), _time,
             null!, _loggers.CreateLogger<OffsetCommitter>());
-        _assignment.Take(_first);
-        _assignment.Take(_second);
+        _assignment.Assign(_first);
+        _assignment.Assign(_second);
     }
 
     public ValueTask InitializeAsync() => ValueTask.CompletedTask;
@@ -130,7 +131,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     {
         _first.WrittenUpTo(8, 0);
         _second.WrittenUpTo(9, 0);
-        _first.LetGo();
+        _first.Revoke();
         Assert.True(CommitNow(_first, _second));
         Assert.Equal(["event_metrics [[1]] @9"], _kafka.Commits.Single());
     }
@@ -155,12 +156,12 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         _first.WrittenUpTo(8, 0);
         _kafka.Hangs();
 
-        var commit = _committer.CommitNowAsync([_first.TopicPartition], Patience.Full);
+        var commit = _committer.CommitNowAsync([_first.TopicPartition], TestTimeout.Full);
         Assert.False(Rebalance.Block(commit, TimeSpan.FromMilliseconds(50)));
         Assert.Equal(-1, _first.Committed);
 
         _kafka.Answers();
-        Assert.True(await commit.WaitAsync(Patience.Full));
+        Assert.True(await commit.WaitAsync(TestTimeout.Full));
         Assert.Equal(8, _first.Committed);
     }
 
@@ -212,7 +213,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         Assert.False(flushed.IsCompleted);
 
         flush.SetResult();
-        await flushed.WaitAsync(Patience.Full);
+        await flushed.WaitAsync(TestTimeout.Full);
     }
 
     [Fact]
@@ -240,7 +241,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         await AdvanceUntilAsync(_kafka.AskedAsync());
 
         flush.SetResult();
-        await flushed.WaitAsync(Patience.Full);
+        await flushed.WaitAsync(TestTimeout.Full);
     }
 
     [Fact]
@@ -337,7 +338,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         // The process stands still here.
         _time.Advance(Session);
         _kafka.Answers();
-        await proof.WaitAsync(Patience.Full);
+        await proof.WaitAsync(TestTimeout.Full);
 
         Assert.False(_membership.IsFresh);
     }
@@ -366,14 +367,14 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
     private bool CommitNow(params AssignedPartition[] partitions)
     {
-        var commit = _committer.CommitNowAsync([.. partitions.Select(partition => partition.TopicPartition)], Patience.Full);
-        return Rebalance.Block(commit, Patience.Full) && commit.Result;
+        var commit = _committer.CommitNowAsync([.. partitions.Select(partition => partition.TopicPartition)], TestTimeout.Full);
+        return Rebalance.Block(commit, TestTimeout.Full) && commit.Result;
     }
 
     /// <summary>The committer may not have set its timer yet, so time goes on until it has.</summary>
     private async Task AdvanceUntilAsync(Task task)
     {
-        using var deadline = new CancellationTokenSource(Patience.Full);
+        using var deadline = new CancellationTokenSource(TestTimeout.Full);
         while (!task.IsCompleted)
         {
             deadline.Token.ThrowIfCancellationRequested();
@@ -401,11 +402,11 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
         public void Answers() => _answers?.TrySetResult();
 
-        public Task AskedAsync() => _asked.Task.WaitAsync(Patience.Full);
+        public Task AskedAsync() => _asked.Task.WaitAsync(TestTimeout.Full);
 
-        public Task FailedAsync() => _failed.Task.WaitAsync(Patience.Full);
+        public Task FailedAsync() => _failed.Task.WaitAsync(TestTimeout.Full);
 
-        public async Task<string[]> NextAsync() => await _acknowledged.Reader.ReadAsync().AsTask().WaitAsync(Patience.Full);
+        public async Task<string[]> NextAsync() => await _acknowledged.Reader.ReadAsync().AsTask().WaitAsync(TestTimeout.Full);
 
         public async Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
         {

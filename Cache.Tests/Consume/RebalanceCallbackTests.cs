@@ -1,7 +1,8 @@
-using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Decode;
 using Cache.Service.Enqueue;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Flush;
@@ -43,13 +44,13 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         var lookups = new FakeLookups { Ends = (2, 9), Committed = { [At(0, 0).TopicPartition] = 5 } };
         _loggers = new([_log]);
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
-            .AddSingleton<RowQueue>().AddSingleton<CacheMetrics>()
+            .AddSingleton<RowQueue>().AddSingleton<ConsumeMetrics>()
             .AddSingleton(services => new Rebalance(
                 _assignment, new StartPositions(lookups, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
-                Block, services.GetRequiredService<CacheMetrics>(), _loggers.CreateLogger<Rebalance>()))
+                Block, services.GetRequiredService<ConsumeMetrics>(), _loggers.CreateLogger<Rebalance>()))
             .BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
-        var metrics = _services.GetRequiredService<CacheMetrics>();
+        var metrics = _services.GetRequiredService<ConsumeMetrics>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
         _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, null!, NullLogger<OffsetCommitter>.Instance);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) => throw new NotSupportedException(method));
@@ -97,7 +98,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         // The clock stands still.
         if (commits > 0)
         {
-            await Eventually.HoldsAsync(() => Assert.Equal(["event_metrics [[1]] @9"], _commits), Patience.Full);
+            await Eventually.HoldsAsync(() => Assert.Equal(["event_metrics [[1]] @9"], _commits), TestTimeout.Full);
         }
         else
         {
@@ -206,16 +207,16 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     }
 
     /// <summary>The flush works while the thread waits, unless it does not.</summary>
-    private bool Block(Task work, TimeSpan patience)
+    private bool Block(Task work, TimeSpan timeout)
     {
-        _patiences.Add(patience);
+        _patiences.Add(timeout);
         while (_flushes && _queue.TryDequeue(out var row))
         {
             row.Partition?.WrittenUpTo(row.Offset + 1, 0);
             row.Drained?.SetResult();
         }
 
-        _time.Advance(patience);
+        _time.Advance(timeout);
         var done = Rebalance.Block(work, TimeSpan.FromMilliseconds(work.IsCompleted ? 10_000 : 200));
         _ended.Add(work.IsCompleted);
         return done;

@@ -1,5 +1,6 @@
 using Cache.Embedded;
 using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
@@ -22,7 +23,7 @@ public sealed class RebalanceTests
             {
                 Assert.Equal(2, second.Get<Assignment>().Current.Count);
                 Assert.Equal(2, stack.Service.Get<Assignment>().Current.Count);
-                Assert.True(second.Get<CacheMetrics>().Records(Events).Value + second.Get<CacheMetrics>().Records(Performance).Value > 100);
+                Assert.True(second.Get<ConsumeMetrics>().Rows(Events).Value + second.Get<ConsumeMetrics>().Rows(Performance).Value > 100);
             });
             Assert.Contains(stack.Service.Log, line => line.Contains("2 partitions revoked", StringComparison.Ordinal));
         }
@@ -51,7 +52,7 @@ public sealed class RebalanceTests
         // The group tells the member that it is none any more.
         stack.Broker.PushRequestErrors(KafkaRequest.Heartbeat, ErrorCode.UnknownMemberId);
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("partitions lost", StringComparison.Ordinal)));
-        await Eventually.HoldsAsync(() => Assert.Equal(20, stack.Service.Get<CacheMetrics>().Records(Events).Value));
+        await Eventually.HoldsAsync(() => Assert.Equal(20, stack.Service.Get<ConsumeMetrics>().Rows(Events).Value));
         Assert.Equal([0, 0], stack.Kafka.Committed(Events));
 
         // Not even tried: Kafka's refusal is no excuse.

@@ -1,7 +1,7 @@
 using System.Text;
 using Cache.Embedded;
-using Cache.Service;
 using Cache.Service.Consume;
+using Cache.Service.Options;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using Microsoft.Extensions.Configuration;

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Cache.Service.Consume;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
@@ -29,11 +30,11 @@ public sealed class ShutdownTests
                 await Eventually.PaceAsync();
             }
         });
-        var metrics = stack.Service.Get<CacheMetrics>();
-        await Eventually.HoldsAsync(() => Assert.True(metrics.Records(Events).Value > 2000));
+        var metrics = stack.Service.Get<ConsumeMetrics>();
+        await Eventually.HoldsAsync(() => Assert.True(metrics.Rows(Events).Value > 2000));
 
         // A partition's first position is committed at once, and a write that needs proof of membership commits what is before it.
-        Assert.True(stack.Kafka.Committed(Events).Sum() < metrics.Records(Events).Value);
+        Assert.True(stack.Kafka.Committed(Events).Sum() < metrics.Rows(Events).Value);
 
         var stopping = Stopwatch.GetTimestamp();
         await stack.StopServiceAsync();
@@ -45,7 +46,7 @@ public sealed class ShutdownTests
         var starts = await stack.Database.SortedSetRangeByRankAsync("metrics:event:windows");
         var expected = Enumerable.Range(0, sent).Where(n => n / 2 < committed[n % 2]).Select(Window);
         Assert.Equal(expected, starts.Select(start => (long)start));
-        Assert.Equal(metrics.Records(Events).Value, committed.Sum());
+        Assert.Equal(metrics.Rows(Events).Value, committed.Sum());
         Assert.True(took < TimeSpan.FromSeconds(8), $"{took}");
 
         stack.Set("kafka_commit_interval_ms", "100");

@@ -1,6 +1,6 @@
 using Cache.Embedded;
-using Cache.Service;
 using Cache.Service.Consume;
+using Cache.Service.Options;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using Microsoft.Extensions.Configuration;
@@ -12,7 +12,7 @@ namespace Cache.Tests.Consume;
 /// <summary>Each partition's start by itself, on a client that says what a test wants it to.</summary>
 public sealed class StartPositionsTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(5);
 
     private readonly FakeTimeProvider _time = new(DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
     private readonly FakeLookups _kafka = new();
@@ -26,7 +26,7 @@ public sealed class StartPositionsTests
         var positions = Positions(from);
         (_kafka.Committed[Partition(0)], _kafka.Committed[Partition(1)]) = (0, 7);
 
-        Assert.Equal([(At(0, 0), true), (At(1, 7), true)], positions.Find([Partition(0), Partition(1)], Patience));
+        Assert.Equal([(At(0, 0), true), (At(1, 7), true)], positions.Find([Partition(0), Partition(1)], TestTimeout));
         Assert.False(positions.AnyUnknown);
     }
 
@@ -41,14 +41,14 @@ public sealed class StartPositionsTests
         _kafka.Committed[Partition(0)] = 7;
         _kafka.Younger[Partition(1)] = 5;
 
-        Assert.Equal([(At(0, 7), true), (At(1, start), false)], positions.Find([Partition(0), Partition(1)], Patience));
+        Assert.Equal([(At(0, 7), true), (At(1, start), false)], positions.Find([Partition(0), Partition(1)], TestTimeout));
     }
 
     [Fact]
     public void Duration_IsCountedBackFromNow()
     {
         _kafka.Younger[Partition(0)] = 0;
-        Assert.Equal([(At(0, 0), false)], Positions("90m").Find([Partition(0)], Patience));
+        Assert.Equal([(At(0, 0), false)], Positions("90m").Find([Partition(0)], TestTimeout));
         Assert.Contains($"since {Rows.Window(-90)} event_metrics/0", _kafka.Asked);
     }
 
@@ -65,7 +65,7 @@ public sealed class StartPositionsTests
 
         Assert.Equal(
             [(At(0, 9), false), (At(1, 3), false), (new(late, 3), false)],
-            positions.Find([Partition(0), Partition(1), late], Patience));
+            positions.Find([Partition(0), Partition(1), late], TestTimeout));
     }
 
     [Fact]
@@ -75,7 +75,7 @@ public sealed class StartPositionsTests
         _kafka.Committed[Partition(0)] = 7;
         _kafka.Failures = 10;
 
-        Assert.Equal([(At(0, 7), true)], positions.Find([Partition(0)], Patience));
+        Assert.Equal([(At(0, 7), true)], positions.Find([Partition(0)], TestTimeout));
 
         Assert.Equal(TimeSpan.FromSeconds(1), _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
         Assert.False(positions.AnyUnknown);
@@ -89,9 +89,9 @@ public sealed class StartPositionsTests
 
         Assert.Equal(
             [(new(Partition(0), Offset.Stored), true), (new(Partition(1), Offset.Stored), true)],
-            positions.Find([Partition(0), Partition(1)], Patience));
+            positions.Find([Partition(0), Partition(1)], TestTimeout));
 
-        Assert.Equal(Patience, _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
+        Assert.Equal(TestTimeout, _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
         Assert.True(positions.AnyUnknown);
     }
 
@@ -101,9 +101,9 @@ public sealed class StartPositionsTests
         var positions = Positions("latest");
         _kafka.Gate = new TaskCompletionSource().Task;
 
-        Assert.Equal([(new(Partition(0), Offset.Stored), true)], positions.Find([Partition(0)], Patience));
+        Assert.Equal([(new(Partition(0), Offset.Stored), true)], positions.Find([Partition(0)], TestTimeout));
 
-        Assert.Equal(Patience, _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
+        Assert.Equal(TestTimeout, _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(0)));
         Assert.True(positions.AnyUnknown);
     }
 
@@ -115,7 +115,7 @@ public sealed class StartPositionsTests
     {
         var partitions = Enumerable.Range(0, 200).Select(Partition).ToList();
 
-        Assert.All(Positions(from).Find(partitions, Patience), found => Assert.Equal((start, false), (found.Start.Offset.Value, found.Resumed)));
+        Assert.All(Positions(from).Find(partitions, TestTimeout), found => Assert.Equal((start, false), (found.Start.Offset.Value, found.Resumed)));
 
         Assert.InRange(_kafka.Asked.Count, 2, 5);
     }
@@ -132,7 +132,7 @@ public sealed class StartPositionsTests
         positions.NoteTopic(Rows.Events, 1);
         _kafka.Younger[Partition(0)] = 5;
 
-        Assert.Equal([(At(0, start), false), (At(1, 3), false)], positions.Find([Partition(0), Partition(1)], Patience));
+        Assert.Equal([(At(0, start), false), (At(1, 3), false)], positions.Find([Partition(0), Partition(1)], TestTimeout));
 
         Assert.Equal(from == "latest", _kafka.Asked.Contains($"since {Rows.Window(-1)} event_metrics/0"));
     }
@@ -183,9 +183,9 @@ public sealed class StartPositionsTests
     }
 
     /// <summary>Time goes on until the work is done.</summary>
-    private bool GoOn(Task work, TimeSpan patience)
+    private bool GoOn(Task work, TimeSpan timeout)
     {
-        for (var waited = TimeSpan.Zero; !work.IsCompleted && waited < patience; waited += TimeSpan.FromMilliseconds(10))
+        for (var waited = TimeSpan.Zero; !work.IsCompleted && waited < timeout; waited += TimeSpan.FromMilliseconds(10))
         {
             _time.Advance(TimeSpan.FromMilliseconds(10));
         }

@@ -1,5 +1,5 @@
-using Cache.Service;
 using Cache.Service.Consume;
+using Cache.Service.Options;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using Microsoft.Extensions.Logging;

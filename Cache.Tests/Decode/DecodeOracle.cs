@@ -5,6 +5,7 @@ using System.Text.Json;
 using System.Text.RegularExpressions;
 using System.Text.Unicode;
 using Cache.Service.Decode;
+using Cache.Service.Model;
 
 namespace Cache.Tests.Decode;
 

@@ -3,6 +3,7 @@ using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Cache.Service.Decode;
+using Cache.Service.Model;
 using CsCheck;
 using Microsoft.Extensions.Time.Testing;
 

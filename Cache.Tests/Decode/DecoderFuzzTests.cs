@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Cache.Service.Decode;
+using Cache.Service.Model;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;

@@ -1,5 +1,6 @@
 using System.Text;
 using Cache.Service.Decode;
+using Cache.Service.Model;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;

@@ -1,6 +1,7 @@
 using System.Text;
-using Cache.Service;
 using Cache.Service.Decode;
+using Cache.Service.Model;
+using Cache.Service.Options;
 using Confluent.Kafka;
 
 namespace Cache.Tests.Decode;

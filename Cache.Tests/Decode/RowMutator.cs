@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 
 namespace Cache.Tests.Decode;
 

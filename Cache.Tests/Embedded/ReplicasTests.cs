@@ -1,5 +1,5 @@
 using Cache.Embedded;
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Embedded;

@@ -1,5 +1,5 @@
 using System.Text.Json;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Cache.Service.Persist;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;

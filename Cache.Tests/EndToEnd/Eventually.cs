@@ -9,16 +9,16 @@ namespace Cache.Tests.EndToEnd;
 internal static class Eventually
 {
     /// <summary>Generous: a passing test never waits for it.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(40);
+    public static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(40);
 
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
 
     /// <summary>Repeats assertions until they hold; then the last failure is the test's.</summary>
-    public static Task HoldsAsync(Action assertions, TimeSpan? patience = null) =>
-        HoldsAsync(() => Task.Run(assertions), patience);
+    public static Task HoldsAsync(Action assertions, TimeSpan? timeout = null) =>
+        HoldsAsync(() => Task.Run(assertions), timeout);
 
     /// <summary>Repeats assertions until they hold; then the last failure is the test's.</summary>
-    public static async Task HoldsAsync(Func<Task> assertions, TimeSpan? patience = null)
+    public static async Task HoldsAsync(Func<Task> assertions, TimeSpan? timeout = null)
     {
         var started = Stopwatch.GetTimestamp();
         while (true)
@@ -28,7 +28,7 @@ internal static class Eventually
                 await assertions();
                 return;
             }
-            catch (Exception exception) when (MayPass(exception) && Stopwatch.GetElapsedTime(started) < (patience ?? Patience))
+            catch (Exception exception) when (MayPass(exception) && Stopwatch.GetElapsedTime(started) < (timeout ?? TestTimeout))
             {
                 await Task.Delay(Pace, TestContext.Current.CancellationToken);
             }

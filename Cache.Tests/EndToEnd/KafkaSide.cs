@@ -9,7 +9,7 @@ namespace Cache.Tests.EndToEnd;
 /// </summary>
 internal sealed class KafkaSide : IDisposable
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(10);
 
     private readonly string _address;
     private readonly string _group;
@@ -57,7 +57,7 @@ internal sealed class KafkaSide : IDisposable
     public List<TopicPartition> Partitions(string topic) => Call(_asking, _consumer, consumer =>
     {
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var metadata = admin.GetMetadata(topic, Patience).Topics[0];
+        var metadata = admin.GetMetadata(topic, TestTimeout).Topics[0];
         return metadata.Partitions.Select(partition => new TopicPartition(topic, partition.PartitionId)).OrderBy(p => p.Partition.Value).ToList();
     });
 
@@ -65,14 +65,14 @@ internal sealed class KafkaSide : IDisposable
     public long[] Ends(string topic)
     {
         var partitions = Partitions(topic);
-        return Call(_asking, _consumer, consumer => partitions.Select(partition => consumer.QueryWatermarkOffsets(partition, Patience).High.Value).ToArray());
+        return Call(_asking, _consumer, consumer => partitions.Select(partition => consumer.QueryWatermarkOffsets(partition, TestTimeout).High.Value).ToArray());
     }
 
     /// <summary>The group's committed offset in each partition; -1001 where there is none.</summary>
     public long[] Committed(string topic)
     {
         var partitions = Partitions(topic);
-        return Call(_asking, _consumer, consumer => consumer.Committed(partitions, Patience).Select(offset => offset.Offset.Value).ToArray());
+        return Call(_asking, _consumer, consumer => consumer.Committed(partitions, TestTimeout).Select(offset => offset.Offset.Value).ToArray());
     }
 
     /// <summary>Every row that topics have now.</summary>
@@ -91,7 +91,7 @@ internal sealed class KafkaSide : IDisposable
             .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
         consumer.Assign(partitions.Select(partition => new TopicPartitionOffset(partition, Offset.Beginning)));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
-        using var deadline = new CancellationTokenSource(Patience);
+        using var deadline = new CancellationTokenSource(TestTimeout);
         for (var ended = 0; ended < partitions.Count;)
         {
             var result = consumer.Consume(deadline.Token);

@@ -55,7 +55,7 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         try
         {
             var exit = service._process.WaitForExitAsync();
-            if (await Task.WhenAny(service._listening.Task, exit).WaitAsync(Eventually.Patience) == exit)
+            if (await Task.WhenAny(service._listening.Task, exit).WaitAsync(Eventually.TestTimeout) == exit)
             {
                 Assert.Fail($"The service ended with {service._process.ExitCode}:\n{service.Output}\n{service.Errors}");
             }
@@ -100,15 +100,15 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
     }
 
     /// <summary>Waits until it has ended, and gives its exit code.</summary>
-    public async Task<int> ExitAsync(TimeSpan patience)
+    public async Task<int> ExitAsync(TimeSpan timeout)
     {
         try
         {
-            await _process.WaitForExitAsync().WaitAsync(patience);
+            await _process.WaitForExitAsync().WaitAsync(timeout);
         }
         catch (TimeoutException)
         {
-            Assert.Fail($"The service did not end within {patience}:\n{Output}\n{Errors}");
+            Assert.Fail($"The service did not end within {timeout}:\n{Output}\n{Errors}");
         }
 
         return _process.ExitCode;

@@ -159,7 +159,7 @@ public sealed class SessionTests : IAsyncDisposable
 
         async Task<string> NextAsync(string type)
         {
-            Assert.True(await items.MoveNextAsync().AsTask().WaitAsync(Eventually.Patience));
+            Assert.True(await items.MoveNextAsync().AsTask().WaitAsync(Eventually.TestTimeout));
             Assert.Equal(type, items.Current.EventType);
             return items.Current.Data;
         }

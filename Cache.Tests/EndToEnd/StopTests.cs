@@ -163,7 +163,7 @@ public sealed class StopTests
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString, ("redis_db", "999"));
         await using var service = ServiceProcess.Launch([new("urls", "http://127.0.0.1:0"), .. stack.Settings]);
 
-        Assert.Equal(1, await service.ExitAsync(Eventually.Patience));
+        Assert.Equal(1, await service.ExitAsync(Eventually.TestTimeout));
         Assert.Contains("999", service.Output + service.Errors, StringComparison.Ordinal);
         Assert.Contains("exit code 1", service.Output, StringComparison.Ordinal);
     }

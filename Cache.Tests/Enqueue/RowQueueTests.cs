@@ -1,12 +1,13 @@
 using System.Threading.Channels;
-using Cache.Service;
 using Cache.Service.Enqueue;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 
 namespace Cache.Tests.Enqueue;
 
 public sealed class RowQueueTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(20);
     private static readonly QueuedRow AnyRow = TestRows.Event(1, "a", count: 1).At(TestRows.Partition(), 0);
 
     private readonly RowQueue _queue = new(new CacheOptions { QueueMaxSize = 4 });
@@ -58,7 +59,7 @@ public sealed class RowQueueTests
     [Fact]
     public void Rows_AreHandedOver_WhenTheyAreMany_AndKeepTheirOrder()
     {
-        const int Rows = (3 * RowQueue.MostAtOnce) + 1;
+        const int Rows = (3 * RowQueue.MaxAtOnce) + 1;
         var queue = new RowQueue(new CacheOptions());
         for (var offset = 0; offset < Rows; offset++)
         {
@@ -83,7 +84,7 @@ public sealed class RowQueueTests
     public void RejectedRows_FillTheQueueByTheirBytes()
     {
         var queue = new RowQueue(new CacheOptions());
-        var half = Rejected((int)(RowQueue.MostRejectedBytes / 2));
+        var half = Rejected((int)(RowQueue.MaxRejectedBytes / 2));
         Assert.True(queue.TryEnqueue(half));
         Assert.True(queue.IsAtLowWater);
         Assert.True(queue.TryEnqueue(half));
@@ -102,7 +103,7 @@ public sealed class RowQueueTests
     public void RejectedRows_FillTheQueueByTheirHeadersToo()
     {
         var queue = new RowQueue(new CacheOptions());
-        var half = TestRows.Rejected(bytes: 1, headerBytes: (int)(RowQueue.MostRejectedBytes / 2) - 200).At(TestRows.Partition(), 0);
+        var half = TestRows.Rejected(bytes: 1, headerBytes: (int)(RowQueue.MaxRejectedBytes / 2) - 200).At(TestRows.Partition(), 0);
         Assert.True(queue.TryEnqueue(half));
         Assert.True(queue.TryEnqueue(half));
 
@@ -113,7 +114,7 @@ public sealed class RowQueueTests
     public void RejectedRow_LargerThanAllThatIsAllowed_StillPassesAlone()
     {
         var queue = new RowQueue(new CacheOptions());
-        var huge = Rejected((int)RowQueue.MostRejectedBytes + 1);
+        var huge = Rejected((int)RowQueue.MaxRejectedBytes + 1);
 
         Assert.True(queue.TryEnqueue(huge));
         Assert.False(queue.TryEnqueue(huge));
@@ -132,7 +133,7 @@ public sealed class RowQueueTests
         var rows = new List<QueuedRow>();
         while (rows is not [.., { Drained: not null }])
         {
-            Assert.True(await _queue.WaitForRowAsync().WaitAsync(Patience));
+            Assert.True(await _queue.WaitForRowAsync().WaitAsync(TestTimeout));
             while (_queue.TryDequeue(out var row))
             {
                 rows.Add(row);
@@ -142,7 +143,7 @@ public sealed class RowQueueTests
         Assert.Equal(3, rows.Count);
         Assert.False(drained.IsCompleted);
         rows[2].Drained!.SetResult();
-        await drained.WaitAsync(Patience);
+        await drained.WaitAsync(TestTimeout);
     }
 
     /// <param name="most">With 16 the rows take all of an array of the pool.</param>
@@ -166,7 +167,7 @@ public sealed class RowQueueTests
             row.Drained?.SetResult();
         }
 
-        await drained.WaitAsync(Patience);
+        await drained.WaitAsync(TestTimeout);
     }
 
     [Fact]

@@ -108,7 +108,7 @@ internal sealed class HttpProbe : IDisposable
     // other is slow, or when one takes about as long as a command to a Redis that hangs.
     private static readonly TimeSpan Slow = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Hung = TimeSpan.FromSeconds(4);
-    private const int MostSlowInARow = 5;
+    private const int MaxSlowInARow = 5;
 
     private readonly HttpClient _http;
     private readonly Func<bool> _mayAnswer;
@@ -192,7 +192,7 @@ internal sealed class HttpProbe : IDisposable
                     var busy = 3 * Stopwatch.GetElapsedTime(alive, started);
                     var took = Stopwatch.GetElapsedTime(started);
                     _slow = took > Slow + busy ? _slow + 1 : 0;
-                    if (took > Hung + busy || _slow == MostSlowInARow)
+                    if (took > Hung + busy || _slow == MaxSlowInARow)
                     {
                         _findings.Add(Breach.Away, FormattableString.Invariant($"{route} took {took.TotalSeconds:F1} s, the {_slow}th slow answer in a row"));
                     }

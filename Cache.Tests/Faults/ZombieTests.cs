@@ -114,9 +114,9 @@ public sealed class ZombieTests
         /// <summary>The writes of windows so far, up to one that says something.</summary>
         public async Task<List<string>> SeenAsync(string last)
         {
-            using var patience = new CancellationTokenSource(Eventually.Patience);
+            using var timeout = new CancellationTokenSource(Eventually.TestTimeout);
             var writes = new List<string>();
-            while (await Lines.ReadLineAsync(patience.Token) is { } line)
+            while (await Lines.ReadLineAsync(timeout.Token) is { } line)
             {
                 if (line.Contains("\"HSET\" \"metrics:event:", StringComparison.Ordinal) || line.Contains("\"HMSET\" \"metrics:event:", StringComparison.Ordinal))
                 {

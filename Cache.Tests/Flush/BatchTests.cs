@@ -1,5 +1,5 @@
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Partitions;
 
 namespace Cache.Tests.Flush;
 
@@ -54,7 +54,7 @@ public sealed class BatchTests
     public void RowOfALetGoPartition_IsIgnored()
     {
         var partition = TestRows.Partition();
-        partition.LetGo();
+        partition.Revoke();
         _batch.Add(TestRows.Event(1, "a", count: 1).At(partition, 0), 0);
         _batch.Add(TestRows.Rejected().At(partition, 1), 0);
 
@@ -72,9 +72,9 @@ public sealed class BatchTests
         _batch.Add(TestRows.Event(1, "a", users: 2).At(lost, 0), 0);
         _batch.Add(TestRows.Event(1, "b", count: 3).At(lost, 1), 0);
         _batch.Add(TestRows.Event(1, "b", users: 4).At(kept, 1), 0);
-        lost.LetGo();
+        lost.Revoke();
 
-        _batch.DropLetGo();
+        _batch.DropRevoked();
 
         var fields = Assert.Single(_batch.Windows).Value;
         Assert.Equal(new Measures(1, 0, true, false), fields[TestRows.Event(1, "a").Dimension!].Measures);
@@ -90,9 +90,9 @@ public sealed class BatchTests
             _batch.Add(TestRows.Event(1 + (offset % 2), $"type {offset}", count: 1).At(partition, offset), 0);
         }
 
-        Assert.False(_batch.IsFull(mostWindows: 3));
+        Assert.False(_batch.IsFull(maxWindows: 3));
         _batch.Add(TestRows.Performance(1, "mobile", p95: 1).At(partition, 100), 0);
-        Assert.True(_batch.IsFull(mostWindows: 3));
+        Assert.True(_batch.IsFull(maxWindows: 3));
     }
 
     [Fact]
@@ -171,11 +171,11 @@ public sealed class BatchTests
         _batch.Add(TestRows.Session("s", 5).At(partition, 1), 0);
         _batch.Add(TestRows.Session("s", 6).At(partition, 2), 0);
 
-        Assert.False(_batch.IsFull(mostWindows: 3));
+        Assert.False(_batch.IsFull(maxWindows: 3));
         _batch.Add(TestRows.Session("t", 5).At(partition, 3), 0);
-        Assert.True(_batch.IsFull(mostWindows: 3));
+        Assert.True(_batch.IsFull(maxWindows: 3));
         _batch.Clear();
-        Assert.False(_batch.IsFull(mostWindows: 1));
+        Assert.False(_batch.IsFull(maxWindows: 1));
         Assert.Empty(_batch.Sessions);
     }
 
@@ -185,11 +185,11 @@ public sealed class BatchTests
         var (left, right) = (TestRows.Partition(0), TestRows.Partition(1));
         for (var offset = 0; offset < 4; offset++)
         {
-            Assert.False(_batch.IsFull(mostWindows: 4));
+            Assert.False(_batch.IsFull(maxWindows: 4));
             _batch.Add(TestRows.Session("s", 5).At(offset % 2 == 0 ? left : right, offset), 0);
         }
 
-        Assert.True(_batch.IsFull(mostWindows: 4));
+        Assert.True(_batch.IsFull(maxWindows: 4));
     }
 
     [Fact]
@@ -199,12 +199,12 @@ public sealed class BatchTests
         _batch.Add(TestRows.Session("s", 5, user: "u").At(kept, 0), 0);
         _batch.Add(TestRows.Session("s", 6, user: "v", pages: 3).At(lost, 0), 0);
         _batch.Add(TestRows.Session("t", 5).At(lost, 1), 0);
-        Assert.True(_batch.IsFull(mostWindows: 3));
-        lost.LetGo();
+        Assert.True(_batch.IsFull(maxWindows: 3));
+        lost.Revoke();
 
-        _batch.DropLetGo();
+        _batch.DropRevoked();
 
-        Assert.False(_batch.IsFull(mostWindows: 2));
+        Assert.False(_batch.IsFull(maxWindows: 2));
         Assert.Equal(["s"], _batch.Sessions.Keys);
         Assert.Equal(new Session("s", 5, "u"), _batch.Sessions["s"].EndedAfter(0));
     }
@@ -215,7 +215,7 @@ public sealed class BatchTests
         var partition = TestRows.Partition();
         for (var round = 0; round < 2; round++)
         {
-            var row = TestRows.Rejected(bytes: 1, headerBytes: Batch.MostDeadLetterBytes / 2);
+            var row = TestRows.Rejected(bytes: 1, headerBytes: Batch.MaxDeadLetterBytes / 2);
             _batch.Add(row.At(partition, 0), 0);
             Assert.False(_batch.IsFull(50));
             _batch.Add(row.At(partition, 1), 0);
@@ -233,9 +233,9 @@ public sealed class BatchTests
             _batch.Add(TestRows.Rejected().At(partition, offset), 0);
         }
 
-        Assert.False(_batch.IsFull(mostWindows: 50));
+        Assert.False(_batch.IsFull(maxWindows: 50));
         _batch.Add(TestRows.Rejected().At(partition, 999), 0);
-        Assert.True(_batch.IsFull(mostWindows: 50));
+        Assert.True(_batch.IsFull(maxWindows: 50));
     }
 
     [Fact]
@@ -245,7 +245,7 @@ public sealed class BatchTests
         _batch.Add(TestRows.Marker(drained), 0);
 
         Assert.False(_batch.IsEmpty);
-        Assert.True(_batch.IsFull(mostWindows: 50));
+        Assert.True(_batch.IsFull(maxWindows: 50));
         Assert.Equal(0, _batch.Rows);
         Assert.Same(drained, Assert.Single(_batch.Markers));
     }
@@ -281,9 +281,9 @@ public sealed class BatchTests
         _batch.Add(TestRows.Event(2, "a", count: 1, users: 1).At(lost, 1), 0);
         _batch.Add(TestRows.Event(2, "a", count: 2).At(kept, 1), 0);
         _batch.Add(TestRows.Event(2, "b", count: 3).At(lost, 2), 0);
-        lost.LetGo();
+        lost.Revoke();
 
-        _batch.DropLetGo();
+        _batch.DropRevoked();
 
         var (window, fields) = Assert.Single(_batch.Windows);
         Assert.Equal(2, window.Start);
@@ -301,11 +301,11 @@ public sealed class BatchTests
             _batch.Add(TestRows.Session($"of {partition}", 5).At(partition, 1), 0);
         }
 
-        _batch.DropLetGo();
+        _batch.DropRevoked();
         Assert.Equal((2, 2, 2), (_batch.Ranges.Count, _batch.DeadLetters.Count, _batch.Sessions.Count));
 
-        lost.LetGo();
-        _batch.DropLetGo();
+        lost.Revoke();
+        _batch.DropRevoked();
         Assert.Same(kept, Assert.Single(_batch.Ranges).Partition);
         Assert.Same(kept, Assert.Single(_batch.DeadLetters).Partition);
         Assert.Equal(["of event_metrics/0"], _batch.Sessions.Keys);
@@ -352,7 +352,7 @@ public sealed class BatchTests
         var partition = TestRows.Partition();
         _batch.Add(Row.Skip.At(partition, 4), now: 7);
         Assert.False(_batch.IsEmpty);
-        Assert.False(_batch.IsFull(mostWindows: 1));
+        Assert.False(_batch.IsFull(maxWindows: 1));
         _batch.Clear();
         Assert.True(_batch.IsEmpty);
         Assert.Empty(_batch.Ranges);

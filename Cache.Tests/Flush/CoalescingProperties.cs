@@ -1,5 +1,5 @@
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Partitions;
 using Cache.Tests.Persist;
 using CsCheck;
 
@@ -92,11 +92,11 @@ public sealed class CoalescingProperties(RedisServers servers)
                 var sessions = new List<(int Partition, Session Row)>();
                 var offset = 0;
                 Add(rows);
-                LetGo(letGoBetween);
+                Revoke(letGoBetween);
                 Add(later);
-                LetGo(letGoAtLast);
+                Revoke(letGoAtLast);
 
-                batch.DropLetGo();
+                batch.DropRevoked();
 
                 var expected = last.Where(field => partitions[field.Value.Partition].Owned).ToDictionary(field => field.Key, field => field.Value.Bits);
                 Assert.Equal(expected, Flat(batch));
@@ -134,13 +134,13 @@ public sealed class CoalescingProperties(RedisServers servers)
                     }
                 }
 
-                void LetGo(bool[] which)
+                void Revoke(bool[] which)
                 {
                     foreach (var (partition, go) in partitions.Zip(which))
                     {
                         if (go)
                         {
-                            partition.LetGo();
+                            partition.Revoke();
                         }
                     }
                 }

@@ -1,16 +1,18 @@
 using System.Text;
 using Cache.Embedded;
-using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Decode;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
+using Cache.Service.Hosting;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
+using Cache.Tests.Http.Query;
 using Cache.Tests.Persist;
-using Cache.Tests.Query;
 using Cache.Tests.Simulation;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
@@ -313,7 +315,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.RefusesDeadLetters = true;
         flush.Enqueue(TestRows.Rejected().At(gone, 0), TestRows.Rejected().At(kept, 0));
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
-        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Redis.Assignment.Revoke([gone.TopicPartition]);
 
         flush.RefusesDeadLetters = false;
         await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
@@ -331,7 +333,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0), TestRows.Rejected().At(gone, 1));
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
 
-        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Redis.Assignment.Revoke([gone.TopicPartition]);
         flush.Enqueue(Row.Skip.At(kept, 0));
         await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
 
@@ -349,7 +351,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(Row.Skip.At(gone, 0), Row.Skip.At(kept, 0));
         await flush.DrainedAsync();
         flush.Redis.Membership.Proved(-1);
-        flush.Committing = () => flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Committing = () => flush.Redis.Assignment.Revoke([gone.TopicPartition]);
 
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 1), TestRows.Event(2, "a", count: 2).At(kept, 1));
         await flush.DrainedAsync();
@@ -366,7 +368,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var flush = await StartAsync();
         var gone = flush.Take(0);
         flush.Redis.Membership.Proved(-1);
-        flush.Committing = () => flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Committing = () => flush.Redis.Assignment.Revoke([gone.TopicPartition]);
 
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 1));
         await flush.DrainedAsync();
@@ -408,7 +410,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
         Assert.Equal(1, flush.Logged("Kafka did not take a batch"));
 
-        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Redis.Assignment.Revoke([gone.TopicPartition]);
         flush.Enqueue(TestRows.Event(2, "a", count: 2).At(kept, 0));
         await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
 
@@ -599,7 +601,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         var (gone, kept) = (flush.Take(0), flush.Take(1));
         await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(gone, 0));
         var epoch = await flush.EpochAsync();
-        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Redis.Assignment.Revoke([gone.TopicPartition]);
 
         // The clock stands still: the writes have to see to it themselves.
         for (var offset = 0; offset < 3; offset++)
@@ -617,7 +619,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var flush = await StartOnServerAsync();
         await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(flush.Take(0), 0));
         var epoch = await flush.EpochAsync();
-        flush.Redis.Assignment.LetGoOfAll();
+        flush.Redis.Assignment.RevokeAll();
 
         await flush.EndsAsync();
 
@@ -638,7 +640,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Take(0);
         Assert.False(rewound.Owned);
         kept.CommitTaken(2, flush.Time.GetTimestamp());
-        flush.Redis.Assignment.LetGo([kept.TopicPartition]);
+        flush.Redis.Assignment.Revoke([kept.TopicPartition]);
         await flush.EndsAsync();
 
         Assert.Equal(epoch, await flush.EpochAsync());
@@ -669,7 +671,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         bool LoseProofAndPartition()
         {
             flush.Redis.Membership.Proved(-1);
-            flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+            flush.Redis.Assignment.Revoke([gone.TopicPartition]);
             return false;
         }
     }
@@ -682,7 +684,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0));
         await flush.DrainedAsync();
         var epoch = await flush.EpochAsync();
-        flush.Redis.Assignment.LetGo([gone.TopicPartition]);
+        flush.Redis.Assignment.Revoke([gone.TopicPartition]);
         flush.Enqueue(TestRows.Event(1, "b", count: 1).At(kept, 0));
         await flush.DrainedAsync();
 
@@ -786,7 +788,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         {
             (Redis, Time) = (redis, time);
             _loggers = new([_log]);
-            Metrics = redis.Services.GetRequiredService<CacheMetrics>();
+            Metrics = redis.Services.GetRequiredService<FlushMetrics>();
             Counters = new(redis.Services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
             Queue = redis.Services.GetRequiredService<RowQueue>();
             Fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
@@ -794,11 +796,11 @@ public sealed class FlushWorkerTests(RedisServers servers)
                 IsStopped |= method == nameof(IHostApplicationLifetime.StopApplication);
                 return null;
             }));
-            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, Metrics, Time, Fatal, NullLogger<OffsetCommitter>.Instance);
+            _committer = new(this, redis.Assignment, redis.Membership, redis.Options, redis.Services.GetRequiredService<ConsumeMetrics>(), Time, Fatal, NullLogger<OffsetCommitter>.Instance);
             var logger = _loggers.CreateLogger<FlushWorker>();
             Retry = new(Metrics, Time, new Random(1), logger);
             _worker = new(
-                Queue, redis.Store, redis.Epoch, new Letters(new(_ => Producer()), redis.Options, Metrics, Time), new RowReader(redis.Options), _committer, redis.Membership,
+                Queue, redis.Store, redis.Epoch, new Letters(new(_ => Producer()), redis.Options, redis.Services.GetRequiredService<PersistMetrics>(), Time), new RowReader(redis.Options), _committer, redis.Membership,
                 Retry, redis.Options, Metrics, Time, Fatal, logger);
             _worker.StartAsync(CancellationToken.None);
             _committer.StartAsync(CancellationToken.None);
@@ -813,7 +815,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         public RowQueue Queue { get; }
 
-        public CacheMetrics Metrics { get; }
+        public FlushMetrics Metrics { get; }
 
         public Counters Counters { get; }
 
@@ -840,7 +842,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         {
             var partition = TestRows.Partition(number);
             partition.CoveredEpoch = AssignedPartition.AnyEpoch;
-            Redis.Assignment.Take(partition);
+            Redis.Assignment.Assign(partition);
             return partition;
         }
 
@@ -856,7 +858,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
             Assert.True(Queue.HandOver(moreComes));
         }
 
-        public Task DrainedAsync() => Queue.DrainAsync().WaitAsync(Patience.Full);
+        public Task DrainedAsync() => Queue.DrainAsync().WaitAsync(TestTimeout.Full);
 
         /// <summary>Lines of the worker's log that begin with a text.</summary>
         public int Logged(string text) => _log.Lines.Count(line => line.Contains($"FlushWorker: {text}", StringComparison.Ordinal));
@@ -866,7 +868,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         public async Task EndsAsync()
         {
             Queue.Complete();
-            await _worker.ExecuteTask!.WaitAsync(Patience.Full);
+            await _worker.ExecuteTask!.WaitAsync(TestTimeout.Full);
         }
 
         public Task HoldsAsync(Action assertions, bool advances = true) => HoldsAsync(() => Task.Run(assertions), advances);
@@ -882,7 +884,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
                 return assertions();
             },
-            Patience.Full);
+            TestTimeout.Full);
 
         public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets)
         {
@@ -904,7 +906,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         public async ValueTask DisposeAsync()
         {
             // As at a stop; what a failed test left undone is given up.
-            Redis.Assignment.LetGoOfAll();
+            Redis.Assignment.RevokeAll();
             Queue.Complete();
             await HoldsAsync(() => Assert.True(_worker.ExecuteTask!.IsCompleted));
             await _committer.StopAsync(CancellationToken.None);
@@ -924,7 +926,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         }
 
         /// <summary>The topic is there.</summary>
-        private sealed class Letters(DeadLetterProducer producer, CacheOptions options, CacheMetrics metrics, TimeProvider time)
+        private sealed class Letters(DeadLetterProducer producer, CacheOptions options, PersistMetrics metrics, TimeProvider time)
             : DeadLetters(producer, options, metrics, time, NullLogger<DeadLetters>.Instance)
         {
             protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> client) => Task.CompletedTask;

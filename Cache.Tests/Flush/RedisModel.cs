@@ -1,5 +1,5 @@
 using System.Globalization;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Cache.Tests.Persist;
 
 namespace Cache.Tests.Flush;

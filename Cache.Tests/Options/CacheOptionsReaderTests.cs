@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Cache.Service;
+using Cache.Service.Options;
 using Microsoft.Extensions.Configuration;
 
 namespace Cache.Tests.Options;

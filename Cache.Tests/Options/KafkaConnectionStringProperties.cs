@@ -1,5 +1,6 @@
 using Cache.Producer.Simulator;
-using Cache.Service;
+using Cache.Service.Options;
+using Cache.Service.Persist;
 using CsCheck;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Options;

@@ -2,7 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Cache.Service;
+using Cache.Service.Options;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.Configuration;
 
@@ -145,7 +145,7 @@ public sealed class StartCheckTests
     {
         await using var service = ServiceProcess.Run(["--ConnectionStrings:redis", "127.0.0.1:9", .. arguments], ("HOME", Path.GetTempPath()), ("DOTNET_CLI_HOME", Path.GetTempPath()));
 
-        Assert.Equal(1, await service.ExitAsync(Eventually.Patience));
+        Assert.Equal(1, await service.ExitAsync(Eventually.TestTimeout));
         AssertBlock(service.Errors, expected);
         Assert.Empty(service.Output);
     }
@@ -201,7 +201,7 @@ public sealed class StartCheckTests
     {
         await using var service = ServiceProcess.Launch(settings);
 
-        Assert.Equal(1, await service.ExitAsync(Eventually.Patience));
+        Assert.Equal(1, await service.ExitAsync(Eventually.TestTimeout));
         AssertBlock(service.Errors, key);
         Assert.Empty(service.Output);
         return service.Errors;

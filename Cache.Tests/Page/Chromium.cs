@@ -61,7 +61,7 @@ public sealed class Chromium : IAsyncDisposable
 internal sealed class OpenPage : IAsyncDisposable
 {
     /// <summary>Generous: a passing test never waits for it.</summary>
-    private const float Patience = 40_000;
+    private const float TestTimeout = 40_000;
 
     private readonly IBrowserContext _context;
     private readonly ConcurrentQueue<string> _foreign = [];
@@ -70,7 +70,7 @@ internal sealed class OpenPage : IAsyncDisposable
     public OpenPage(IBrowserContext context, Uri address)
     {
         _context = context;
-        context.SetDefaultTimeout(Patience);
+        context.SetDefaultTimeout(TestTimeout);
         context.Request += (_, request) => Note(_foreign, request.Url, !request.Url.StartsWith(address.ToString(), StringComparison.Ordinal) && !request.Url.StartsWith("data:", StringComparison.Ordinal));
         context.Page += (_, page) => page.WebSocket += (_, socket) => Note(_foreign, socket.Url, true);
         context.Console += (_, message) => Note(_complaints, message.Text, message.Type is "error" or "warning");
@@ -110,11 +110,11 @@ internal sealed class OpenPage : IAsyncDisposable
 
     /// <summary>Waits until an element's text contains a text.</summary>
     public Task ContainsAsync(string selector, string text) =>
-        Assertions.Expect(Page.Locator(selector)).ToContainTextAsync(text, new() { Timeout = Patience });
+        Assertions.Expect(Page.Locator(selector)).ToContainTextAsync(text, new() { Timeout = TestTimeout });
 
     /// <summary>Waits until a dimension stands in a card's legend with these numbers.</summary>
     public Task ShowsAsync(string type, string dimension, params string[] numbers) =>
-        Assertions.Expect(Row(type, dimension)).ToHaveTextAsync(dimension + string.Concat(numbers), new() { Timeout = Patience });
+        Assertions.Expect(Row(type, dimension)).ToHaveTextAsync(dimension + string.Concat(numbers), new() { Timeout = TestTimeout });
 
     public ILocator Row(string type, string dimension) =>
         Page.Locator($"[data-type={type}] .legend tbody tr", new() { Has = Page.GetByText(dimension, new() { Exact = true }) });

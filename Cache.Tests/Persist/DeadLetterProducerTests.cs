@@ -1,8 +1,8 @@
 using System.Text;
 using Cache.Embedded;
-using Cache.Service;
-using Cache.Service.Decode;
-using Cache.Service.Flush;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
@@ -257,16 +257,15 @@ public sealed class DeadLetterProducerTests : IDisposable
 
     public void Dispose() => _owned.ForEach(owned => owned.Dispose());
 
-    private (DeadLetters Letters, CacheMetrics Metrics) Make(string topic = "cache_dead_letters", bool hasProducer = true, IProducer<byte[]?, byte[]?>? client = null,
+    private (DeadLetters Letters, PersistMetrics Metrics) Make(string topic = "cache_dead_letters", bool hasProducer = true, IProducer<byte[]?, byte[]?>? client = null,
         Func<string, object?[], object?>? admin = null)
     {
         var options = new CacheOptions { DeadLetterTopic = topic };
-        var services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options)
-            .AddSingleton<Service.Consume.Assignment>().AddSingleton<Service.Enqueue.RowQueue>().AddSingleton<CacheMetrics>();
+        var services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddPersist();
         var provider = services.BuildServiceProvider();
         var loggers = new LoggerFactory([_log]);
         _owned.AddRange([provider, loggers]);
-        var metrics = provider.GetRequiredService<CacheMetrics>();
+        var metrics = provider.GetRequiredService<PersistMetrics>();
         var logger = loggers.CreateLogger<DeadLetters>();
         var producer = new DeadLetterProducer(note =>
         {
@@ -314,7 +313,7 @@ public sealed class DeadLetterProducerTests : IDisposable
 
     /// <summary>The topic is there, or as the admin client says.</summary>
     private sealed class OnAProducer(
-        DeadLetterProducer producer, CacheOptions options, CacheMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger, Func<string, object?[], object?>? admin)
+        DeadLetterProducer producer, CacheOptions options, PersistMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger, Func<string, object?[], object?>? admin)
         : DeadLetters(producer, options, metrics, time, logger)
     {
         protected override IAdminClient Admin(IProducer<byte[]?, byte[]?> client) =>

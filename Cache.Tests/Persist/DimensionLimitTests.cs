@@ -2,7 +2,7 @@ using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text;
 using Cache.Embedded;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Cache.Service.Persist;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Flush;
@@ -133,9 +133,9 @@ public sealed class DimensionLimitTests(RedisServers servers)
         var redis = new RedisStages(client);
         await redis.WriteAsync(TestRows.Event(1, "warm", 1));
 
-        var first = await QuestionsAsync(client, redis, "a");
+        var first = await CommandsAsync(client, redis, "a");
         Assert.Equal(["HLEN"], first);
-        Assert.Empty(await QuestionsAsync(client, redis, "b"));
+        Assert.Empty(await CommandsAsync(client, redis, "b"));
     }
 
     [Fact]
@@ -144,17 +144,17 @@ public sealed class DimensionLimitTests(RedisServers servers)
         await using var server = await EmbeddedRedis.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
         var redis = new RedisStages(client, dimensions: 4);
-        Assert.Equal(["HLEN"], await QuestionsAsync(client, redis, "a", "b"));
+        Assert.Equal(["HLEN"], await CommandsAsync(client, redis, "a", "b"));
 
         // They fill it to the last place, as far as is known.
-        Assert.Empty(await QuestionsAsync(client, redis, "a", "b"));
-        Assert.Equal(["HLEN", "HMGET"], await QuestionsAsync(client, redis, "a", "b", "c"));
-        Assert.Empty(await QuestionsAsync(client, redis, "a", "b", "c"));
+        Assert.Empty(await CommandsAsync(client, redis, "a", "b"));
+        Assert.Equal(["HLEN", "HMGET"], await CommandsAsync(client, redis, "a", "b", "c"));
+        Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c"));
 
         // There is room for it, and it needs no question.
-        Assert.Empty(await QuestionsAsync(client, redis, "a", "b", "c", "d"));
-        Assert.Equal(["HLEN", "HMGET"], await QuestionsAsync(client, redis, "e"));
-        Assert.Empty(await QuestionsAsync(client, redis, "a", "b", "c", "d"));
+        Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c", "d"));
+        Assert.Equal(["HLEN", "HMGET"], await CommandsAsync(client, redis, "e"));
+        Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c", "d"));
         Assert.Equal(8, await redis.Database.HashLengthAsync(redis.Keys.Window(RowKind.Event, 60_000)));
     }
 
@@ -165,13 +165,13 @@ public sealed class DimensionLimitTests(RedisServers servers)
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
         var redis = new RedisStages(client, retention: 5000);
         await redis.WriteAsync(Enumerable.Range(1, 4096).Select(window => TestRows.Event(window, "a", 1)));
-        Assert.Equal(["HLEN"], await QuestionsAsync(client, redis, "a"));
-        Assert.Empty(await QuestionsAsync(client, redis, "a"));
-        Assert.Equal(["HLEN"], await QuestionsAsync(client, redis, "a"));
+        Assert.Equal(["HLEN"], await CommandsAsync(client, redis, "a"));
+        Assert.Empty(await CommandsAsync(client, redis, "a"));
+        Assert.Equal(["HLEN"], await CommandsAsync(client, redis, "a"));
     }
 
     /// <summary>What Redis is asked when rows of one window are written.</summary>
-    private static async Task<List<string>> QuestionsAsync(ConnectionMultiplexer client, RedisStages redis, params string[] types)
+    private static async Task<List<string>> CommandsAsync(ConnectionMultiplexer client, RedisStages redis, params string[] types)
     {
         var session = new ProfilingSession();
         client.RegisterProfiler(() => session);

@@ -1,4 +1,5 @@
 using Cache.Embedded;
+using Cache.Service.Consume;
 using Cache.Service.Enqueue;
 using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
@@ -103,7 +104,7 @@ public sealed class RebuildTests
         await SendAsync(stack, 50, 51);
         await stack.EverythingIsCommittedAsync();
         await Eventually.KeepsHoldingAsync(
-            () => Task.Run(() => Assert.Equal(1, stack.Service.Get<CacheMetrics>().Records(Events).Value)), TimeSpan.FromSeconds(0.5));
+            () => Task.Run(() => Assert.Equal(1, stack.Service.Get<ConsumeMetrics>().Rows(Events).Value)), TimeSpan.FromSeconds(0.5));
 
         Assert.DoesNotContain(stack.Service.Log, line => line.Contains("Redis has lost its windows", StringComparison.Ordinal));
     }
@@ -156,7 +157,7 @@ public sealed class RebuildTests
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
         await using var second = await stack.StartAnotherServiceAsync();
-        await Eventually.HoldsAsync(() => Assert.Equal(2, second.Get<Service.Consume.Assignment>().Current.Count));
+        await Eventually.HoldsAsync(() => Assert.Equal(2, second.Get<Service.Partitions.Assignment>().Current.Count));
 
         await stack.Database.ExecuteAsync("FLUSHALL");
 

@@ -1,4 +1,4 @@
-using Cache.Service.Consume;
+using Cache.Service.Partitions;
 using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
@@ -105,7 +105,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         Assert.Equal([unknown], redis.Rebuilds.Take()!.Partitions);
 
         // Rewound, and its new start committed.
-        redis.Assignment.Take(new AssignedPartition(unknown.TopicPartition, unknown.Records) { CoveredEpoch = "id", Committed = 3 });
+        redis.Assignment.Assign(new AssignedPartition(unknown.TopicPartition, unknown.Records) { CoveredEpoch = "id", Committed = 3 });
         await redis.Epoch.CheckAsync();
         await redis.Epoch.CheckAsync();
         Assert.Null(redis.Rebuilds.Take());
@@ -345,7 +345,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     {
         var partition = TestRows.Partition(number);
         partition.CoveredEpoch = epoch;
-        redis.Assignment.Take(partition);
+        redis.Assignment.Assign(partition);
         return partition;
     }
 

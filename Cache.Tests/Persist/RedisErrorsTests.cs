@@ -40,7 +40,7 @@ public sealed class RedisErrorsTests
     public void WhatMayPass_IsTriedAgain(Exception exception)
     {
         Assert.False(RedisErrors.IsWrongType(exception));
-        Assert.True(RedisErrors.IsAway(exception));
+        Assert.True(RedisErrors.IsUnavailable(exception));
     }
 
     [Fact]
@@ -50,7 +50,7 @@ public sealed class RedisErrorsTests
     [Fact]
     public void OurOwnMistakes_AreNotRedisBeingAway()
     {
-        Assert.False(RedisErrors.IsAway(new InvalidOperationException()));
+        Assert.False(RedisErrors.IsUnavailable(new InvalidOperationException()));
         Assert.False(RedisErrors.IsWrongType(new InvalidOperationException("WRONGTYPE")));
     }
 

@@ -1,5 +1,5 @@
-using Cache.Service;
-using Cache.Service.Decode;
+using Cache.Service.Model;
+using Cache.Service.Options;
 using Cache.Service.Persist;
 
 namespace Cache.Tests.Persist;

@@ -1,11 +1,13 @@
 using System.Globalization;
-using Cache.Service;
 using Cache.Service.Consume;
-using Cache.Service.Decode;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
+using Cache.Service.Http;
+using Cache.Service.Http.Query;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Persist;
-using Cache.Service.Query;
 using Cache.Service.Telemetry;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -30,10 +32,9 @@ internal sealed class RedisStages
             KafkaBootstrapServers = kafka,
             KafkaProperties = new Dictionary<string, string> { [kafkaProperty] = "5" },
         };
-        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddKeyedSingleton(RedisLink.Name, readers ?? redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
-            .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().AddSingleton<RedisLink>().AddSingleton<RedisKeys>()
-            .AddSingleton<RebuildRequests>().AddSingleton<SessionStore>().AddSingleton<DimensionLimit>().AddSingleton<WindowStore>().AddSingleton<WindowReader>()
-            .AddSingleton<LargeReads>().AddSingleton<SessionReader>()
+        var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddKeyedSingleton(RedisConnection.Name, readers ?? redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
+            .AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush()
+            .AddSingleton<AnswerMetrics>().AddSingleton<LargeReads>().AddSingleton<WindowReader>().AddSingleton<SessionReader>()
             .BuildServiceProvider();
         Services = services;
         Keys = services.GetRequiredService<RedisKeys>();
@@ -45,7 +46,7 @@ internal sealed class RedisStages
         time ??= TimeProvider.System;
         Membership = new Membership(TimeSpan.FromHours(1), time);
         Membership.Proved(time.GetTimestamp());
-        Epoch = new RedisEpoch(services.GetRequiredService<RedisLink>(), Keys, Assignment, Membership, Rebuilds, NullLogger<RedisEpoch>.Instance);
+        Epoch = new RedisEpoch(services.GetRequiredService<RedisConnection>(), Keys, Assignment, Membership, Rebuilds, NullLogger<RedisEpoch>.Instance);
     }
 
     public IServiceProvider Services { get; }

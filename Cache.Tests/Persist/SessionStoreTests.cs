@@ -1,5 +1,5 @@
 using System.Diagnostics.Metrics;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Cache.Tests.Flush;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Time.Testing;

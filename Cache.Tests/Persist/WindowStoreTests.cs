@@ -1,6 +1,6 @@
 using System.Diagnostics.Metrics;
 using System.Text.Json;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Cache.Service.Persist;
 using Cache.Tests.Flush;
 using Cache.Tests.Simulation;
@@ -265,7 +265,7 @@ public sealed class WindowStoreTests(RedisServers servers)
 
         var error = await Assert.ThrowsAnyAsync<Exception>(() => redis.WriteAsync(TestRows.Event(1, "a", count: 1)));
 
-        Assert.True(RedisErrors.IsAway(error), error.ToString());
+        Assert.True(RedisErrors.IsUnavailable(error), error.ToString());
         Assert.False(RedisErrors.IsWrongType(error));
     }
 

@@ -26,7 +26,7 @@ public sealed class ExampleTests
         var running = CSharpExample.RunAsync(stack.Http, synchronized);
         try
         {
-            await TellsAsync(stack, () => Text(output));
+            await ReportsAsync(stack, () => Text(output));
         }
         finally
         {
@@ -57,7 +57,7 @@ public sealed class ExampleTests
         process.BeginErrorReadLine();
         try
         {
-            await TellsAsync(stack, Text);
+            await ReportsAsync(stack, Text);
         }
         finally
         {
@@ -90,7 +90,7 @@ public sealed class ExampleTests
     }
 
     /// <summary>Latest and windows are printed, and then, from the stream, what comes later.</summary>
-    private static async Task TellsAsync(RunningStack stack, Func<string> output)
+    private static async Task ReportsAsync(RunningStack stack, Func<string> output)
     {
         await Eventually.HoldsAsync(() => Assert.Contains("resync", output()));
         Assert.Contains($"{Window(2)}", output());

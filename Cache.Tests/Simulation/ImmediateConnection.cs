@@ -13,11 +13,11 @@ internal sealed class ImmediateConnection(SimulatedRedis redis) : SimulatedConne
         if (Before is var (name, comes) && commands.Any(command => command.Name == name))
         {
             Before = null;
-            _redis.IsAway = !comes();
+            _redis.IsUnavailable = !comes();
         }
 
         base.Send(commands);
-        _redis.IsAway = false;
+        _redis.IsUnavailable = false;
         while (_redis.Waiting > 0)
         {
             _redis.DoNext();

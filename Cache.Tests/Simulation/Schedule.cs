@@ -1,7 +1,9 @@
 using System.Globalization;
 using System.Text;
-using Cache.Service;
 using Cache.Service.Decode;
+using Cache.Service.Hosting;
+using Cache.Service.Model;
+using Cache.Service.Options;
 using StackExchange.Redis;
 
 namespace Cache.Tests.Simulation;
@@ -12,9 +14,9 @@ namespace Cache.Tests.Simulation;
 /// </summary>
 internal sealed class Schedule
 {
-    private const int MostSteps = 20_000;
-    private const int MostProcesses = 3;
-    private static readonly TimeSpan HostPatience = TimeSpan.FromSeconds(20);
+    private const int MaxSteps = 20_000;
+    private const int MaxProcesses = 3;
+    private static readonly TimeSpan HostTimeout = TimeSpan.FromSeconds(20);
 
     private readonly CacheOptions _options;
     private readonly Promises _promises;
@@ -85,9 +87,9 @@ internal sealed class Schedule
     public SimulatedRow? RowOf(string field, string value) => _promises.RowOf(field, value);
 
     /// <summary>A process's consume thread waits, while the world goes on.</summary>
-    public bool Block(SimulatedProcess process, Task work, TimeSpan patience)
+    public bool Block(SimulatedProcess process, Task work, TimeSpan timeout)
     {
-        var deadline = Clock.Now + patience;
+        var deadline = Clock.Now + timeout;
         process.IsBlocked = true;
         SimulatedThreads.Outside(() =>
         {
@@ -127,7 +129,7 @@ internal sealed class Schedule
             Calm();
         }
 
-        if (_steps > MostSteps)
+        if (_steps > MaxSteps)
         {
             _promises.Break("it does not settle");
             return;
@@ -270,7 +272,7 @@ internal sealed class Schedule
     private bool Disturb()
     {
         var odd = _processes.Find(process => process.IsFrozen || process.Consumer.IsCutOff);
-        if ((odd is not null || Redis.IsAway) && Random.Next(2) == 0)
+        if ((odd is not null || Redis.IsUnavailable) && Random.Next(2) == 0)
         {
             // What is odd lasts a while, and then no longer.
             switch (Random.Next(3))
@@ -282,7 +284,7 @@ internal sealed class Schedule
                     Mend(odd);
                     break;
                 default:
-                    Redis.IsAway = false;
+                    Redis.IsUnavailable = false;
                     break;
             }
         }
@@ -341,7 +343,7 @@ internal sealed class Schedule
     private void LeaveRedis()
     {
         _promises.Trace?.Add("redis: is away");
-        Redis.IsAway = true;
+        Redis.IsUnavailable = true;
         BreakConnections();
     }
 
@@ -355,7 +357,7 @@ internal sealed class Schedule
 
     private void Join()
     {
-        if (_processes.Count < MostProcesses)
+        if (_processes.Count < MaxProcesses)
         {
             Start();
         }
@@ -392,7 +394,7 @@ internal sealed class Schedule
         if (Pick(process => process is { IsFrozen: false, IsBlocked: false, IsStopping: false }) is { } process)
         {
             _promises.Trace?.Add($"{process} is told to stop");
-            process.StopsUntil = Clock.Now + HostPatience;
+            process.StopsUntil = Clock.Now + HostTimeout;
             OnConsumeThread(process, process.Stop);
         }
     }
@@ -455,7 +457,7 @@ internal sealed class Schedule
 
         _promises.Trace?.Add("all is mended");
         _isCalm = true;
-        Redis.IsAway = false;
+        Redis.IsUnavailable = false;
         Redis.Refuse(0, "");
         Kafka.AnswersAreUnsure = false;
         _processes.ForEach(Mend);

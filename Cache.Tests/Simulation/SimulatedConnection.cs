@@ -41,7 +41,7 @@ internal class SimulatedConnection
             {
                 command.Fail(Defect);
             }
-            else if (_redis.IsAway)
+            else if (_redis.IsUnavailable)
             {
                 command.Fail(new RedisConnectionException(
                     ConnectionFailureType.UnableToConnect, CommandFlags.None, "Redis is away.", null, CommandStatus.WaitingToBeSent));
@@ -164,7 +164,7 @@ internal class SimulatedConnection
         switch (method)
         {
             case "get_IsConnected":
-                return !_redis.IsAway;
+                return !_redis.IsUnavailable;
             case "get_IsReplica":
                 return false;
             case "get_ServerType":

@@ -1,5 +1,5 @@
 using Cache.Service.Consume;
-using Cache.Service.Decode;
+using Cache.Service.Model;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
 

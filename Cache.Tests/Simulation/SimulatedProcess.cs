@@ -1,8 +1,10 @@
-using Cache.Service;
 using Cache.Service.Consume;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
+using Cache.Service.Hosting;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
@@ -17,8 +19,13 @@ namespace Cache.Tests.Simulation;
 /// </summary>
 internal sealed class SimulatedProcess : IServiceProvider
 {
-    private static readonly CacheMetrics Metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System).AddSingleton(new CacheOptions())
-        .AddSingleton<Assignment>().AddSingleton<RowQueue>().AddSingleton<CacheMetrics>().BuildServiceProvider().GetRequiredService<CacheMetrics>();
+    // Shared: nobody reads them, and making them takes longer than a schedule.
+    private static readonly ServiceProvider Metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System)
+        .AddPartitions().AddConsume().AddPersist().AddFlush().BuildServiceProvider();
+
+    private static readonly ConsumeMetrics Consumed = Metrics.GetRequiredService<ConsumeMetrics>();
+    private static readonly PersistMetrics Persisted = Metrics.GetRequiredService<PersistMetrics>();
+    private static readonly FlushMetrics Flushed = Metrics.GetRequiredService<FlushMetrics>();
 
     private readonly Assignment _assignment = new();
     private readonly RowQueue _queue;
@@ -33,25 +40,25 @@ internal sealed class SimulatedProcess : IServiceProvider
         var time = schedule.Clock;
         Connection = bug?.Connection(schedule, this) ?? new SimulatedConnection(schedule.Redis, name);
         _queue = new(options);
-        BlockUntil blockUntil = (work, patience) => schedule.Block(this, work, patience);
+        BlockUntil blockUntil = (work, timeout) => schedule.Block(this, work, timeout);
         var deserializer = new RowDeserializer(options, time);
         Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
         var positions = new StartPositions(Consumer, options, blockUntil, time, NullLogger<StartPositions>.Instance);
         var topics = new Topics(Consumer, positions, options, new KafkaErrors(time, NullLogger<KafkaErrors>.Instance), time, NullLogger<Topics>.Instance);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
-        var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Metrics, time, null!, NullLogger<OffsetCommitter>.Instance);
-        _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Metrics, NullLogger<Rebalance>.Instance);
+        var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Consumed, time, null!, NullLogger<OffsetCommitter>.Instance);
+        _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Consumed, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
-        var loop = new ConsumeLoop(this, _assignment, topics, positions, _queue, rebuilds, options, Metrics, time, null!, NullLogger<ConsumeLoop>.Instance);
+        var loop = new ConsumeLoop(this, _assignment, topics, positions, _queue, rebuilds, options, Consumed, time, null!, NullLogger<ConsumeLoop>.Instance);
         var producer = new DeadLetterProducer(_ => Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer));
 
-        var link = RedisLink.Over(Connection.Multiplexer, options);
+        var link = RedisConnection.Over(Connection.Multiplexer, options);
         var keys = new RedisKeys(options);
         var epoch = new RedisEpoch(link, keys, _assignment, membership, rebuilds, NullLogger<RedisEpoch>.Instance);
-        var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Metrics, time), new DimensionLimit(keys, options), Metrics);
+        var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Persisted, time), new DimensionLimit(keys, options), Persisted);
         var flush = new FlushWorker(
             _queue, store, epoch, new ReadyDeadLetters(producer, options, time), new RowReader(options), committer, membership,
-            new BatchRetry(Metrics, time, schedule.Random, NullLogger<FlushWorker>.Instance), options, Metrics, time, null!, NullLogger<FlushWorker>.Instance);
+            new BatchRetry(Flushed, time, schedule.Random, NullLogger<FlushWorker>.Instance), options, Flushed, time, null!, NullLogger<FlushWorker>.Instance);
         foreach (var topic in options.Topics)
         {
             positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));
@@ -108,7 +115,7 @@ internal sealed class SimulatedProcess : IServiceProvider
         Threads.Run(() =>
         {
             Consumer.Close();
-            _assignment.LetGoOfAll();
+            _assignment.RevokeAll();
             _queue.Complete();
         });
     }
@@ -135,7 +142,7 @@ internal sealed class SimulatedProcess : IServiceProvider
 
     /// <summary>The topic is there.</summary>
     private sealed class ReadyDeadLetters(DeadLetterProducer producer, CacheOptions options, TimeProvider time)
-        : DeadLetters(producer, options, Metrics, time, NullLogger<DeadLetters>.Instance)
+        : DeadLetters(producer, options, Persisted, time, NullLogger<DeadLetters>.Instance)
     {
         protected override Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> client) => Task.CompletedTask;
     }

@@ -22,7 +22,7 @@ internal sealed class SimulatedRedis(Promises promises)
     public string RunId => $"run{_starts}";
 
     /// <summary>Nobody can connect.</summary>
-    public bool IsAway { get; set; }
+    public bool IsUnavailable { get; set; }
 
     /// <summary>Commands that were sent and are not done yet.</summary>
     public int Waiting => _inbox.Count;

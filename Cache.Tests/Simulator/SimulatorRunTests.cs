@@ -12,7 +12,7 @@ namespace Cache.Tests.Simulator;
 
 public sealed class SimulatorRunTests
 {
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(60);
 
     [Fact]
     public async Task Run_SendsExactlyTheRowsOfItsSeed_InOrder_ThenStops()
@@ -112,7 +112,7 @@ public sealed class SimulatorRunTests
         await using var run = Meanwhile.Start(stop => host.RunAsync(stop));
         await Until(() => status.Acknowledged > 0);
         kafka.Dispose();
-        await run.Completion.WaitAsync(Patience);
+        await run.Completion.WaitAsync(TestTimeout);
 
         Assert.Equal(SimulatorStatus.NotAcknowledged, status.ExitCode);
         Assert.Equal(600, status.Sent);
@@ -174,7 +174,7 @@ public sealed class SimulatorRunTests
         var status = host.Services.GetRequiredService<SimulatorStatus>();
         var producer = host.Services.GetRequiredService<IProducer<string, byte[]>>();
         Assert.StartsWith("mine#", producer.Name, StringComparison.Ordinal);
-        await host.RunAsync().WaitAsync(Patience);
+        await host.RunAsync().WaitAsync(TestTimeout);
 
         Assert.Equal((SimulatorStatus.Success, 20), (status.ExitCode, status.Acknowledged));
         Assert.DoesNotContain("S3cr3t", string.Join('\n', log.Lines), StringComparison.Ordinal);
@@ -186,7 +186,7 @@ public sealed class SimulatorRunTests
         using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", "BootstrapServers=127.0.0.1:1;SecurityProtocol=Ssl;SslKeyPem=S3cr3t-mark", "--quiet"]);
         var log = Capture(host);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        await host.RunAsync().WaitAsync(Patience);
+        await host.RunAsync().WaitAsync(TestTimeout);
 
         Assert.Equal(SimulatorStatus.Unusable, status.ExitCode);
         Assert.Contains(log.Lines, line => line.Contains("does not take security.protocol, ssl.key.pem together", StringComparison.Ordinal));
@@ -231,7 +231,7 @@ public sealed class SimulatorRunTests
     /// <summary>Runs a simulator to its end. Out of patience it is stopped: its client must not be disposed while it sends.</summary>
     private static async Task RunAsync(IHost host)
     {
-        using var deadline = new CancellationTokenSource(Patience);
+        using var deadline = new CancellationTokenSource(TestTimeout);
         await host.RunAsync(deadline.Token);
         Assert.False(deadline.IsCancellationRequested, "not in time");
     }
@@ -248,7 +248,7 @@ public sealed class SimulatorRunTests
         var clock = Stopwatch.StartNew();
         while (!condition())
         {
-            Assert.True(clock.Elapsed < Patience, "not in time");
+            Assert.True(clock.Elapsed < TestTimeout, "not in time");
             await Task.Delay(20);
         }
     }
@@ -260,7 +260,7 @@ public sealed class SimulatorRunTests
         var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         try
         {
-            await process.WaitForExitAsync().WaitAsync(Patience);
+            await process.WaitForExitAsync().WaitAsync(TestTimeout);
         }
         finally
         {
@@ -294,8 +294,8 @@ public sealed class SimulatorRunTests
             config.Set("test.mock.num.brokers", "3");
             _cluster = new ProducerBuilder<Null, Null>(config).SetLogHandler((_, _) => { }).Build();
             using var admin = new DependentAdminClientBuilder(_cluster.Handle).Build();
-            Servers = string.Join(',', admin.GetMetadata(Patience).Brokers.Select(broker => $"{broker.Host}:{broker.Port}"));
-            _partitions = [.. Topics.SelectMany(topic => admin.GetMetadata(topic, Patience).Topics.Single().Partitions
+            Servers = string.Join(',', admin.GetMetadata(TestTimeout).Brokers.Select(broker => $"{broker.Host}:{broker.Port}"));
+            _partitions = [.. Topics.SelectMany(topic => admin.GetMetadata(topic, TestTimeout).Topics.Single().Partitions
                 .Select(partition => new TopicPartitionOffset(topic, partition.PartitionId, Offset.Beginning)))];
             Assert.True(_partitions.Count >= Topics.Length);
         }
@@ -311,7 +311,7 @@ public sealed class SimulatorRunTests
             consumer.Assign(_partitions);
             List<ConsumeResult<string, byte[]>> rows = [];
             var clock = Stopwatch.StartNew();
-            while (rows.Count < count && clock.Elapsed < Patience)
+            while (rows.Count < count && clock.Elapsed < TestTimeout)
             {
                 if (consumer.Consume(100) is { } row)
                 {

@@ -1,0 +1,57 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.Metrics;
+using Cache.Service.Partitions;
+using Cache.Service.Telemetry;
+
+namespace Cache.Service.Consume;
+
+/// <summary>The instruments of consuming: rows, lag, commits, rebalances.</summary>
+internal sealed class ConsumeMetrics
+{
+    private readonly ConcurrentDictionary<string, RowCounter> _rows = new();
+    private readonly Total _commits = new();
+    private readonly Total _commitErrors = new();
+    private readonly Total _rebuilds = new();
+    private readonly Counter<long> _rebalances;
+
+    public ConsumeMetrics(IMeterFactory meters, Assignment assignment, TimeProvider time)
+    {
+        var meter = ServiceMeter.Of(meters);
+        meter.CreateObservableCounter("cache.kafka.records", () => ByTopic(rows => rows.Value), description: "Rows consumed.");
+        meter.CreateObservableCounter("cache.kafka.records.missed", () => ByTopic(rows => rows.Missed),
+            description: "Rows that Kafka deleted before they were read.");
+        meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
+            description: "Rows consumed and not yet committed.");
+        meter.CreateObservableGauge("cache.kafka.lag.rows", () => ByPartition(partition => partition.LagRows),
+            description: "Rows between what is in Redis and the end of the partition.");
+        meter.CreateObservableGauge("cache.kafka.lag", () => ByPartition(partition => partition.LagSeconds(time.GetUtcNow())),
+            unit: "s", description: "How far behind Redis is.");
+        meter.CreateObservableGauge("cache.kafka.held.back.rows", () => ByPartition(partition => partition.HeldBackRows),
+            description: "Rows behind the last stable offset: an open transaction holds them back.");
+        meter.CreateObservableGauge("cache.kafka.held.back", () => ByPartition(partition => partition.HeldBackFor(time.GetUtcNow()).TotalSeconds),
+            unit: "s", description: "How long the last stable offset has stood still with rows behind it.");
+        meter.CreateObservableGauge("cache.kafka.assigned.partitions", () => assignment.Current.Count, description: "Partitions assigned.");
+        meter.CreateObservableCounter("cache.kafka.commit.batches", () => _commits.Value, description: "Commits.");
+        meter.CreateObservableCounter("cache.kafka.commit.errors", () => _commitErrors.Value, description: "Commits that failed and are retried.");
+        meter.CreateObservableCounter("cache.rebuilds", () => _rebuilds.Value, description: "Partitions rewound because Redis had lost its data.");
+        _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
+
+        IEnumerable<Measurement<long>> ByTopic(Func<RowCounter, long> value) =>
+            _rows.Select(topic => new Measurement<long>(value(topic.Value), new KeyValuePair<string, object?>("topic", topic.Key)));
+
+        IEnumerable<Measurement<T>> ByPartition<T>(Func<AssignedPartition, T> value)
+            where T : struct =>
+            assignment.Current.Where(partition => partition.LogEnd >= 0).Select(partition => new Measurement<T>(value(partition), partition.Tags));
+    }
+
+    /// <summary>The counter of a topic's rows.</summary>
+    public RowCounter Rows(string topic) => _rows.GetOrAdd(topic, _ => new RowCounter());
+
+    public void Committed() => _commits.Add(1);
+
+    public void CommitFailed() => _commitErrors.Add(1);
+
+    public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
+
+    public void Rebalanced(string kind) => _rebalances.Add(1, new KeyValuePair<string, object?>("kind", kind));
+}

@@ -1,0 +1,55 @@
+using Cache.Service.Decode;
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
+
+namespace Cache.Service.Consume;
+
+/// <summary>The registration of consuming.</summary>
+internal static class ConsumeSetup
+{
+    public static IServiceCollection AddConsume(this IServiceCollection services) => services
+        .AddSingleton<ConsumeMetrics>()
+        .AddSingleton<KafkaErrors>()
+        .AddSingleton<RowReader>()
+        .AddSingleton<IKafkaLookups, KafkaLookups>()
+        .AddSingleton<StartPositions>()
+        .AddSingleton<Topics>()
+        .AddSingleton<BlockUntil>(Rebalance.Block)
+        .AddSingleton<Rebalance>()
+        .AddSingleton<ConsumeLoop>()
+        .AddSingleton<ConsumerLifetime>()
+        .AddSingleton<IOffsetCommit>(provider => provider.GetRequiredService<ConsumeLoop>())
+        .AddSingleton<OffsetCommitter>()
+        .AddSingleton<LagMonitor>()
+        .AddHostedService(provider => provider.GetRequiredService<ConsumeLoop>())
+        .AddHostedService(provider => provider.GetRequiredService<OffsetCommitter>())
+        .AddHostedService(provider => provider.GetRequiredService<LagMonitor>());
+
+    /// <summary>Adds the consumer of the metric topics.</summary>
+    public static void AddKafka(this WebApplicationBuilder builder, CacheOptions options)
+    {
+        builder.AddKafkaConsumer<RowKey, Row>("kafka",
+            settings =>
+            {
+                KafkaClients.Configure(settings.Config, options);
+                var session = KafkaClients.SessionTimeout(settings.Config);
+                builder.Services.AddSingleton(services => new Membership(session, services.GetRequiredService<TimeProvider>()));
+
+                // Readiness asks Kafka itself, without producing anything, and ReceiveSpan makes the spans, only where a trace is sampled.
+                settings.DisableHealthChecks = true;
+                settings.DisableTracing = true;
+
+                // Aspire's integration would count and time each row, to say what cache.kafka.records says.
+                settings.DisableMetrics = true;
+            },
+            (services, consumer) =>
+            {
+                var deserializer = new RowDeserializer(options, services.GetRequiredService<TimeProvider>());
+                consumer.SetKeyDeserializer(deserializer);
+                consumer.SetValueDeserializer(deserializer);
+                Rebalance.Attach(services, consumer);
+                consumer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
+            });
+    }
+}

@@ -1,0 +1,10 @@
+namespace Cache.Service.Flush;
+
+/// <summary>The registration of writing batches.</summary>
+internal static class FlushSetup
+{
+    public static IServiceCollection AddFlush(this IServiceCollection services) => services
+        .AddSingleton<FlushMetrics>()
+        .AddSingleton<BatchRetry>()
+        .AddHostedService<FlushWorker>();
+}

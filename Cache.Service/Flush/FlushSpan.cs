@@ -1,0 +1,37 @@
+using System.Diagnostics;
+using Cache.Service.Partitions;
+using Cache.Service.Telemetry;
+
+namespace Cache.Service.Flush;
+
+/// <summary>The span of a flush: of a trace of its own, linked to its rows' spans.</summary>
+internal static class FlushSpan
+{
+    /// <summary>The span of a flush; null when it is not sampled.</summary>
+    public static Activity? Start(Batch batch)
+    {
+        if (!Tracing.Source.HasListeners())
+        {
+            return null;
+        }
+
+        // No parent: a flush belongs to many traces, and to none of them.
+        Activity.Current = null;
+        var activity = Tracing.Source.StartActivity("flush", ActivityKind.Consumer, default(ActivityContext), links: batch.Traces);
+        if (activity is { IsAllDataRequested: true })
+        {
+            activity.SetTag("messaging.system", "kafka");
+            activity.SetTag("messaging.operation.type", "process");
+            activity.SetTag("messaging.operation.name", "flush");
+            activity.SetTag("messaging.batch.message_count", batch.Rows);
+            activity.SetTag("db.system.name", "redis");
+            activity.SetTag("cache.batch.windows", batch.Windows.Count);
+            activity.SetTag("cache.batch.fields", batch.Windows.Values.Sum(fields => fields.Count));
+            activity.SetTag("cache.batch.sessions", batch.Sessions.Count);
+            activity.SetTag("cache.batch.partitions", batch.Ranges.Count);
+            activity.SetTag("cache.batch.rejected", batch.DeadLetters.Count);
+        }
+
+        return activity;
+    }
+}

@@ -1,0 +1,184 @@
+using System.Globalization;
+using System.Threading.RateLimiting;
+using Cache.Service.Options;
+using Cache.Service.Telemetry;
+using Microsoft.AspNetCore.Authentication;
+using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.AspNetCore.Authorization;
+using Microsoft.Net.Http.Headers;
+
+namespace Cache.Service.Http.Access;
+
+/// <summary>Who may ask, how often, and how much: for the data routes and the stream. Health stays open.</summary>
+internal static partial class AccessSetup
+{
+    private const string KeyOrToken = "key or token";
+    private const string RateLimit = "client";
+
+    private static readonly string[] LocalHosts = ["localhost", "*.localhost", "127.0.0.1", "[::1]"];
+
+    public static void AddAccess(this WebApplicationBuilder builder, CacheOptions options)
+    {
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.ConfigureEndpointDefaults(listen => listen.Use(kestrel.ApplicationServices.GetRequiredService<ConnectionLimiter>().Limit));
+
+            // No route takes a body. A token with many groups is some 10 kB, and the default for all headers is 32 KiB.
+            kestrel.Limits.MaxRequestBodySize = 16 * 1024;
+            kestrel.Limits.MaxRequestHeaderCount = 64;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+        });
+
+        builder.Services.PostConfigure<LoggerFilterOptions>(KestrelLogs.Cap);
+        builder.ListenForProbes(options);
+        builder.Services.AddSingleton<AccessMetrics>();
+        builder.Services.AddSingleton<ConnectionLimiter>();
+        builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
+        builder.Services.AddSingleton<StreamLimiter>();
+        AllowHosts(builder);
+        AddAuthentication(builder, options);
+        AddRateLimit(builder, options);
+        if (options.CorsOrigins.Count > 0)
+        {
+            builder.Services.AddCors(cors => cors.AddDefaultPolicy(policy => policy
+                .WithOrigins([.. options.CorsOrigins])
+                .WithMethods(HttpMethods.Get, HttpMethods.Head)
+                .WithHeaders(ApiKeys.Header, HeaderNames.Authorization, HeaderNames.Accept, HeaderNames.IfNoneMatch, "Last-Event-ID")
+                .WithExposedHeaders(HeaderNames.ETag, HeaderNames.RetryAfter)
+                .SetPreflightMaxAge(TimeSpan.FromHours(1))));
+        }
+    }
+
+    /// <summary>In the order in which a request passes: headers, errors, CORS (a preflight carries no key), key, rate, permission.</summary>
+    public static void UseAccess(this WebApplication app, CacheOptions options)
+    {
+        app.UseHealthPort(options);
+        app.UseSecurityHeaders();
+        app.UseExceptionHandler();
+        app.UseStatusCodePages();
+        if (options.CorsOrigins.Count > 0)
+        {
+            app.UseCors();
+        }
+
+        if (options.IsProtected)
+        {
+            app.UseAuthentication();
+        }
+        else
+        {
+            // A laptop's own need not be warned.
+            var level = HostSettings.IsLoopbackOnly(app.Configuration, out _) ? LogLevel.Information : LogLevel.Warning;
+            app.Lifetime.ApplicationStarted.Register(() => OpenToAll(app.Logger, level));
+        }
+
+        // Before permission is asked for: guessing keys is limited like anything else.
+        if (options.RateLimitPerSecond > 0)
+        {
+            app.UseRateLimiter();
+        }
+
+        if (options.IsProtected)
+        {
+            app.UseAuthorization();
+        }
+    }
+
+    /// <summary>Routes that give data: a key or a token where one is configured, and the rate limit.</summary>
+    public static RouteGroupBuilder MapProtected(this IEndpointRouteBuilder routes, CacheOptions options)
+    {
+        var data = routes.MapGroup("").WithMetadata(DescribedAnswer.Unauthorized, DescribedAnswer.TooMany);
+        if (options.IsProtected)
+        {
+            data.RequireAuthorization(KeyOrToken);
+        }
+
+        data.LimitRate(options);
+        return data;
+    }
+
+    /// <summary>Limits the rate of routes, where one is configured: of those whose answer is made anew each time.</summary>
+    public static void LimitRate(this IEndpointConventionBuilder routes, CacheOptions options)
+    {
+        if (options.RateLimitPerSecond > 0)
+        {
+            routes.RequireRateLimiting(RateLimit);
+        }
+    }
+
+    /// <summary>
+    /// Where only this machine reaches the service, any page in a browser of it does, under a name that its owner points here
+    /// (DNS rebinding): then only names of this machine are answered.
+    /// </summary>
+    private static void AllowHosts(WebApplicationBuilder builder)
+    {
+        if (builder.Configuration["AllowedHosts"] is null && HostSettings.IsLoopbackOnly(builder.Configuration, out var hosts))
+        {
+            builder.Configuration["AllowedHosts"] = string.Join(';', hosts.Concat(LocalHosts).Distinct(StringComparer.OrdinalIgnoreCase));
+        }
+    }
+
+    private static void AddAuthentication(WebApplicationBuilder builder, CacheOptions options)
+    {
+        if (!options.IsProtected)
+        {
+            return;
+        }
+
+        var authentication = builder.Services.AddAuthentication(KeyOrToken).AddPolicyScheme(KeyOrToken, null, either =>
+            either.ForwardDefaultSelector = context => SchemeOf(context, options));
+        if (options.ApiKeys.Count > 0)
+        {
+            builder.Services.AddSingleton<ApiKeys>();
+            authentication.AddScheme<AuthenticationSchemeOptions, ApiKeyHandler>(ApiKeyHandler.SchemeName, null);
+        }
+
+        if (options.AcceptsTokens)
+        {
+            // Reads Authentication:Schemes:Bearer by itself. What is wrong with a token is nobody's business but the log's.
+            authentication.AddJwtBearer(token => token.IncludeErrorDetails = false);
+        }
+
+        builder.Services.AddAuthorizationBuilder()
+            .AddPolicy(KeyOrToken, new AuthorizationPolicyBuilder(KeyOrToken).RequireAuthenticatedUser().Build());
+    }
+
+    private static string SchemeOf(HttpContext context, CacheOptions options) =>
+        options.ApiKeys.Count == 0 ? JwtBearerDefaults.AuthenticationScheme
+        : !options.AcceptsTokens || context.Request.Headers.ContainsKey(ApiKeys.Header) ? ApiKeyHandler.SchemeName
+        : context.Request.Headers.ContainsKey(HeaderNames.Authorization) ? JwtBearerDefaults.AuthenticationScheme
+        : ApiKeyHandler.SchemeName;
+
+    private static void AddRateLimit(WebApplicationBuilder builder, CacheOptions options)
+    {
+        if (options.RateLimitPerSecond == 0)
+        {
+            return;
+        }
+
+        builder.Services.AddRateLimiter(limiter =>
+        {
+            limiter.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
+            limiter.OnRejected = (rejected, _) =>
+            {
+                // In whole seconds; the body comes from the status.
+                var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var known) ? known : TimeSpan.FromSeconds(1);
+                rejected.HttpContext.Response.Headers.RetryAfter =
+                    Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
+                return ValueTask.CompletedTask;
+            };
+            limiter.AddPolicy(RateLimit, context => RateLimitPartition.GetTokenBucketLimiter(Clients.Of(context), _ => new()
+            {
+                TokenLimit = options.RateLimitBurst > 0 ? options.RateLimitBurst : options.RateLimitPerSecond,
+                TokensPerPeriod = options.RateLimitPerSecond,
+                ReplenishmentPeriod = TimeSpan.FromSeconds(1),
+                QueueLimit = 0,
+                AutoReplenishment = true,
+            }));
+        });
+    }
+
+    [LoggerMessage(EventId = EventIds.Protect + 1, Message = "The data is open to whoever reaches the service. To protect it, set api_keys or Authentication:Schemes:Bearer.")]
+    private static partial void OpenToAll(ILogger logger, LogLevel level);
+}

@@ -1,0 +1,54 @@
+using Cache.Service.Options;
+
+namespace Cache.Service.Http.Access;
+
+/// <summary>
+/// A port of its own for health and metrics (<c>health_port</c>): however many connections readers open, an orchestrator
+/// reaches it.
+/// </summary>
+internal static class HealthPort
+{
+    /// <summary>Listens on the port too, wherever else the service listens.</summary>
+    public static void ListenForProbes(this WebApplicationBuilder builder, CacheOptions options)
+    {
+        if (options.HealthPort == 0)
+        {
+            return;
+        }
+
+        var configuration = builder.Configuration;
+        if (configuration.GetSection("Kestrel:Endpoints").Exists())
+        {
+            builder.WebHost.ConfigureKestrel(kestrel => kestrel.ListenAnyIP(options.HealthPort));
+            return;
+        }
+
+        // Kestrel looks at ports only where there are no addresses.
+        var addresses = configuration["urls"] is { Length: > 0 } urls ? urls : string.Join(';', [.. Ports("http"), .. Ports("https")]);
+        builder.WebHost.UseUrls($"{addresses};http://*:{options.HealthPort}");
+
+        IEnumerable<string> Ports(string scheme) =>
+            (configuration[$"{scheme}_ports"] ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+            .Select(port => $"{scheme}://*:{port}");
+    }
+
+    /// <summary>On that port there is nothing else.</summary>
+    public static void UseHealthPort(this WebApplication app, CacheOptions options)
+    {
+        if (options.HealthPort == 0)
+        {
+            return;
+        }
+
+        app.Use((context, next) =>
+        {
+            if (context.Connection.LocalPort != options.HealthPort || Extensions.IsProbe(context.Request.Path))
+            {
+                return next(context);
+            }
+
+            context.Response.StatusCode = StatusCodes.Status404NotFound;
+            return Task.CompletedTask;
+        });
+    }
+}

@@ -1,0 +1,168 @@
+using System.Text.Json.Nodes;
+using Cache.Service.Http.Access;
+using Cache.Service.Options;
+using Microsoft.AspNetCore.OpenApi;
+using Microsoft.OpenApi;
+
+namespace Cache.Service.Http.Query;
+
+/// <summary>Describes the API: the schemas, and what routes answer (<see cref="DescribedAnswer"/>).</summary>
+internal static class ApiDescription
+{
+    public static void Configure(OpenApiOptions api, CacheOptions options)
+    {
+        api.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info = new() { Title = "Cache", Version = "v1", Description = "Recent metric windows, as Redis has them now." };
+            document.Components ??= new();
+            document.Components.Schemas = Schemas(document);
+            AddSecurity(document, options);
+            AddProbes(document);
+            return Task.CompletedTask;
+        });
+        api.AddOperationTransformer((operation, context, _) =>
+        {
+            foreach (var answer in context.Description.ActionDescriptor.EndpointMetadata.OfType<DescribedAnswer>().OrderBy(answer => answer.Status))
+            {
+                Add(operation, answer, context.Document!);
+            }
+
+            return Task.CompletedTask;
+        });
+    }
+
+    private static void Add(OpenApiOperation operation, DescribedAnswer answer, OpenApiDocument document)
+    {
+        operation.Responses ??= [];
+        var status = answer.Status.ToString(System.Globalization.CultureInfo.InvariantCulture);
+
+        // One status may come in several types.
+        if (!operation.Responses.TryGetValue(status, out var known) || known is not OpenApiResponse { Content: not null } response)
+        {
+            operation.Responses[status] = response = new OpenApiResponse { Content = new Dictionary<string, OpenApiMediaType>() };
+        }
+
+        response.Description = answer.Description;
+        if (answer.ContentType is not null)
+        {
+            response.Content![answer.ContentType] = new OpenApiMediaType
+            {
+                Schema = answer.Schema is { } schema ? new OpenApiSchemaReference(schema, document) : new OpenApiSchema { Type = JsonSchemaType.String },
+                Example = answer.Schema is null ? JsonValue.Create(answer.Example) : JsonNode.Parse(answer.Example!),
+            };
+        }
+    }
+
+    private static Dictionary<string, IOpenApiSchema> Schemas(OpenApiDocument document)
+    {
+        var text = new OpenApiSchema { Type = JsonSchemaType.String };
+        var texts = new OpenApiSchema { Type = JsonSchemaType.Array, Items = text };
+        var time = new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds since 1970 UTC." };
+        var number = new OpenApiSchema { Type = JsonSchemaType.Number };
+        var numberOrNull = new OpenApiSchema { Type = JsonSchemaType.Number | JsonSchemaType.Null };
+        return new()
+        {
+            ["Window"] = new OpenApiSchema
+            {
+                Type = JsonSchemaType.Object,
+                Description = "A window: its start, and a number for each measure of each dimension, named {event_type}.count, {event_type}.users, "
+                    + "{device_category}.avg_load_time and {device_category}.p95_load_time. An empty object when there is no window.",
+                Properties = new Dictionary<string, IOpenApiSchema> { ["window_start"] = time },
+                AdditionalProperties = number,
+            },
+            ["Windows"] = Object("Windows, newest first.", ["windows"],
+                ("windows", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Window", document) })),
+            ["Overview"] = Object("The newest window of each type.", ["event_latest", "performance_latest"],
+                ("event_latest", new OpenApiSchemaReference("Window", document)), ("performance_latest", new OpenApiSchemaReference("Window", document))),
+            ["Sessions"] = Object("The active sessions, latest first.", ["sessions"],
+                ("sessions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Session", document) })),
+            ["Session"] = Object("A session, with the fields that are known of it.", ["session_id"],
+                ("session_id", text), ("user_id", text), ("start_time", time), ("end_time", time),
+                ("duration", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds." }),
+                ("page_count", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64" }), ("device_category", text)),
+            ["Health"] = Object("Whether Redis answer.", ["status", "redis"],
+                ("status", OneOf("ok", "unavailable")), ("redis", new OpenApiSchema { Type = JsonSchemaType.Boolean })),
+            ["Readiness"] = Object("Whether this replica is up to date; the reasons when it is not.", ["status"],
+                ("status", OneOf("ready", "not ready")), ("reasons", texts)),
+            ["Pipeline"] = Object("What this replica has done since its start, and how far it is.",
+                ["instance", "time", "ready", "reasons", "kafka", "rows", "queue", "pending", "last_flush", "dead_letters", "lag", "stream_clients"],
+                ("instance", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The host and the process that answer; counters are theirs." }), ("time", time),
+                ("ready", new OpenApiSchema { Type = JsonSchemaType.Boolean, Description = "What /readyz says, a second old at most." }),
+                ("reasons", texts), ("kafka", text),
+                ("rows", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows consumed, by topic.", AdditionalProperties = number }),
+                ("queue", Object("Rows that wait, and that fit.", ["rows", "most"], ("rows", number), ("most", number))),
+                ("pending", new OpenApiSchema { Type = JsonSchemaType.Number, Description = "Rows consumed and not yet committed." }),
+                ("last_flush", Object("The last batch that Redis took; null before the first.", ["time", "rows", "windows", "seconds"],
+                    ("time", time), ("rows", number), ("windows", number), ("seconds", number))),
+                ("dead_letters", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows rejected, by reason.", AdditionalProperties = number }),
+                ("lag", new OpenApiSchema
+                {
+                    Type = JsonSchemaType.Array,
+                    Items = Object("A partition of this replica; rows and seconds are null while its end is not known.", ["topic", "partition", "rows", "seconds"],
+                        ("topic", text), ("partition", number), ("rows", numberOrNull), ("seconds", numberOrNull)),
+                }),
+                ("stream_clients", number)),
+            ["Problem"] = Object("What is wrong (RFC 9457).", ["title", "status"],
+                ("type", text), ("title", text), ("status", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32" }), ("detail", text),
+                ("traceId", text),
+                ("errors", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "What is wrong, by parameter.", AdditionalProperties = texts })),
+        };
+    }
+
+    private static OpenApiSchema Object(string description, string[] required, params (string Name, IOpenApiSchema Schema)[] properties) => new()
+    {
+        Type = JsonSchemaType.Object,
+        Description = description,
+        Required = required.ToHashSet(),
+        Properties = properties.ToDictionary(property => property.Name, property => property.Schema),
+    };
+
+    private static OpenApiSchema OneOf(params string[] values) =>
+        new() { Type = JsonSchemaType.String, Enum = [.. values.Select(value => (JsonNode)JsonValue.Create(value))] };
+
+    /// <summary>The routes that the framework maps, and does not describe.</summary>
+    private static void AddProbes(OpenApiDocument document)
+    {
+        document.Paths ??= [];
+        Probe("/health", "Ready, in one word, by Aspire's name");
+        Probe("/alive", "Live: the consume loop comes round");
+        Add("/metrics", "Prometheus", "Every metric, for Prometheus",
+            DescribedAnswer.Text("text/plain", "# TYPE cache_kafka_records_total counter\ncache_kafka_records_total{topic=\"event_metrics\"} 1234\n"));
+
+        void Probe(string path, string summary) => Add(path, "Health", summary,
+            DescribedAnswer.Text("text/plain", "Healthy"),
+            DescribedAnswer.Text("text/plain", "Unhealthy", StatusCodes.Status503ServiceUnavailable, "It is not."));
+
+        void Add(string path, string tag, string summary, params DescribedAnswer[] answers)
+        {
+            var operation = new OpenApiOperation { Summary = summary, Tags = new HashSet<OpenApiTagReference> { new(tag, document) } };
+            document.Tags ??= new HashSet<OpenApiTag>();
+            document.Tags.Add(new() { Name = tag });
+            Array.ForEach(answers, answer => ApiDescription.Add(operation, answer, document));
+            document.Paths[path] = new OpenApiPathItem { Operations = new() { [HttpMethod.Get] = operation } };
+        }
+    }
+
+    private static void AddSecurity(OpenApiDocument document, CacheOptions options)
+    {
+        var schemes = new Dictionary<string, IOpenApiSecurityScheme>();
+        if (options.ApiKeys.Count > 0)
+        {
+            schemes[ApiKeyHandler.SchemeName] = new OpenApiSecurityScheme
+            {
+                Type = SecuritySchemeType.ApiKey,
+                In = ParameterLocation.Header,
+                Name = ApiKeys.Header,
+                Description = "One of `api_keys`; on `/stream` also as the query parameter `api_key`.",
+            };
+        }
+
+        if (options.AcceptsTokens)
+        {
+            schemes["Bearer"] = new OpenApiSecurityScheme { Type = SecuritySchemeType.Http, Scheme = "bearer", BearerFormat = "JWT" };
+        }
+
+        document.Components!.SecuritySchemes = schemes;
+        document.Security = [.. schemes.Keys.Select(name => new OpenApiSecurityRequirement { [new(name, document)] = [] })];
+    }
+}

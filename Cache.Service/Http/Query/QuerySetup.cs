@@ -1,0 +1,50 @@
+using Cache.Service.Http.Access;
+using Cache.Service.Options;
+using Scalar.AspNetCore;
+
+namespace Cache.Service.Http.Query;
+
+/// <summary>The registration of what is read over HTTP, and of health.</summary>
+internal static class QuerySetup
+{
+    public static void AddQuery(this WebApplicationBuilder builder, CacheOptions options)
+    {
+        builder.Services.AddOpenApi(api => ApiDescription.Configure(api, options));
+        builder.Services.AddSingleton<WindowReader>();
+        builder.Services.AddSingleton<ResponseCache>();
+        builder.Services.AddSingleton<WindowAnswers>();
+        builder.Services.AddSingleton<SessionReader>();
+        builder.Services.AddSingleton<Readiness>();
+        builder.Services.AddSingleton<ReadinessMonitor>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<ReadinessMonitor>());
+        builder.Services.AddHealthChecks()
+            .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
+            .AddCheck<Readiness>("ready");
+    }
+
+    /// <summary>Maps the routes that give data; each asks for a key where keys are configured.</summary>
+    public static void MapQuery(this IEndpointRouteBuilder data)
+    {
+        data.MapMetrics();
+        data.MapSessions();
+        data.MapPipeline();
+    }
+
+    /// <summary>Maps what is open to all: health, metrics, the description of the API.</summary>
+    public static void MapOpen(this WebApplication app, CacheOptions options)
+    {
+        app.MapHealth();
+        app.MapDefaultEndpoints();
+        app.MapPrometheusScrapingEndpoint("/metrics");
+        app.MapOpenApi().LimitRate(options);
+        app.MapScalarApiReference("/scalar", page =>
+        {
+            // A page of this service alone: nothing is fetched from, or told to, anybody else.
+            page.Title = "Cache";
+            page.Telemetry = false;
+            page.DefaultFonts = false;
+            page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
+            page.WithNonce();
+        });
+    }
+}

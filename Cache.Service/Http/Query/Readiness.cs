@@ -1,0 +1,80 @@
+using Cache.Service.Consume;
+using Cache.Service.Flush;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
+using Cache.Service.Persist;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
+
+namespace Cache.Service.Http.Query;
+
+/// <summary>
+/// Ready: partitions are assigned, Redis answers, batches are written, updates are heard, and the total lag is within
+/// <c>ready_lag_threshold</c>. An idle topic is ready.
+/// </summary>
+internal sealed class Readiness(
+    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisConnection redis, UpdateHub hub, CacheOptions options) : IHealthCheck
+{
+    /// <summary>Why the service is not ready; empty when it is.</summary>
+    public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
+    {
+        var redisAnswers = redis.AnswersAsync(cancellationToken);
+        var reasons = new List<string>();
+        var held = assignment.Current;
+        if (held.Count == 0)
+        {
+            // Brokers that stay away longer than the session lasts take the partitions with them.
+            reasons.Add("no partitions assigned: " + (assignment.IsSpare
+                ? "the group gave this process none; it is spare, and takes over when another leaves"
+                : loop.WaitsFor ?? lag.Failure ?? topics.WaitsFor));
+        }
+        else if (lag.Failure is { } failure)
+        {
+            reasons.Add(failure);
+        }
+        else if (held.Any(partition => partition.LogEnd < 0))
+        {
+            reasons.Add("lag not known yet");
+        }
+        else if (held.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold)
+        {
+            reasons.Add($"lag is {rows} rows, above ready_lag_threshold ({options.ReadyLagThreshold})");
+        }
+
+        if (retry.Obstacle is { } obstacle)
+        {
+            reasons.Add(obstacle);
+        }
+
+        if (!await redisAnswers)
+        {
+            reasons.Add("Redis does not answer");
+        }
+
+        if (hub.IsSilent)
+        {
+            reasons.Add("updates are not heard: the subscription to Redis is silent");
+        }
+
+        return reasons;
+    }
+
+    /// <inheritdoc/>
+    public async Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
+    {
+        var reasons = await ReasonsAsync(cancellationToken);
+        return reasons.Count == 0 ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy(string.Join("; ", reasons));
+    }
+}
+
+/// <summary>Live: the consume loop comes round.</summary>
+internal sealed class Liveness(ConsumeLoop loop) : IHealthCheck
+{
+    // Longer than a revocation may wait for its flush and commit.
+    private static readonly TimeSpan MaxBetweenHeartbeats = TimeSpan.FromSeconds(60);
+
+    /// <inheritdoc/>
+    public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
+        Task.FromResult(loop.SinceLastHeartbeat <= MaxBetweenHeartbeats
+            ? HealthCheckResult.Healthy()
+            : HealthCheckResult.Unhealthy($"the consume loop has not come round for {loop.SinceLastHeartbeat.TotalSeconds:F0} s"));
+}

@@ -1,0 +1,71 @@
+using System.ComponentModel;
+using System.Text.Json;
+using Cache.Service.Persist;
+using StackExchange.Redis;
+using static Cache.Service.Http.ApiAnswers;
+
+namespace Cache.Service.Http.Query;
+
+/// <summary><c>GET /sessions/active</c>.</summary>
+internal static class SessionsApi
+{
+    public static void MapSessions(this IEndpointRouteBuilder routes) =>
+        // Read as text, so that whatever is wrong gets the same kind of answer.
+        routes.MapRead("/sessions/active", async (
+            [Description("How many at most, 1 or more; 20 by default; 1000 at most.")] string? limit,
+            HttpContext context,
+            SessionReader reader) =>
+        {
+            var errors = new Dictionary<string, string[]>();
+            var most = Limit(limit, errors);
+            if (errors.Count > 0)
+            {
+                await WriteErrorsAsync(context, errors);
+                return;
+            }
+
+            await SendAsync(context, ReadAsync(reader, most));
+        })
+        .WithTags("Sessions").WithSummary("The active sessions, latest first")
+        .WithDescription("A session is active until active_session_ttl_seconds after its end. Without session_metrics among the topics there is none.")
+        .WithMetadata(
+            DescribedAnswer.Json(
+                "Sessions",
+                """
+                {"sessions":[{"session_id":"s-17","user_id":"u-4","start_time":1710000000000,"end_time":1710000090000,"duration":90000,"page_count":3,"device_category":"Mobile"}]}
+                """),
+            DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
+
+    private static async Task<Answer> ReadAsync(SessionReader reader, int most)
+    {
+        using var deadline = Deadline();
+        var sessions = await reader.ReadAsync(most, deadline.Token);
+        return Answer.Json(json =>
+        {
+            json.WriteStartObject();
+            json.WriteStartArray("sessions"u8);
+            sessions.ForEach(session => WriteSession(json, session));
+            json.WriteEndArray();
+            json.WriteEndObject();
+        });
+    }
+
+    private static void WriteSession(Utf8JsonWriter json, HashEntry[] fields)
+    {
+        json.WriteStartObject();
+        foreach (var field in fields)
+        {
+            var name = field.Name.ToString();
+            if (SessionStore.IsNumber(name))
+            {
+                Measure.Write(json, field);
+            }
+            else if (SessionStore.IsText(name))
+            {
+                json.WriteString(name, field.Value.ToString());
+            }
+        }
+
+        json.WriteEndObject();
+    }
+}

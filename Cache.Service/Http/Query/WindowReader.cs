@@ -1,0 +1,143 @@
+using Cache.Service.Model;
+using Cache.Service.Options;
+using Cache.Service.Persist;
+using StackExchange.Redis;
+
+namespace Cache.Service.Http.Query;
+
+/// <summary>A window as it is served.</summary>
+/// <param name="Start">Milliseconds since 1970 UTC.</param>
+/// <param name="Fields">Field names and numbers as Redis has them.</param>
+internal sealed record Window(long Start, HashEntry[] Fields);
+
+/// <summary>A window that is there to be read.</summary>
+/// <param name="Start">Milliseconds since 1970 UTC.</param>
+/// <param name="Fields">How many fields it has.</param>
+internal readonly record struct FoundWindow(long Start, long Fields);
+
+/// <summary>
+/// Reads windows in three round trips: the index, how long the hashes are, and the hashes in one pipeline. Those of many
+/// fields come in several, so that neither Redis nor a reply stands in anybody's way for long.
+/// </summary>
+internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheOptions options)
+{
+    /// <summary>Windows found at once.</summary>
+    public const int MaxFound = 1000;
+
+    /// <summary>Fields read at once: one full window by default, a few milliseconds of Redis. A hash is never divided.</summary>
+    public const int MaxFields = 20_000;
+
+    /// <summary>Finds the newest windows, newest first.</summary>
+    /// <param name="kind">The type.</param>
+    /// <param name="limit">How many at most; beyond retention, and beyond <see cref="MaxFound"/>, means so many.</param>
+    /// <param name="from">The earliest start, milliseconds; null for no bound.</param>
+    /// <param name="to">The latest start, milliseconds; null for no bound.</param>
+    /// <param name="cancellationToken">When the caller stops waiting.</param>
+    /// <exception cref="RedisException">Redis did not answer.</exception>
+    public async Task<List<FoundWindow>> FindAsync(RowKind kind, int limit, long? from, long? to, CancellationToken cancellationToken)
+    {
+        limit = Math.Min(Math.Min(limit, MaxFound), options.WindowRetentionCount);
+        var database = await redis.GetForReadersAsync(cancellationToken);
+        var windows = new List<FoundWindow>();
+
+        // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
+        while (true)
+        {
+            var members = await StartsAsync(database, kind, limit - windows.Count, windows is [.., var oldest] ? oldest.Start - 1 : to, from).WaitAsync(cancellationToken);
+
+            // A member that is no time is none of ours.
+            var starts = Array.FindAll(members, member => member.TryParse(out long _));
+            var gone = members.Except(starts).ToList();
+            var lengths = await LengthsAsync(database, kind, starts).WaitAsync(cancellationToken);
+            foreach (var (start, fields) in starts.Zip(lengths))
+            {
+                if (fields == 0)
+                {
+                    gone.Add(start);
+                }
+                else
+                {
+                    windows.Add(new((long)start, fields));
+                }
+            }
+
+            if (gone.Count == 0)
+            {
+                return windows;
+            }
+
+            await RemoveAsync(database, kind, gone).WaitAsync(cancellationToken);
+        }
+    }
+
+    /// <summary>Divides windows into parts that are read at once: of <see cref="MaxFields"/> fields, or of one window.</summary>
+    public static IEnumerable<List<FoundWindow>> Parts(IEnumerable<FoundWindow> windows)
+    {
+        var (part, fields) = (new List<FoundWindow>(), 0L);
+        foreach (var window in windows)
+        {
+            if (part.Count > 0 && fields + window.Fields > MaxFields)
+            {
+                yield return part;
+                (part, fields) = ([], 0);
+            }
+
+            part.Add(window);
+            fields += window.Fields;
+        }
+
+        if (part.Count > 0)
+        {
+            yield return part;
+        }
+    }
+
+    /// <summary>Reads windows that were found; one that has gone since is left out.</summary>
+    /// <exception cref="RedisException">Redis did not answer.</exception>
+    public async Task<List<Window>> ReadAsync(RowKind kind, IReadOnlyList<FoundWindow> found, CancellationToken cancellationToken)
+    {
+        var database = await redis.GetForReadersAsync(cancellationToken);
+        var pipeline = database.CreateBatch();
+        var reads = found.Select(window => RedisReplies.FieldsAsync(pipeline.HashGetAllAsync(keys.Window(kind, window.Start)))).ToList();
+        pipeline.Execute();
+        var hashes = await Task.WhenAll(reads).WaitAsync(cancellationToken);
+        return [.. found.Zip(hashes, (window, fields) => new Window(window.Start, fields)).Where(window => window.Fields.Length > 0)];
+    }
+
+    private Task<RedisValue[]> StartsAsync(IDatabase database, RowKind kind, int limit, long? to, long? from) =>
+        limit <= 0
+            ? Task.FromResult<RedisValue[]>([])
+            : from is null && to is null
+                ? database.SortedSetRangeByRankAsync(keys.Index(kind), 0, limit - 1, Order.Descending)
+                : database.SortedSetRangeByScoreAsync(
+                    keys.Index(kind), from ?? double.NegativeInfinity, to ?? double.PositiveInfinity, Exclude.None, Order.Descending, 0, limit);
+
+    private async Task<long[]> LengthsAsync(IDatabase database, RowKind kind, RedisValue[] starts)
+    {
+        if (starts.Length == 0)
+        {
+            return [];
+        }
+
+        var pipeline = database.CreateBatch();
+        var lengths = Array.ConvertAll(starts, start => RedisReplies.LengthAsync(pipeline.HashLengthAsync(keys.Window(kind, (long)start))));
+        pipeline.Execute();
+        return await Task.WhenAll(lengths);
+    }
+
+    /// <summary>
+    /// Takes entries without a hash off the index. A writer may bring the window back at that very moment, its index entry
+    /// just before this and its hash just after: so whoever finds the hash afterwards puts the entry back.
+    /// </summary>
+    private async Task RemoveAsync(IDatabase database, RowKind kind, List<RedisValue> starts)
+    {
+        await database.SortedSetRemoveAsync(keys.Index(kind), [.. starts]);
+        foreach (var start in starts.Where(start => start.TryParse(out long _)))
+        {
+            if (await database.KeyTypeAsync(keys.Window(kind, (long)start)) == RedisType.Hash)
+            {
+                await database.SortedSetAddAsync(keys.Index(kind), start, (double)start);
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+using System.Buffers;
+using System.Globalization;
+using System.Text;
+using Cache.Service.Model;
+using Microsoft.Net.Http.Headers;
+
+namespace Cache.Service.Http.Query;
+
+/// <summary>
+/// Windows as CSV (RFC 4180): a row a window and dimension, so that the columns are always the same and a spreadsheet can
+/// pivot them. The time stands twice: as spreadsheets read it, in UTC, and in milliseconds, as in JSON.
+/// </summary>
+internal static class WindowsCsv
+{
+    public const string ContentType = "text/csv; charset=utf-8; header=present";
+
+    /// <summary>Whether the request would rather have CSV than JSON, by its <c>Accept</c> headers.</summary>
+    public static bool IsWanted(HttpRequest request) =>
+        request.Headers.Accept is { Count: > 0 } accept && MediaTypeHeaderValue.TryParseList(accept, out var ranges)
+        && Quality(ranges, "text", "csv") > Quality(ranges, "application", "json");
+
+    /// <summary>Writes the header line.</summary>
+    public static void WriteHeader(IBufferWriter<byte> answer, RowKind kind)
+    {
+        var (dimension, first, second) = Columns(kind);
+        answer.Write($"window_start,window_start_ms,{dimension},{first},{second}\r\n");
+    }
+
+    /// <summary>Writes the rows of a window.</summary>
+    public static void Write(IBufferWriter<byte> answer, RowKind kind, Window window, DimensionFilter? filter)
+    {
+        var (_, first, second) = Columns(kind);
+        foreach (var (name, measures) in Rows(window, filter, first, second))
+        {
+            answer.Write(string.Create(
+                CultureInfo.InvariantCulture, $"{Time(window.Start)},{window.Start},{Cell(name)},{measures.First},{measures.Second}\r\n"));
+        }
+    }
+
+    /// <summary>A cell: quoted where it has to be, and made harmless where a spreadsheet would take it for a formula.</summary>
+    public static string Cell(string text)
+    {
+        if (text is ['=' or '+' or '-' or '@' or '\t' or '\r' or '\n' or '＝' or '＋' or '－' or '＠', ..])
+        {
+            text = "'" + text;
+        }
+
+        return text.AsSpan().ContainsAny("\",\r\n;") || text is [' ', ..] or [.., ' '] ? $"\"{text.Replace("\"", "\"\"", StringComparison.Ordinal)}\"" : text;
+    }
+
+    private static (string Dimension, string First, string Second) Columns(RowKind kind) => kind == RowKind.Event
+        ? ("event_type", "count", "users")
+        : ("device_category", "avg_load_time", "p95_load_time");
+
+    private static string Time(long milliseconds)
+    {
+        // Beyond the year 9999 there is no other way to write it.
+        if (milliseconds is < 0 or > 253402300799999)
+        {
+            return "";
+        }
+
+        var time = DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+        return time.ToString(milliseconds % 1000 == 0 ? "yyyy-MM-dd HH:mm:ss" : "yyyy-MM-dd HH:mm:ss.fff", CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>The measures of each dimension, in the order in which Redis has the fields.</summary>
+    private static OrderedDictionary<string, (string? First, string? Second)> Rows(Window window, DimensionFilter? filter, string first, string second)
+    {
+        var rows = new OrderedDictionary<string, (string? First, string? Second)>();
+        foreach (var field in window.Fields)
+        {
+            var name = ((ReadOnlyMemory<byte>)field.Name).Span;
+            var dimension = DimensionFilter.DimensionOf(name);
+            if (dimension.Length == name.Length || filter?.Wants(name) == false || Measure.Text(field.Value) is not { } value)
+            {
+                continue;
+            }
+
+            var key = Encoding.UTF8.GetString(dimension);
+            var measure = Encoding.UTF8.GetString(name[(dimension.Length + 1)..]);
+            var row = rows.GetValueOrDefault(key);
+            rows[key] = measure == first ? (value, row.Second) : measure == second ? (row.First, value) : row;
+        }
+
+        return rows;
+    }
+
+    /// <summary>How much a type is wanted, 0 to 1: by the range that names it most closely.</summary>
+    private static double Quality(IList<MediaTypeHeaderValue> ranges, string type, string subtype)
+    {
+        var (best, closeness) = (0.0, -1);
+        foreach (var range in ranges)
+        {
+            var close = range.MatchesAllTypes ? 0
+                : !range.Type.Equals(type, StringComparison.OrdinalIgnoreCase) ? -1
+                : range.MatchesAllSubTypes ? 1
+                : range.SubType.Equals(subtype, StringComparison.OrdinalIgnoreCase) ? 2
+                : -1;
+            if (close > closeness)
+            {
+                (best, closeness) = (range.Quality ?? 1, close);
+            }
+        }
+
+        return best;
+    }
+}

@@ -1,0 +1,188 @@
+using System.Buffers;
+using System.ComponentModel;
+using System.IO.Pipelines;
+using System.Text;
+using Cache.Service.Http.Access;
+using Cache.Service.Telemetry;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.AspNetCore.Mvc;
+
+namespace Cache.Service.Http.Streaming;
+
+/// <summary>
+/// <c>GET /stream</c>: every update as a Server-Sent Event. A <c>resync</c> event tells the client to read over HTTP what
+/// it shows, and to go on from there: at the start, after a gap, and when it was too slow.
+/// </summary>
+internal static class StreamApi
+{
+    /// <summary>
+    /// What is written at once: then the client has to take of it before more is written, be it of the same event. So a client
+    /// that takes nothing holds no more than its connection's buffer.
+    /// </summary>
+    public const int MaxUnflushed = 32 * 1024;
+
+    // Longer than a phone loses its network for in a lift; who comes back goes on where it was.
+    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(20);
+
+    private static readonly byte[] Heartbeat = "event: heartbeat\ndata: {}\n\n"u8.ToArray();
+
+    private const string Example =
+        "event: resync\ndata: {\"reason\":\"start\"}\nid: 9f3c21aa-4711\n\n"
+        + "data: {\"type\":\"event\",\"window_start\":1710000000000,\"fields\":{\"page_view.count\":2}}\nid: 9f3c21aa-4712\n\n"
+        + "event: heartbeat\ndata: {}\n\n";
+
+    public static void MapStream(this IEndpointRouteBuilder routes) =>
+        routes.MapGet(QueryKey.StreamPath, async (
+            [Description("event, performance, session, with commas; all by default.")] string? types,
+            [Description(DimensionFilter.Description)] string? dimensions,
+            [FromHeader(Name = "Last-Event-ID"), Description("The id that was seen last; browsers send it by themselves when they come back.")] string? lastEventId,
+            HttpContext context, UpdateHub hub, StreamFilters filters, StreamLimiter limiter, UnsentBytes unsent, StreamMetrics metrics, IHostApplicationLifetime lifetime) =>
+        {
+            var wanted = (types ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
+            if (Array.Find(wanted, type => !Update.Types.Contains(type)) is not null)
+            {
+                var all = string.Join(", ", Update.Types);
+                await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types takes {all}"] }, detail: $"types takes {all}, with commas.")
+                    .ExecuteAsync(context);
+                return;
+            }
+
+            var client = Clients.Of(context);
+            if (limiter.Enter(client) is not StreamAdmission.Admitted and var taken)
+            {
+                await RefuseAsync(context, taken);
+                return;
+            }
+
+            metrics.Opened();
+            try
+            {
+                await SendAsync(context, hub, hub.Open(lastEventId), filters.Of(wanted, dimensions), unsent, metrics, lifetime.ApplicationStopping);
+            }
+            finally
+            {
+                metrics.Closed();
+                limiter.Leave(client);
+            }
+        })
+        .WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
+        .WithDescription("A `resync` event asks to read over HTTP what is shown, and to go on from there. A `heartbeat` comes every 15 s.")
+        .WithMetadata(
+            DescribedAnswer.Text("text/event-stream", Example),
+            DescribedAnswer.BadParameter("types", "types takes event, performance, session"),
+            DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has as many streams as it takes; `Retry-After` tells the seconds to wait."));
+
+    private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, UnsentBytes unsent, StreamMetrics metrics, CancellationToken stopping)
+    {
+        // An open stream must not hold up the shutdown.
+        await using var stops = stopping.UnsafeRegister(static client => ((StreamClient)client!).End(), client);
+        await using var aborted = context.RequestAborted.UnsafeRegister(static client => ((StreamClient)client!).End(), client);
+        var response = context.Response;
+        response.ContentType = "text/event-stream";
+        response.Headers.CacheControl = "no-cache, no-store";
+
+        // For nginx, which would keep events back until it has a bufferful.
+        response.Headers["X-Accel-Buffering"] = "no";
+        context.Features.GetRequiredFeature<IHttpResponseBodyFeature>().DisableBuffering();
+        try
+        {
+            // With the first heartbeat go the headers, so that the client knows that it is connected.
+            var events = response.BodyWriter;
+            ReadOnlyMemory<byte> rest = default;
+            client.OnCut(context.Abort);
+            client.Heartbeat();
+            while (true)
+            {
+                client.Awake();
+                if (!Write(events, hub, client, filter, ref rest))
+                {
+                    if (!await client.WaitAsync())
+                    {
+                        return;
+                    }
+
+                    continue;
+                }
+
+                var flush = events.FlushAsync(stopping);
+                if (!(flush.IsCompletedSuccessfully ? !flush.Result.IsCompleted : await TakesAsync(flush.AsTask(), context, client, rest, unsent, metrics)))
+                {
+                    return;
+                }
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The service stops, and the client takes nothing.
+        }
+        finally
+        {
+            hub.Close(client);
+        }
+    }
+
+    /// <summary>Waits for a client that is slow; false when it is gone, or takes nothing and is cut off.</summary>
+    private static async Task<bool> TakesAsync(
+        Task<FlushResult> flush, HttpContext context, StreamClient client, ReadOnlyMemory<byte> rest, UnsentBytes unsent, StreamMetrics metrics)
+    {
+        unsent.Wait(client, rest);
+        try
+        {
+            return !(await flush.WaitAsync(MaxWait)).IsCompleted;
+        }
+        catch (TimeoutException)
+        {
+            metrics.Cut(StreamCutReason.TakesNothing);
+            context.Abort();
+            await ((Task)flush).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ContinueOnCapturedContext);
+            return false;
+        }
+        finally
+        {
+            unsent.Go(client);
+        }
+    }
+
+    /// <summary>Writes what there is, up to a limit, the rest of an event that was begun first; whether there was anything.</summary>
+    private static bool Write(PipeWriter events, UpdateHub hub, StreamClient client, StreamFilter filter, ref ReadOnlyMemory<byte> rest)
+    {
+        var room = MaxUnflushed;
+        while (room > 0 && (!rest.IsEmpty || TryNext(hub, client, filter, out rest)))
+        {
+            var piece = rest[..Math.Min(rest.Length, room)];
+            events.Write(piece.Span);
+            rest = rest[piece.Length..];
+            room -= piece.Length;
+        }
+
+        return room < MaxUnflushed;
+    }
+
+    /// <summary>The next event; empty when it is an update of which the client wants nothing. False when there is none.</summary>
+    private static bool TryNext(UpdateHub hub, StreamClient client, StreamFilter filter, out ReadOnlyMemory<byte> next)
+    {
+        if (client.TakeHeartbeat())
+        {
+            next = Heartbeat;
+            return true;
+        }
+
+        var any = client.TryTake(out var item);
+        next = !any ? default : item.Update is { } update ? filter.Apply(update) : Resync(hub, item);
+        return any;
+    }
+
+    private static byte[] Resync(UpdateHub hub, StreamItem item) =>
+        Encoding.ASCII.GetBytes($$"""event: resync{{'\n'}}data: {"reason":"{{item.Resync}}"}{{'\n'}}id: {{hub.IdOf(item.Number)}}{{"\n\n"}}""");
+
+    private static Task RefuseAsync(HttpContext context, StreamAdmission taken)
+    {
+        context.Response.Headers.RetryAfter = "10";
+        return (taken == StreamAdmission.ClientIsAtLimit
+            ? Results.Problem(statusCode: StatusCodes.Status429TooManyRequests, title: "Too many streams of this client",
+                detail: "One client has stream_max_clients_per_client streams open at most.")
+            : Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: "No place for another stream",
+                detail: "This replica has stream_max_clients streams open, and takes no more. Another may, or this one later."))
+            .ExecuteAsync(context);
+    }
+}

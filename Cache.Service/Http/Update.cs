@@ -1,0 +1,200 @@
+using System.Buffers;
+using System.Text;
+using System.Text.Json;
+using System.Text.Unicode;
+using Cache.Service.Persist;
+
+namespace Cache.Service.Http;
+
+/// <summary>One touched window or session, as <c>cache:updates</c> told it, with the event that goes to the streams: made once, shared by all.</summary>
+internal sealed class Update
+{
+    /// <summary>The types that there are.</summary>
+    public static readonly IReadOnlyList<string> Types = ["event", "performance", "session"];
+
+    private static readonly byte[] BeforeMessage = "data: "u8.ToArray();
+
+    private readonly byte[] _id;
+    private readonly Range _message;
+
+    private Update(long number, string type, ReadOnlySpan<byte> message, byte[] id)
+    {
+        Number = number;
+        Type = type;
+        _id = id;
+        _message = BeforeMessage.Length..(BeforeMessage.Length + message.Length);
+        Frame = FrameOf(message, id);
+    }
+
+    /// <summary>Counts up from 1 in this process; the gapless part of the event id.</summary>
+    public long Number { get; }
+
+    /// <summary><c>event</c>, <c>performance</c> or <c>session</c>.</summary>
+    public string Type { get; }
+
+    /// <summary>The whole update as a Server-Sent Event.</summary>
+    public byte[] Frame { get; }
+
+    private ReadOnlyMemory<byte> Message => Frame.AsMemory(_message);
+
+    /// <summary>
+    /// Reads a message; null when it is no update, but somebody else's. It is looked through to its end, so that it can be
+    /// taken for what it is ever after.
+    /// </summary>
+    public static Update? Read(long number, byte[] message, string id)
+    {
+        try
+        {
+            var type = Utf8.IsValid(message) ? TypeOf(message) : null;
+
+            // A line break between two values, which JSON allows, would end the event.
+            return type is null ? null : new(number, type, message.AsSpan().ContainsAny((byte)'\r', (byte)'\n') ? OneLine(message) : message, Encoding.ASCII.GetBytes(id));
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The update with the fields of some dimensions, as a Server-Sent Event; empty when it has none of them.</summary>
+    public byte[] FrameOf(DimensionFilter dimensions) => Type == "session" ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
+
+    /// <summary>A session has one dimension, its device, and goes as a whole.</summary>
+    private byte[] FrameOfSession(DimensionFilter dimensions)
+    {
+        using var message = JsonDocument.Parse(Message);
+        return message.RootElement.GetProperty("fields").TryGetProperty(SessionStore.Device, out var device)
+            && device.ValueKind == JsonValueKind.String && dimensions.Names(device.GetString()!) ? Frame : [];
+    }
+
+    private byte[] FrameOfWindow(DimensionFilter dimensions)
+    {
+        var message = Message.Span;
+        var buffer = new ArrayBufferWriter<byte>(1024);
+        using var json = new Utf8JsonWriter(buffer);
+        var reader = new Utf8JsonReader(message);
+        var any = false;
+        reader.Read();
+        json.WriteStartObject();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+        {
+            var isFields = reader.ValueTextEquals("fields"u8);
+            json.WritePropertyName(Name(ref reader));
+            reader.Read();
+            if (!isFields)
+            {
+                CopyValue(message, ref reader, json);
+                continue;
+            }
+
+            json.WriteStartObject();
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                var name = Name(ref reader);
+                reader.Read();
+                if (dimensions.Wants(name))
+                {
+                    any = true;
+                    json.WritePropertyName(name);
+                    CopyValue(message, ref reader, json);
+                }
+                else
+                {
+                    reader.Skip();
+                }
+            }
+
+            json.WriteEndObject();
+        }
+
+        json.WriteEndObject();
+        json.Flush();
+        return any ? FrameOf(buffer.WrittenSpan, _id) : [];
+    }
+
+    private static void CopyValue(ReadOnlySpan<byte> message, ref Utf8JsonReader reader, Utf8JsonWriter json)
+    {
+        var start = (int)reader.TokenStartIndex;
+        reader.Skip();
+        json.WriteRawValue(message[start..(int)reader.BytesConsumed], skipInputValidation: true);
+    }
+
+    private static ReadOnlySpan<byte> Name(ref Utf8JsonReader reader)
+    {
+        if (!reader.ValueIsEscaped)
+        {
+            return reader.ValueSpan;
+        }
+
+        var name = new byte[reader.ValueSpan.Length];
+        return name.AsSpan(0, reader.CopyString(name));
+    }
+
+    /// <summary>
+    /// The type of an update; null, or an exception, when it is none: no JSON, a type that there is not, a property twice that
+    /// may be there once, half a character.
+    /// </summary>
+    private static string? TypeOf(byte[] message)
+    {
+        string? type = null;
+        var (hasFields, isType, isFields) = (false, false, false);
+        var reader = new Utf8JsonReader(message);
+        if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject)
+        {
+            return null;
+        }
+
+        while (reader.Read())
+        {
+            if (reader.TokenType is JsonTokenType.PropertyName or JsonTokenType.String && reader.ValueIsEscaped)
+            {
+                reader.CopyString(new byte[reader.ValueSpan.Length]);
+            }
+
+            if (reader.CurrentDepth != 1)
+            {
+                continue;
+            }
+
+            if (reader.TokenType == JsonTokenType.PropertyName)
+            {
+                (isType, isFields) = (reader.ValueTextEquals("type"u8), reader.ValueTextEquals("fields"u8));
+                if ((isType && type is not null) || (isFields && hasFields))
+                {
+                    return null;
+                }
+
+                continue;
+            }
+
+            if (isType)
+            {
+                type = reader.GetString();
+            }
+
+            if (isFields && reader.TokenType != JsonTokenType.StartObject)
+            {
+                return null;
+            }
+
+            hasFields |= isFields;
+            (isType, isFields) = (false, false);
+        }
+
+        return hasFields && Types.Contains(type) ? type : null;
+    }
+
+    private static byte[] OneLine(byte[] message)
+    {
+        var buffer = new ArrayBufferWriter<byte>(message.Length);
+        using (var json = new Utf8JsonWriter(buffer))
+        using (var document = JsonDocument.Parse(message))
+        {
+            document.WriteTo(json);
+        }
+
+        return buffer.WrittenSpan.ToArray();
+    }
+
+    private static byte[] FrameOf(ReadOnlySpan<byte> message, ReadOnlySpan<byte> id) => [.. BeforeMessage, .. message, .. "\nid: "u8, .. id, .. "\n\n"u8];
+}

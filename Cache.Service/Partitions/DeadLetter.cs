@@ -1,0 +1,8 @@
+using System.Diagnostics;
+using System.Runtime.InteropServices;
+using Cache.Service.Model;
+
+namespace Cache.Service.Partitions;
+
+/// <summary>A rejected row on its way to the dead letters.</summary>
+internal sealed record DeadLetter(AssignedPartition Partition, long Offset, long Timestamp, RejectReason Reason, RejectedRow Row);

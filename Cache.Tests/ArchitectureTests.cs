@@ -1,0 +1,97 @@
+using System.Reflection;
+using Cache.Service;
+using NetArchTest.Rules;
+
+namespace Cache.Tests;
+
+/// <summary>The rooms of the service: which there are, and that each uses only those above it.</summary>
+public sealed class ArchitectureTests
+{
+    private const int MaxLines = 300;
+    private const int MaxConstructorParameters = 8;
+
+    /// <summary>From top to bottom: a room may use those above it, and no other.</summary>
+    private static readonly string[] Rooms =
+    [
+        "Options", "Telemetry", "Hosting", "Model", "Partitions", "Decode", "Enqueue", "Consume", "Persist", "Flush",
+        "Http", "Http.Access", "Http.Query", "Http.Streaming", "Page",
+    ];
+
+    /// <summary>Files that are longer than <see cref="MaxLines"/>, each with its reason.</summary>
+    private static readonly Dictionary<string, string> LongFiles = new()
+    {
+        ["Options/CacheOptionsReader.cs"] = "one method per kind of key, each a few lines",
+    };
+
+    /// <summary>Classes with more than <see cref="MaxConstructorParameters"/> constructor parameters, each with its reason.</summary>
+    private static readonly Dictionary<string, string> WideClasses = [];
+
+    public static TheoryData<string> AllRooms => [.. Rooms];
+
+    [Theory]
+    [MemberData(nameof(AllRooms))]
+    public void Room_UsesOnlyThoseAboveIt(string room)
+    {
+        var below = Rooms.SkipWhile(other => other != room).Skip(1).Where(other => !room.StartsWith($"{other}.", StringComparison.Ordinal)).ToList();
+        Assert.Empty(below.SelectMany(other => Users(room, other).Select(user => $"{user} uses {other}")));
+    }
+
+    [Fact]
+    public void EveryTypeOfTheService_IsInARoom_ButForTheProgram()
+    {
+        var rooms = Rooms.Select(Namespace).ToHashSet();
+        Assert.Equal(["Program"], Types.InAssembly(typeof(Program).Assembly).GetTypes()
+            .Where(type => type.Namespace?.StartsWith("Cache.Service", StringComparison.Ordinal) is true && !rooms.Contains(type.Namespace)).Select(type => type.Name));
+        Assert.Empty(Rooms.Where(room => !InRoom(room).GetTypes().Any()));
+    }
+
+    [Fact]
+    public void Picture_InTheDocs_ShowsTheArrowsThatThereAre()
+    {
+        var arrows = Rooms.Select((_, at) => Rooms[..at].Where(above => Users(Rooms[at], above).Any()).ToHashSet()).ToList();
+
+        // An arrow that others imply is not drawn: the picture shows what stands on what.
+        var drawn = Rooms.SelectMany((room, at) => arrows[at]
+            .Where(above => !arrows[at].Any(between => between != above && Reaches(between, above)))
+            .OrderBy(above => Array.IndexOf(Rooms, above))
+            .Select(above => $"    {Id(room)} --> {Id(above)}")).ToList();
+
+        var page = File.ReadAllText(Repository.File("docs", "architecture.md"));
+        var picture = page[(page.IndexOf("```mermaid\nflowchart", StringComparison.Ordinal) + "```mermaid\n".Length)..];
+        picture = picture[..picture.IndexOf("```", StringComparison.Ordinal)];
+        Assert.Equal($"flowchart BT\n{string.Join('\n', drawn)}\n", picture);
+
+        bool Reaches(string from, string to) => arrows[Array.IndexOf(Rooms, from)] is var next && (next.Contains(to) || next.Any(room => Reaches(room, to)));
+        static string Id(string room) => room.Replace('.', '/');
+    }
+
+    [Fact]
+    public void Files_AreShort_OrSayWhyNot() =>
+        Assert.Equal(LongFiles.Keys.Order(StringComparer.Ordinal), Directory.EnumerateFiles(Repository.File("Cache.Service"), "*.cs", SearchOption.AllDirectories)
+            .Select(file => (Name: Path.GetRelativePath(Repository.File("Cache.Service"), file).Replace('\\', '/'), Lines: File.ReadLines(file).Count()))
+            .Where(file => file.Lines > MaxLines && !file.Name.StartsWith("obj/", StringComparison.Ordinal) && !file.Name.StartsWith("bin/", StringComparison.Ordinal))
+            .Select(file => file.Name).Order(StringComparer.Ordinal));
+
+    [Fact]
+    public void Constructors_AreNarrow_OrSayWhyNot() =>
+        Assert.Equal(WideClasses.Keys.Order(StringComparer.Ordinal), typeof(Program).Assembly.GetTypes()
+            .Where(type => type is { IsClass: true, IsAbstract: false } && type.GetMethod("<Clone>$") is null && !type.Name.Contains('<', StringComparison.Ordinal)
+                && type.GetConstructors(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic).Any(constructor => constructor.GetParameters().Length > MaxConstructorParameters))
+            .Select(type => type.Name).Order(StringComparer.Ordinal));
+
+    private static PredicateList InRoom(string room) =>
+        Types.InAssembly(typeof(Program).Assembly).That().ResideInNamespaceMatching($"^{Namespace(room).Replace(".", @"\.", StringComparison.Ordinal)}$");
+
+    private static IEnumerable<string> Users(string room, string other) =>
+        InRoom(room).And().HaveDependencyOn(Namespace(other)).GetTypes().Where(user => UsesExactly(user, other)).Select(user => user.Name);
+
+    /// <summary>Not only a room inside of it.</summary>
+    private static bool UsesExactly(Type user, string other)
+    {
+        var inside = Rooms.Where(room => room.StartsWith($"{other}.", StringComparison.Ordinal)).ToList();
+        return inside.Count == 0 || Types.InAssembly(typeof(Program).Assembly).That().HaveNameMatching($"^{System.Text.RegularExpressions.Regex.Escape(user.Name)}$")
+            .And().HaveDependencyOnAny([.. Types.InAssembly(typeof(Program).Assembly).That().ResideInNamespaceMatching($"^{Namespace(other).Replace(".", @"\.", StringComparison.Ordinal)}$").GetTypes().Select(type => type.FullName!)]).GetTypes().Any();
+    }
+
+    private static string Namespace(string room) => $"Cache.Service.{room}";
+}

@@ -1,0 +1,31 @@
+using System.Net;
+using Cache.Tests.EndToEnd;
+using static Cache.Tests.EndToEnd.Rows;
+
+namespace Cache.Tests.Http.Query;
+
+public sealed class ReadinessTests
+{
+    [Fact]
+    public async Task SpareReplica_SaysThatItIsOne_AndIsReadyWhenItTakesOver()
+    {
+        await using var stack = await InProcessStack.PrepareAsync(null, ("cache_kafka_topics", Sessions));
+        stack.Broker.CreateTopic(Sessions, partitions: 1);
+        await stack.StartServiceAsync();
+        await stack.ReadyAsync();
+        await using var spare = await stack.StartAnotherServiceAsync();
+
+        await Eventually.HoldsAsync(async () =>
+        {
+            using var answer = await spare.Http.GetAsync("/readyz");
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.StatusCode);
+            Assert.Equal(
+                """{"status":"not ready","reasons":["no partitions assigned: the group gave this process none; it is spare, and takes over when another leaves"]}""",
+                await answer.Content.ReadAsStringAsync());
+        });
+        await stack.ReadyAsync();
+
+        await stack.StopServiceAsync();
+        await Eventually.HoldsAsync(async () => Assert.Equal("""{"status":"ready"}""", await spare.Http.GetStringAsync("/readyz")));
+    }
+}

@@ -1,0 +1,252 @@
+using System.Diagnostics.Metrics;
+using Cache.Service.Enqueue;
+using Cache.Service.Http;
+using Cache.Service.Http.Query;
+using Cache.Service.Model;
+using Cache.Service.Partitions;
+using Cache.Service.Persist;
+using Cache.Service.Telemetry;
+using Cache.Tests.EndToEnd;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging.Abstractions;
+using Microsoft.Extensions.Time.Testing;
+using StackExchange.Redis;
+
+namespace Cache.Tests.Http.Query;
+
+/// <summary>How long an answer is kept; with updates that come through a redis-server of the test's own, and a clock that the test moves.</summary>
+public sealed class ResponseCacheTests : IAsyncLifetime
+{
+    private static readonly WindowQuery Latest = new(RowKind.Event, null, null);
+
+    private readonly FakeTimeProvider _time = new();
+    private RedisServer? _server;
+    private ConnectionMultiplexer? _redis;
+    private UpdateHub? _hub;
+    private ResponseCache? _kept;
+    private int _reads;
+
+    public async ValueTask InitializeAsync()
+    {
+        _server = await RedisServer.StartAsync();
+        _redis = await ConnectionMultiplexer.ConnectAsync($"{_server.ConnectionString},allowAdmin=true,abortConnect=false");
+        var options = new Service.Options.CacheOptions();
+        var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
+        _hub = new(
+            RedisConnection.Over(_redis, options), new RedisKeys(options), new StreamMetrics(meters),
+            TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
+        _kept = new(_hub, _time);
+        await _hub.StartAsync(TestContext.Current.CancellationToken);
+        await ListensAsync(true);
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_server is not null)
+        {
+            await _hub!.StopAsync(CancellationToken.None);
+            _hub.Dispose();
+            await _redis!.DisposeAsync();
+            await _server.DisposeAsync();
+        }
+    }
+
+    [Fact]
+    public async Task Answer_IsKept_UntilAnUpdateOfItsTypeIsSeen()
+    {
+        Assert.Same(await AskAsync(Latest), await AskAsync(Latest));
+        await UpdateAsync("performance");
+        await UpdateAsync("session");
+        await AskAsync(Latest);
+        Assert.Equal(1, _reads);
+
+        await UpdateAsync("event");
+        await AskAsync(Latest);
+        Assert.Equal(2, _reads);
+    }
+
+    [Theory]
+    [InlineData("event")]
+    [InlineData("performance")]
+    public async Task Overview_IsOfBothTypes(string type)
+    {
+        var overview = new WindowQuery(null, null, null);
+        await AskAsync(overview);
+        await AskAsync(overview);
+        Assert.Equal(1, _reads);
+
+        await UpdateAsync(type);
+        await AskAsync(overview);
+        Assert.Equal(2, _reads);
+    }
+
+    [Fact]
+    public async Task AnotherQuestion_IsAnotherAnswer()
+    {
+        WindowQuery[] questions =
+        [
+            Latest, Latest with { Kind = RowKind.Performance }, Latest with { Kind = null }, Latest with { Limit = 1 }, Latest with { Limit = 2 },
+            Latest with { Fields = "a" }, Latest with { Limit = 1, From = 1 }, Latest with { Limit = 1, To = 1 }, Latest with { Limit = 1, Csv = true },
+        ];
+        foreach (var question in questions.Concat(questions))
+        {
+            await AskAsync(question);
+        }
+
+        Assert.Equal(questions.Length, _reads);
+    }
+
+    [Fact]
+    public async Task UpdateDuringTheRead_IsNotMissed()
+    {
+        var old = new TaskCompletionSource<Answer>();
+        var first = _kept!.GetAsync(Latest, _ => old.Task);
+        await UpdateAsync("event");
+        old.SetResult(Answer.Json(json => json.WriteNumberValue(0)));
+        await first;
+
+        await AskAsync(Latest);
+        Assert.Equal(1, _reads);
+    }
+
+    [Fact]
+    public async Task WhoAsksAfterAnUpdate_WaitsForNoReadThatBeganBeforeIt()
+    {
+        var old = new TaskCompletionSource<Answer>();
+        var first = _kept!.GetAsync(Latest, _ => old.Task);
+        await UpdateAsync("event");
+
+        var second = await AskAsync(Latest);
+        old.SetResult(Answer.Json(json => json.WriteNumberValue(0)));
+        await first;
+        Assert.Same(second, await AskAsync(Latest));
+    }
+
+    [Fact]
+    public async Task WhoAsksDuringARead_WaitsForTheSame()
+    {
+        var read = new TaskCompletionSource<Answer>();
+        var asked = Enumerable.Range(0, 50).Select(_ => _kept!.GetAsync(Latest, _ =>
+        {
+            Interlocked.Increment(ref _reads);
+            return read.Task;
+        })).ToList();
+
+        read.SetResult(Answer.Json(json => json.WriteNumberValue(0)));
+        Assert.Single((await Task.WhenAll(asked)).Distinct());
+        Assert.Equal(1, _reads);
+    }
+
+    [Fact]
+    public async Task ReadThatFailed_IsNotKept()
+    {
+        await Assert.ThrowsAsync<TimeoutException>(() => _kept!.GetAsync(Latest, _ => Task.FromException<Answer>(new TimeoutException())));
+
+        await AskAsync(Latest);
+        Assert.Equal(1, _reads);
+    }
+
+    [Fact]
+    public async Task WhatNoUpdateTells_IsSeenWithinAMoment()
+    {
+        await AskAsync(Latest);
+        _time.Advance(ResponseCache.MaxAge);
+        await AskAsync(Latest);
+        Assert.Equal(1, _reads);
+
+        _time.Advance(TimeSpan.FromMilliseconds(1));
+        await AskAsync(Latest);
+        Assert.Equal(2, _reads);
+        Assert.True(ResponseCache.MaxAge < TimeSpan.FromSeconds(0.25), "With the time that a read may take, a reader is told within a second that Redis is away.");
+    }
+
+    [Fact]
+    public async Task Age_IsThatOfTheRead_AndNotOfItsEnd()
+    {
+        var read = new TaskCompletionSource<Answer>();
+        var first = _kept!.GetAsync(Latest, _ => read.Task);
+        _time.Advance(ResponseCache.MaxAge + TimeSpan.FromMilliseconds(1));
+        read.SetResult(Answer.Json(json => json.WriteNumberValue(0)));
+        await first;
+
+        await AskAsync(Latest);
+        Assert.Equal(1, _reads);
+    }
+
+    [Fact]
+    public async Task WithoutASubscription_NothingIsKept()
+    {
+        await AskAsync(Latest);
+
+        // The server ends the subscription and takes no other; commands it goes on taking.
+        await _redis!.GetServers()[0].ExecuteAsync("ACL", "SETUSER", "default", "resetchannels");
+        await ListensAsync(false);
+        await Eventually.HoldsAsync(async () =>
+        {
+            await AskAsync(Latest);
+            Assert.True(_reads > 1);
+        });
+
+        var reads = _reads;
+        await AskAsync(Latest);
+        await AskAsync(Latest);
+        Assert.Equal(reads + 2, _reads);
+    }
+
+    [Fact]
+    public async Task Gap_ThrowsAwayWhatIsKept()
+    {
+        await AskAsync(Latest);
+
+        _hub!.Gap();
+        await AskAsync(Latest);
+        Assert.Equal(2, _reads);
+    }
+
+    [Fact]
+    public async Task NoMoreIsKept_ThanTheBound()
+    {
+        for (var limit = 1; limit <= ResponseCache.MaxAnswers + 1; limit++)
+        {
+            await AskAsync(Latest with { Limit = limit });
+        }
+
+        await AskAsync(Latest with { Limit = ResponseCache.MaxAnswers + 1 });
+        Assert.Equal(ResponseCache.MaxAnswers + 1, _reads);
+        await AskAsync(Latest with { Limit = 1 });
+        Assert.Equal(ResponseCache.MaxAnswers + 2, _reads);
+    }
+
+    [Fact]
+    public async Task LongAnswer_IsNotKept()
+    {
+        for (var round = 0; round < 2; round++)
+        {
+            await _kept!.GetAsync(Latest, _ =>
+            {
+                _reads++;
+                return Task.FromResult(Answer.Json(json => json.WriteStringValue(new string('x', ResponseCache.MaxBytes))));
+            });
+        }
+
+        Assert.Equal(2, _reads);
+    }
+
+    private Task<Answer> AskAsync(WindowQuery question) => _kept!.GetAsync(question, async _ =>
+    {
+        var number = Interlocked.Increment(ref _reads);
+        await Task.Yield();
+        return Answer.Json(json => json.WriteNumberValue(number));
+    });
+
+    /// <summary>Publishes an update, and waits until the hub has seen it.</summary>
+    private async Task UpdateAsync(string type)
+    {
+        var before = _hub!.Last;
+        await _redis!.GetSubscriber().PublishAsync(
+            RedisChannel.Literal("cache:updates"), $$$"""{"type":"{{{type}}}","window_start":1,"fields":{"a.count":1}}""");
+        await Eventually.HoldsAsync(() => Assert.True(_hub.Last > before));
+    }
+
+    private Task ListensAsync(bool listens) => Eventually.HoldsAsync(() => Assert.Equal(listens, _hub!.IsListening));
+}

@@ -1,0 +1,81 @@
+using System.Diagnostics.Metrics;
+using Cache.Service.Enqueue;
+using Cache.Service.Http;
+using Cache.Service.Http.Streaming;
+using Cache.Service.Options;
+using Cache.Service.Partitions;
+using Cache.Service.Telemetry;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Cache.Tests.Http.Streaming;
+
+public sealed class UnsentBytesTests
+{
+    private const int Mb = 1024 * 1024;
+
+    private readonly List<string> _cut = [];
+    private readonly UnsentBytes _unsent;
+
+    public UnsentBytesTests()
+    {
+        var options = new CacheOptions { StreamUnsentMaxMb = 10 };
+        var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
+        _unsent = new(options, new StreamMetrics(meters));
+    }
+
+    [Fact]
+    public void AnEvent_CountsOnce_HoweverManyAreInItsMidst()
+    {
+        var whole = new byte[5 * Mb];
+        foreach (var stream in Enumerable.Range(0, 20))
+        {
+            _unsent.Wait(Stream($"{stream}"), whole.AsMemory(stream * 1000));
+        }
+
+        Assert.Empty(_cut);
+        _unsent.Wait(Stream("other"), new byte[5 * Mb]);
+        Assert.Equal(["0", "1", "2"], _cut.Take(3));
+    }
+
+    [Fact]
+    public void WhenItIsTooMuch_TheLongestWaitingAreCut_UntilItIsNot()
+    {
+        var (first, second, third) = (Stream("first"), Stream("second"), Stream("third"));
+        _unsent.Wait(first, new byte[4 * Mb]);
+        _unsent.Wait(second, new byte[4 * Mb]);
+
+        // The first has gone on meanwhile, and waits anew.
+        _unsent.Go(first);
+        _unsent.Wait(first, new byte[4 * Mb]);
+        Assert.Empty(_cut);
+
+        _unsent.Wait(third, new byte[4 * Mb]);
+        Assert.Equal(["second"], _cut);
+
+        // That it no longer waits is found out later.
+        _unsent.Go(second);
+        _unsent.Go(first);
+        _unsent.Go(third);
+        _unsent.Wait(second, new byte[9 * Mb]);
+        Assert.Equal(["second"], _cut);
+    }
+
+    [Fact]
+    public void StreamsThatAreBetweenEvents_HoldTheirConnectionsBuffers()
+    {
+        var most = 10 * Mb / UnsentBytes.BytesPerConnection;
+        for (var stream = 0; stream < most + 3; stream++)
+        {
+            _unsent.Wait(Stream($"{stream}"), default);
+        }
+
+        Assert.Equal(["0", "1", "2"], _cut);
+    }
+
+    private StreamClient Stream(string name)
+    {
+        var client = new StreamClient(null!, "start");
+        client.OnCut(() => _cut.Add(name));
+        return client;
+    }
+}
