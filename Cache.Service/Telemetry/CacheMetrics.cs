@@ -47,6 +47,8 @@ internal sealed class CacheMetrics
         _time = time;
         var meter = meters.Create(MeterName);
 
+        meter.CreateObservableGauge("cache.build.info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", BuildInfo.Version)),
+            description: "Always 1; its label tells which build this is.");
         meter.CreateObservableGauge("cache.ready", () => _isReady ? 1 : 0, description: "1 when /readyz says so, else 0; a second old at most.");
         meter.CreateObservableCounter("cache.kafka.records",
             () => _records.Select(topic => new Measurement<long>(topic.Value.Value, new KeyValuePair<string, object?>("topic", topic.Key))),
