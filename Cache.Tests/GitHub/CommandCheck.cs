@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace Cache.Tests.GitHub;
 
-/// <summary>Looks whether what commands name is there: scripts, projects, tests, benchmarks, variables.</summary>
+/// <summary>Looks whether what a text names is there: files, projects, tests, benchmarks, variables.</summary>
 internal static partial class CommandCheck
 {
     private static readonly Lazy<string> Sources = new(() => string.Concat(
@@ -16,9 +16,9 @@ internal static partial class CommandCheck
     /// <summary>What the text names and the repository does not have.</summary>
     public static IEnumerable<string> Missing(string text)
     {
-        foreach (var script in Values(Script(), text).Where(script => !Path.Exists(Repository.File(script))))
+        foreach (var file in Values(NamedFile(), text).Where(file => !Path.Exists(Repository.File(file))))
         {
-            yield return $"no script {script}";
+            yield return $"no file {file}";
         }
 
         foreach (var project in Values(Project(), text).Where(project => !File.Exists(Repository.File(project, $"{project}.csproj"))))
@@ -60,8 +60,8 @@ internal static partial class CommandCheck
 
     private static IEnumerable<string> Values(Regex regex, string text) => regex.Matches(text).Select(match => match.Groups[1].Value).Distinct();
 
-    [GeneratedRegex(@"(?<![\w/])(\.ci/[\w/-]+(\.\w+)?)")]
-    private static partial Regex Script();
+    [GeneratedRegex(@"(?<![\w/])(\.ci/[\w/-]+(?:\.\w+)?|(?:\.github|docs|Cache\.[\w.]+)/[\w/-]+\.\w+)")]
+    private static partial Regex NamedFile();
 
     [GeneratedRegex(@"(?:--project |dotnet build )(Cache\.[\w.]*\w)")]
     private static partial Regex Project();

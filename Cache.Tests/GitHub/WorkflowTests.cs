@@ -42,7 +42,7 @@ public sealed partial class WorkflowTests
     [InlineData("    timeout-minutes: 5\n", "", "check has no timeout-minutes")]
     [InlineData("checkout@v5", "checkout@main", "step 1 of check uses actions/checkout@main, which names no version")]
     [InlineData("- run: bash", "- name: bash", "step 2 of check has to have either uses or run")]
-    [InlineData(".ci/run", ".ci/runs", "no script .ci/runs")]
+    [InlineData(".ci/run", ".ci/runs", "no file .ci/runs")]
     [InlineData("Category=Campaign", "Category=Campaigns", "no test Category=Campaigns")]
     [InlineData("~Faults", "~Fautls", "no test FullyQualifiedName~Fautls")]
     [InlineData("FAULT_SEEDS", "FAULTS_SEEDS", "no test reads CACHE_FAULTS_SEEDS")]
