@@ -37,10 +37,10 @@ public sealed class BuildInfoTests
     public void Version_IsWrittenDownOnce()
     {
         var root = Path.GetDirectoryName(Repository.File("Cache.sln"))!;
-        string[] places = ["Directory.Build.props", .. Directory.GetFiles(root, "*.csproj", SearchOption.AllDirectories)];
+        string[] places = [.. Directory.GetFiles(root, "*.props"), .. Directory.GetDirectories(root, "Cache.*").SelectMany(folder => Directory.GetFiles(folder, "*.csproj"))];
         string[] names = ["Version", "VersionPrefix", "VersionSuffix", "AssemblyVersion", "FileVersion", "InformationalVersion"];
 
-        var version = Assert.Single(places.SelectMany(place => XDocument.Load(Repository.File(place)).Descendants()), element => names.Contains(element.Name.LocalName));
+        var version = Assert.Single(places.SelectMany(place => XDocument.Load(place).Descendants()), element => names.Contains(element.Name.LocalName));
 
         Assert.Matches($@"^{Regex.Escape(version.Value)}(\+[0-9a-f]{{40}})?$", BuildInfo.Version);
     }
