@@ -22,10 +22,16 @@ public static class Program
     // What is left when everything has stopped: handles that are freed, telemetry that is sent.
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Runs the service until it is told to stop.</summary>
+    /// <summary>Runs the service until it is told to stop; <c>--version</c> tells which build this is, and nothing runs.</summary>
     /// <returns>0; 1 on bad configuration, when a port is taken, or when a worker has failed for good.</returns>
     public static async Task<int> Main(string[] args)
     {
+        if (args.Contains("--version"))
+        {
+            await Console.Out.WriteLineAsync($"Cache {BuildInfo.Version}");
+            return 0;
+        }
+
         // From here on: a host listens to signals only once it starts, and one that comes during its start makes it fail.
         using var stop = new CancellationTokenSource();
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);

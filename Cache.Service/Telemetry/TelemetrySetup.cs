@@ -1,3 +1,4 @@
+using System.Diagnostics.Metrics;
 using OpenTelemetry.Metrics;
 
 namespace Cache.Service.Telemetry;
@@ -7,6 +8,9 @@ internal static class TelemetrySetup
 {
     public static void AddTelemetry(this WebApplicationBuilder builder) =>
         builder.Services.AddOpenTelemetry()
-            .WithMetrics(metrics => metrics.AddMeter(ServiceMeter.Name).AddPrometheusExporter())
+            .WithMetrics(metrics => metrics.AddMeter(ServiceMeter.Name).AddPrometheusExporter()
+                .AddInstrumentation(services => ServiceMeter.Of(services.GetRequiredService<IMeterFactory>()).CreateObservableGauge(
+                    "cache.build.info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", BuildInfo.Version)),
+                    description: "Always 1; its label says which build this is.")))
             .WithTracing(tracing => tracing.AddSource(Tracing.SourceName));
 }

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using Cache.Service.Http.Access;
 using Cache.Service.Options;
+using Cache.Service.Telemetry;
 using Microsoft.AspNetCore.OpenApi;
 using Microsoft.OpenApi;
 
@@ -13,7 +14,7 @@ internal static class ApiDescription
     {
         api.AddDocumentTransformer((document, _, _) =>
         {
-            document.Info = new() { Title = "Cache", Version = "v1", Description = "Recent metric windows, as Redis has them now." };
+            document.Info = new() { Title = "Cache", Version = BuildInfo.Version, Description = "Recent metric windows, as Redis has them now." };
             document.Components ??= new();
             document.Components.Schemas = Schemas(document);
             AddSecurity(document, options);
@@ -85,8 +86,9 @@ internal static class ApiDescription
             ["Readiness"] = Object("Whether this replica is up to date; the reasons when it is not.", ["status"],
                 ("status", OneOf("ready", "not ready")), ("reasons", texts)),
             ["Pipeline"] = Object("What this replica has done since its start, and how far it is.",
-                ["instance", "time", "ready", "reasons", "kafka", "rows", "queue", "pending", "last_flush", "dead_letters", "lag", "stream_clients"],
-                ("instance", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The host and the process that answer; counters are theirs." }), ("time", time),
+                ["instance", "version", "time", "ready", "reasons", "kafka", "rows", "queue", "pending", "last_flush", "dead_letters", "lag", "stream_clients"],
+                ("instance", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The host and the process that answer; counters are theirs." }),
+                ("version", new OpenApiSchema { Type = JsonSchemaType.String, Description = "Which build it is." }), ("time", time),
                 ("ready", new OpenApiSchema { Type = JsonSchemaType.Boolean, Description = "What /readyz says, a second old at most." }),
                 ("reasons", texts), ("kafka", text),
                 ("rows", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows consumed, by topic.", AdditionalProperties = number }),

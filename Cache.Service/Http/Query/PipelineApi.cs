@@ -22,6 +22,7 @@ internal static class PipelineApi
             return Results.Json(
                 new PipelineAnswer(
                     Instance,
+                    BuildInfo.Version,
                     now.ToUnixTimeMilliseconds(),
                     readiness.Reasons.Count == 0,
                     readiness.Reasons,
@@ -45,7 +46,7 @@ internal static class PipelineApi
         .WithMetadata(DescribedAnswer.Json(
             "Pipeline",
             """
-            {"instance":"cache-1/7","time":1795473130000,"ready":true,"reasons":[],"kafka":"broker:9092","rows":{"event_metrics":6210},
+            {"instance":"cache-1/7","version":"0.9.0","time":1795473130000,"ready":true,"reasons":[],"kafka":"broker:9092","rows":{"event_metrics":6210},
              "queue":{"rows":0,"most":5000},"pending":3,"last_flush":{"time":1795473129870,"rows":4,"windows":1,"seconds":0.0006},
              "dead_letters":{"bad_measure":2},"lag":[{"topic":"event_metrics","partition":0,"rows":0,"seconds":0}],"stream_clients":1,
              "redis_restarts_seen_by":"run_id"}
@@ -57,6 +58,7 @@ internal static class PipelineApi
 
 /// <summary>The answer of <c>/pipeline</c>.</summary>
 /// <param name="Instance">The host and the process that answer.</param>
+/// <param name="Version">Which build it is.</param>
 /// <param name="Time">Its clock, milliseconds since 1970 UTC.</param>
 /// <param name="Ready">Whether <c>/readyz</c> says so; a second old at most.</param>
 /// <param name="Reasons">Why it is not ready.</param>
@@ -73,6 +75,7 @@ internal static class PipelineApi
 /// </param>
 internal sealed record PipelineAnswer(
     string Instance,
+    string Version,
     long Time,
     bool Ready,
     IReadOnlyList<string> Reasons,
