@@ -1,5 +1,4 @@
 using System.Reflection;
-using Cache.Service;
 using NetArchTest.Rules;
 
 namespace Cache.Tests;
@@ -9,6 +8,8 @@ public sealed class ArchitectureTests
 {
     private const int MaxLines = 300;
     private const int MaxConstructorParameters = 8;
+
+    private static readonly Assembly Service = typeof(Cache.Service.Program).Assembly;
 
     /// <summary>From top to bottom: a room may use those above it, and no other.</summary>
     private static readonly string[] Rooms =
@@ -40,7 +41,7 @@ public sealed class ArchitectureTests
     public void EveryTypeOfTheService_IsInARoom_ButForTheProgram()
     {
         var rooms = Rooms.Select(Namespace).ToHashSet();
-        Assert.Equal(["Program"], Types.InAssembly(typeof(Program).Assembly).GetTypes()
+        Assert.Equal(["Program"], Types.InAssembly(Service).GetTypes()
             .Where(type => type.Namespace?.StartsWith("Cache.Service", StringComparison.Ordinal) is true && !rooms.Contains(type.Namespace)).Select(type => type.Name));
         Assert.Empty(Rooms.Where(room => !InRoom(room).GetTypes().Any()));
     }
@@ -74,13 +75,13 @@ public sealed class ArchitectureTests
 
     [Fact]
     public void Constructors_AreNarrow_OrSayWhyNot() =>
-        Assert.Equal(WideClasses.Keys.Order(StringComparer.Ordinal), typeof(Program).Assembly.GetTypes()
+        Assert.Equal(WideClasses.Keys.Order(StringComparer.Ordinal), Service.GetTypes()
             .Where(type => type is { IsClass: true, IsAbstract: false } && type.GetMethod("<Clone>$") is null && !type.Name.Contains('<', StringComparison.Ordinal)
                 && type.GetConstructors(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic).Any(constructor => constructor.GetParameters().Length > MaxConstructorParameters))
             .Select(type => type.Name).Order(StringComparer.Ordinal));
 
     private static PredicateList InRoom(string room) =>
-        Types.InAssembly(typeof(Program).Assembly).That().ResideInNamespaceMatching($"^{Namespace(room).Replace(".", @"\.", StringComparison.Ordinal)}$");
+        Types.InAssembly(Service).That().ResideInNamespaceMatching($"^{Namespace(room).Replace(".", @"\.", StringComparison.Ordinal)}$");
 
     private static IEnumerable<string> Users(string room, string other) =>
         InRoom(room).And().HaveDependencyOn(Namespace(other)).GetTypes().Where(user => UsesExactly(user, other)).Select(user => user.Name);
@@ -89,8 +90,8 @@ public sealed class ArchitectureTests
     private static bool UsesExactly(Type user, string other)
     {
         var inside = Rooms.Where(room => room.StartsWith($"{other}.", StringComparison.Ordinal)).ToList();
-        return inside.Count == 0 || Types.InAssembly(typeof(Program).Assembly).That().HaveNameMatching($"^{System.Text.RegularExpressions.Regex.Escape(user.Name)}$")
-            .And().HaveDependencyOnAny([.. Types.InAssembly(typeof(Program).Assembly).That().ResideInNamespaceMatching($"^{Namespace(other).Replace(".", @"\.", StringComparison.Ordinal)}$").GetTypes().Select(type => type.FullName!)]).GetTypes().Any();
+        return inside.Count == 0 || Types.InAssembly(Service).That().HaveNameMatching($"^{System.Text.RegularExpressions.Regex.Escape(user.Name)}$")
+            .And().HaveDependencyOnAny([.. Types.InAssembly(Service).That().ResideInNamespaceMatching($"^{Namespace(other).Replace(".", @"\.", StringComparison.Ordinal)}$").GetTypes().Select(type => type.FullName!)]).GetTypes().Any();
     }
 
     private static string Namespace(string room) => $"Cache.Service.{room}";
