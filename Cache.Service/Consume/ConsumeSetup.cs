@@ -16,10 +16,14 @@ internal static class ConsumeSetup
         .AddSingleton<StartPositions>()
         .AddSingleton<Topics>()
         .AddSingleton<BlockUntil>(Rebalance.Block)
+        .AddSingleton<RebalanceCallbacks>()
         .AddSingleton<Rebalance>()
+        .AddSingleton<BackPressure>()
+        .AddSingleton<Repositioning>()
+        .AddSingleton<Rewinding>()
+        .AddSingleton<Poller>()
         .AddSingleton<ConsumeLoop>()
-        .AddSingleton<ConsumerLifetime>()
-        .AddSingleton<IOffsetCommit>(provider => provider.GetRequiredService<ConsumeLoop>())
+        .AddSingleton<IOffsetCommit, ConsumerCommits>()
         .AddSingleton<OffsetCommitter>()
         .AddSingleton<LagMonitor>()
         .AddHostedService(provider => provider.GetRequiredService<ConsumeLoop>())
@@ -48,8 +52,9 @@ internal static class ConsumeSetup
                 var deserializer = new RowDeserializer(options, services.GetRequiredService<TimeProvider>());
                 consumer.SetKeyDeserializer(deserializer);
                 consumer.SetValueDeserializer(deserializer);
-                Rebalance.Attach(services, consumer);
-                consumer.SetErrorHandler((_, error) => services.GetRequiredService<KafkaErrors>().Note(error));
+                services.GetRequiredService<RebalanceCallbacks>().Attach(consumer);
+                var errors = services.GetRequiredService<KafkaErrors>();
+                consumer.SetErrorHandler((_, error) => errors.Note(error));
             });
     }
 }

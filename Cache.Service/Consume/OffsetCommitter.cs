@@ -191,11 +191,3 @@ internal sealed partial class OffsetCommitter(
     [LoggerMessage(EventIds.Consume + 21, LogLevel.Information, "Kafka takes commits again.")]
     private partial void LogCommitsAgain();
 }
-
-/// <summary>The one thing that the committer needs of a consumer.</summary>
-internal interface IOffsetCommit
-{
-    /// <summary>Commits offsets; ends with the acknowledgement.</summary>
-    /// <exception cref="KafkaException">It failed, for all or some of them.</exception>
-    Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets);
-}

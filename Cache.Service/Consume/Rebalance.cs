@@ -26,16 +26,8 @@ internal sealed partial class Rebalance(
     /// <summary>How long an assignment waits for Kafka to tell where partitions start.</summary>
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Hands the callbacks to a consumer that is about to be built.</summary>
-    public static void Attach(IServiceProvider services, ConsumerBuilder<RowKey, Row> builder)
-    {
-        // Looked up when they are called: this class needs the consumer to be there first.
-        builder.SetPartitionsAssignedHandler((_, partitions) => services.GetRequiredService<Rebalance>().Assigned(partitions));
-        builder.SetPartitionsRevokedHandler((_, partitions) => services.GetRequiredService<Rebalance>().Revoked(partitions));
-        builder.SetPartitionsLostHandler((_, partitions) => services.GetRequiredService<Rebalance>().Lost(partitions));
-    }
-
-    private List<TopicPartitionOffset> Assigned(List<TopicPartition> partitions)
+    /// <summary>The group has assigned partitions: finds where each starts.</summary>
+    public List<TopicPartitionOffset> Assigned(List<TopicPartition> partitions)
     {
         assignment.IsSpare = partitions.Count == 0 && assignment.Current.Count == 0;
         if (partitions.Count == 0)
@@ -60,7 +52,8 @@ internal sealed partial class Rebalance(
         return starts.ConvertAll(start => start.Start);
     }
 
-    private void Revoked(List<TopicPartitionOffset> offsets)
+    /// <summary>The group takes partitions back: flushes and commits what is in flight for them, within limits, then lets them go.</summary>
+    public void Revoked(List<TopicPartitionOffset> offsets)
     {
         if (offsets.Count == 0)
         {
@@ -85,12 +78,20 @@ internal sealed partial class Rebalance(
         }
     }
 
-    private void Lost(List<TopicPartitionOffset> offsets)
+    /// <summary>The group has given partitions to others already.</summary>
+    public void Lost(List<TopicPartitionOffset> offsets)
     {
         metrics.Rebalanced("lost");
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
         assignment.Revoke(partitions);
         LogLost(partitions.Count, List(partitions));
+    }
+
+    /// <summary>Nothing more is consumed: every partition is revoked, and no more rows come.</summary>
+    public void End()
+    {
+        assignment.RevokeAll();
+        queue.Complete();
     }
 
     /// <summary>Blocks the thread.</summary>

@@ -26,6 +26,9 @@ internal sealed partial class Topics(
     private volatile ImmutableSortedDictionary<string, string> _troubles = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
     private volatile bool _answered;
 
+    /// <summary>The topics to consume.</summary>
+    public IReadOnlyList<string> Names => options.Topics;
+
     /// <summary>What there is to wait for before partitions are assigned, as far as it is known.</summary>
     public string WaitsFor
     {

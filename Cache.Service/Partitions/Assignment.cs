@@ -50,6 +50,17 @@ internal sealed class Assignment
         _current = [.. _current.Where(held => held.Owned), partition];
     }
 
+    /// <summary>Reads a partition again: rows of the old object that are still on their way are dropped, and come again in order.</summary>
+    /// <param name="old">The partition.</param>
+    /// <param name="from">The offset to read from.</param>
+    /// <param name="epoch">The epoch of Redis that its windows are known to be under then.</param>
+    public void Rewind(AssignedPartition old, long from, string? epoch)
+    {
+        var rewound = new AssignedPartition(old.TopicPartition, old.Records) { CoveredEpoch = epoch };
+        rewound.StartAt(from);
+        Assign(rewound);
+    }
+
     /// <summary>Lets partitions go.</summary>
     public void Revoke(IReadOnlyCollection<TopicPartition> partitions)
     {

@@ -23,7 +23,6 @@ public sealed class ConsumeLoopTests : IDisposable
 {
     private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
     private readonly LogCapture _log = new();
-    private readonly LoggerFactory _loggers;
     private readonly ServiceProvider _services;
     private readonly Assignment _assignment = new();
     private readonly FakeLookups _kafka = new() { Ends = (2, 90) };
@@ -33,6 +32,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly RowQueue _queue;
     private readonly Counters _counters;
     private readonly FatalError _fatal;
+    private readonly Poller _poller;
     private readonly ConsumeLoop _loop;
 
     private readonly IConsumer<RowKey, Row> _consumer;
@@ -46,7 +46,6 @@ public sealed class ConsumeLoopTests : IDisposable
     public ConsumeLoopTests()
     {
         var options = new CacheOptions { QueueMaxSize = 4, KafkaBootstrapServers = "kafka:9092", RebuildLookbackSeconds = 3600 };
-        _loggers = new([_log]);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>(OnConsumer);
         _positions = new(_kafka, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
         _errors = new(_time, NullLogger<KafkaErrors>.Instance);
@@ -55,13 +54,13 @@ public sealed class ConsumeLoopTests : IDisposable
             _calls.Enqueue(method);
             return null;
         }));
-        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
-            .AddSingleton(_positions).AddSingleton<IKafkaLookups>(_kafka).AddSingleton(_errors).AddSingleton<Topics>().AddSingleton<ILogger<Topics>>(_loggers.CreateLogger<Topics>())
-            .AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton<ILogger<ConsumeLoop>>(_loggers.CreateLogger<ConsumeLoop>())
-            .AddSingleton<RowQueue>().AddSingleton<ConsumeMetrics>().AddSingleton(_ => _consumer)
-            .AddSingleton<ConsumeLoop>().AddSingleton<ConsumerLifetime>().BuildServiceProvider();
+        _services = new ServiceCollection().AddMetrics().AddLogging(logging => logging.AddProvider(_log)).AddPartitions().AddEnqueue().AddConsume()
+            .AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment).AddSingleton(new Membership(TimeSpan.FromSeconds(45), _time))
+            .AddSingleton(_positions).AddSingleton<IKafkaLookups>(_kafka).AddSingleton(_errors).AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton(_ => _consumer)
+            .BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
+        _poller = _services.GetRequiredService<Poller>();
         _loop = _services.GetRequiredService<ConsumeLoop>();
     }
 
@@ -70,7 +69,6 @@ public sealed class ConsumeLoopTests : IDisposable
         _mayClose.Set();
         _counters.Dispose();
         _services.Dispose();
-        _loggers.Dispose();
     }
 
     [Fact]
@@ -79,7 +77,7 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         Deliver(partition, 7);
 
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Same(partition, row.Partition);
@@ -95,7 +93,7 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         Deliver(TestRows.Partition(1), 7);
 
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.Equal(0, _queue.Count);
         Assert.Equal(-1, partition.Next);
@@ -113,7 +111,7 @@ public sealed class ConsumeLoopTests : IDisposable
         partition.StartAt(5);
         _deliveries.Enqueue(() => new() { TopicPartitionOffset = new(partition.TopicPartition, end), IsPartitionEOF = true });
 
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.Equal(skipped >= 0, _queue.TryDequeue(out var row));
         Assert.Equal(skipped >= 0 ? (skipped, 0, RowKind.Skipped) : default, (row.Offset, row.Timestamp, row.Row.Kind));
@@ -127,15 +125,15 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         var partition = Take(0);
         partition.EndSeen(5, _time.GetUtcNow());
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(0, partition.HeldBackRows);
 
         _highWatermark = 12;
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(0, partition.HeldBackRows);
 
         _time.Advance(TimeSpan.FromSeconds(1));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(7, partition.HeldBackRows);
     }
 
@@ -143,7 +141,7 @@ public sealed class ConsumeLoopTests : IDisposable
     public void FailureToDeliver_IsTold_AndTheLoopGoesOn()
     {
         Fail(ErrorCode.Local_Transport);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Contains("Kafka did not deliver", Assert.Single(_log.Lines), StringComparison.Ordinal);
     }
 
@@ -153,7 +151,7 @@ public sealed class ConsumeLoopTests : IDisposable
         for (var times = 0; times < 3; times++)
         {
             Fail(ErrorCode.UnknownTopicOrPart);
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
         }
 
         Assert.Contains("The topic event_metrics does not exist yet", Assert.Single(_log.Lines), StringComparison.Ordinal);
@@ -163,41 +161,41 @@ public sealed class ConsumeLoopTests : IDisposable
     public void FatalError_EndsTheLoop()
     {
         Fail(ErrorCode.Local_Fatal, isFatal: true);
-        Assert.Throws<ConsumeException>(() => _loop.Turn(_consumer));
+        Assert.Throws<ConsumeException>(() => _poller.Turn(_consumer));
     }
 
     [Fact]
     public void FullQueue_PausesOnlyWhenItStaysFull_AndGoesOnWhenItIsHalfEmpty()
     {
         var (first, second) = (Take(0), Take(1));
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
         Assert.Equal(100, _waits.Last());
         _calls.Clear();
         for (var offset = 0; offset < 5; offset++)
         {
             Deliver(first, offset);
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
         }
 
         // Four are in the queue, one is held. That may pass: nothing is asked of the client.
         for (var waited = 0; waited <= 200; waited += 50)
         {
-            Assert.False(_loop.Turn(_consumer));
+            Assert.False(_poller.Turn(_consumer));
             _time.Advance(TimeSpan.FromMilliseconds(waited < 200 ? 50 : 1));
         }
 
         Assert.Empty(_calls);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
         Assert.Equal(5, _waits.Last());
 
         // It keeps polling: what comes all the same is held too, in order, though the queue has room by now.
         _queue.TryDequeue(out _);
         Deliver(second, 0);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Single(_calls);
         Assert.Equal([1, 2, 3, 4], Dequeue(4));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(["Pause event_metrics/0 event_metrics/1", "Resume event_metrics/0 event_metrics/1"], _calls);
         Assert.Equal(100, _waits.Last());
         Assert.Equal([0], Dequeue(1));
@@ -208,15 +206,15 @@ public sealed class ConsumeLoopTests : IDisposable
     public void QueueThatWasFullForAMoment_PausesNothing_HoweverOftenThatIs()
     {
         var partition = Take(0);
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
         _calls.Clear();
         for (var offset = 0; offset < 20; offset++)
         {
             Deliver(partition, offset);
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
             if (offset >= 4)
             {
-                Assert.False(_loop.Turn(_consumer));
+                Assert.False(_poller.Turn(_consumer));
                 _time.Advance(TimeSpan.FromMilliseconds(150));
                 Assert.Equal([offset - 4], Dequeue(1));
             }
@@ -233,21 +231,21 @@ public sealed class ConsumeLoopTests : IDisposable
         _calls.Clear();
 
         Take(1);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Single(_calls);
 
         // Rows of partitions that are gone are not waited for.
         _assignment.Revoke([partition.TopicPartition]);
         Dequeue(4);
         _calls.Clear();
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(["Resume event_metrics/1"], _calls);
         Assert.Equal(0, _queue.Count);
 
         Take(0);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Equal(["Resume event_metrics/1", "Resume event_metrics/1 event_metrics/0"], _calls);
     }
 
@@ -266,7 +264,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         _refusal = new KafkaException(ErrorCode.Local_Fatal);
         Take(0);
-        Assert.Throws<KafkaException>(() => _loop.Turn(_consumer));
+        Assert.Throws<KafkaException>(() => _poller.Turn(_consumer));
     }
 
     [Fact]
@@ -280,7 +278,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Young(20, back, behind);
         _rebuilds.Add(new("epoch", [back, behind, gone, unknown]));
 
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.Equal(["Seek event_metrics/0 20", "Seek event_metrics/1 10"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.Equal([(3, -1, null), (0, 20, "epoch"), (1, 10, "epoch")],
@@ -303,11 +301,11 @@ public sealed class ConsumeLoopTests : IDisposable
         var gate = new TaskCompletionSource();
         _kafka.Gate = gate.Task;
         _rebuilds.Add(new("epoch", [back, gone]));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         // Rows go on meanwhile, and partitions come and go.
         Deliver(back, 50);
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Equal(50, row.Offset);
         back.WrittenUpTo(51, 0);
@@ -316,7 +314,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(TimeSpan.Zero, _loop.SinceLastHeartbeat);
 
         gate.SetResult();
-        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), TestTimeout.Full));
+        Assert.True(SpinWait.SpinUntil(() => _poller.Turn(_consumer) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), TestTimeout.Full));
 
         Assert.Equal(["Seek event_metrics/0 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.Equal((0, 20, "epoch"), Assert.Single(_assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.CoveredEpoch))));
@@ -331,8 +329,8 @@ public sealed class ConsumeLoopTests : IDisposable
         _kafka.Ends = (30, 90);
         Fail(ErrorCode.Local_AutoOffsetReset);
 
-        Assert.True(_loop.Turn(_consumer));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.Equal(["IncrementalUnassign event_metrics/0", "IncrementalAssign event_metrics/0 30"], _calls.Where(call => call.StartsWith("Incremental", StringComparison.Ordinal)));
         Assert.Equal(25, partition.Records.Missed);
@@ -356,8 +354,8 @@ public sealed class ConsumeLoopTests : IDisposable
         Fail(ErrorCode.Local_AutoOffsetReset);
         for (var seconds = 0; seconds < 4; seconds++)
         {
-            Assert.True(_loop.Turn(_consumer));
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
             _time.Advance(TimeSpan.FromSeconds(1));
         }
 
@@ -373,8 +371,8 @@ public sealed class ConsumeLoopTests : IDisposable
         partition.CoveredEpoch = "epoch";
         Fail(ErrorCode.Local_LogTruncation);
 
-        Assert.True(_loop.Turn(_consumer));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         var again = Assert.Single(_assignment.Current);
         Assert.NotSame(partition, again);
@@ -388,8 +386,8 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         Take(0);
         Fail(ErrorCode.Local_AutoOffsetReset);
-        Assert.True(_loop.Turn(_consumer));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
         Assert.Empty(_kafka.Asked);
         Assert.Empty(_log.Lines);
     }
@@ -423,7 +421,7 @@ public sealed class ConsumeLoopTests : IDisposable
         named.CoveredEpoch = "epoch";
         other.CoveredEpoch = "an earlier one";
 
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.Equal(["Seek event_metrics/1 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.True(named.Owned);
@@ -438,7 +436,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _rebuilds.Add(new("epoch", [partition]));
         _kafka.Failures = 3;
 
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         Assert.True(partition.Owned);
         Assert.Equal(0, _counters["cache.rebuilds"]);
@@ -454,25 +452,25 @@ public sealed class ConsumeLoopTests : IDisposable
         _kafka.Failures = 1;
         for (var turns = 0; turns < 3; turns++)
         {
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
         }
 
         Assert.Equal(["committed event_metrics/0"], Asked());
         _time.Advance(TimeSpan.FromMilliseconds(999));
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
         Assert.Single(Asked());
         Assert.True(_positions.AnyUnknown);
         Assert.Same(unknown, _assignment.Current[0]);
 
         _kafka.Committed[unknown.TopicPartition] = 7;
         _time.Advance(TimeSpan.FromMilliseconds(1));
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
 
         Assert.False(_positions.AnyUnknown);
         Assert.Equal(["IncrementalUnassign event_metrics/0", "IncrementalAssign event_metrics/0 7"], _calls.Where(call => call.StartsWith("Incremental", StringComparison.Ordinal)));
         Assert.Equal([(1, 5), (0, 7)], _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written)));
         _time.Advance(TimeSpan.FromSeconds(2));
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
         Assert.Equal(2, Asked().Count());
 
         IEnumerable<string> Asked() => _kafka.Asked.Where(question => question.StartsWith("committed", StringComparison.Ordinal));
@@ -485,7 +483,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _positions.AnyUnknown = true;
         var gate = new TaskCompletionSource();
         _kafka.Gate = gate.Task;
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
 
         // Whoever had it meanwhile has committed more.
         _kafka.Committed[unknown.TopicPartition] = 7;
@@ -495,7 +493,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.True(SpinWait.SpinUntil(() => _kafka.Answered == 1, TestTimeout.Full));
         for (var turns = 0; turns < 3; turns++)
         {
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
         }
 
         Assert.Same(back, Assert.Single(_assignment.Current));
@@ -503,7 +501,7 @@ public sealed class ConsumeLoopTests : IDisposable
 
         _kafka.Committed[unknown.TopicPartition] = 8;
         _time.Advance(TimeSpan.FromSeconds(1));
-        Assert.True(SpinWait.SpinUntil(() => _loop.Turn(_consumer) && _assignment.Current[0].Next == 8, TestTimeout.Full));
+        Assert.True(SpinWait.SpinUntil(() => _poller.Turn(_consumer) && _assignment.Current[0].Next == 8, TestTimeout.Full));
     }
 
     [Fact]
@@ -511,7 +509,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         Take(0).StartAt(5);
         _positions.AnyUnknown = true;
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
 
         Assert.False(_positions.AnyUnknown);
         Assert.Empty(_kafka.Asked);
@@ -520,10 +518,10 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public void Beat_IsTheLastTurn()
     {
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
         _time.Advance(TimeSpan.FromSeconds(7));
         Assert.Equal(TimeSpan.FromSeconds(7), _loop.SinceLastHeartbeat);
-        _loop.Turn(_consumer);
+        _poller.Turn(_consumer);
         Assert.Equal(TimeSpan.Zero, _loop.SinceLastHeartbeat);
     }
 
@@ -532,16 +530,14 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         var partition = Take(0);
         Assert.Equal("the consume loop has not started", _loop.WaitsFor);
-        Assert.Null(_loop.Consumer);
 
         await StartAsync();
         await SubscribedAsync();
         Assert.Equal("partitions are being assigned", _loop.WaitsFor);
         Assert.Contains("Subscribe event_metrics performance_metrics", _calls);
-        Assert.Same(_consumer, _loop.Consumer);
         Deliver(partition, 3);
         await Eventually.HoldsAsync(() => Assert.Equal(4, partition.Next), TestTimeout.Full);
-        await _loop.CommitAsync([new(partition.TopicPartition, 4)]);
+        await _services.GetRequiredService<IOffsetCommit>().CommitAsync([new(partition.TopicPartition, 4)]);
         Assert.Contains("Commit event_metrics/0 4", _calls);
         Assert.True(partition.Owned);
         Assert.DoesNotContain("Close", _calls);
@@ -587,7 +583,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         _kafka.Failures = int.MaxValue;
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.NotNull(_loop.Consumer), TestTimeout.Full);
+        await Eventually.HoldsAsync(() => Assert.NotEmpty(_kafka.Asked), TestTimeout.Full);
 
         await _services.DisposeAsync();
 
@@ -613,7 +609,7 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         _mayClose.Reset();
         await StartAsync();
-        await Eventually.HoldsAsync(() => Assert.NotNull(_loop.Consumer), TestTimeout.Full);
+        await Eventually.HoldsAsync(() => Assert.NotEmpty(_kafka.Asked), TestTimeout.Full);
         var stop = _loop.StopAsync(host.Token);
         await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), TestTimeout.Full);
         _time.Advance(TimeSpan.FromSeconds(14.9));
@@ -651,12 +647,12 @@ public sealed class ConsumeLoopTests : IDisposable
         for (var offset = 0; offset < 5; offset++)
         {
             Deliver(partition, offset);
-            Assert.True(_loop.Turn(_consumer));
+            Assert.True(_poller.Turn(_consumer));
         }
 
-        Assert.False(_loop.Turn(_consumer));
+        Assert.False(_poller.Turn(_consumer));
         _time.Advance(TimeSpan.FromMilliseconds(201));
-        Assert.True(_loop.Turn(_consumer));
+        Assert.True(_poller.Turn(_consumer));
     }
 
     private List<long> Dequeue(int rows)

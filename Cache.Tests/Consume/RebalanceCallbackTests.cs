@@ -54,7 +54,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
         _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, null!, NullLogger<OffsetCommitter>.Instance);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) => throw new NotSupportedException(method));
-        Rebalance.Attach(_services, _callbacks);
+        new RebalanceCallbacks { Handler = _services.GetRequiredService<Rebalance>() }.Attach(_callbacks);
     }
 
     public void Dispose()

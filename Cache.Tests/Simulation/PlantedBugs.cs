@@ -1,3 +1,4 @@
+using Cache.Service.Consume;
 using Cache.Service.Model;
 using Confluent.Kafka;
 using StackExchange.Redis;
@@ -18,7 +19,7 @@ internal abstract class PlantedBug
         new RetryWhatNeverPasses(), new TakeADefectForAnOutage(),
     ];
 
-    public virtual SimulatedConsumer? Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) => null;
+    public virtual SimulatedConsumer? Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) => null;
 
     public virtual SimulatedConnection? Connection(Schedule schedule, SimulatedProcess process) => null;
 
@@ -52,11 +53,11 @@ internal abstract class PlantedBug
     /// <summary>What is committed is the consumer's position.</summary>
     private sealed class CommitThePosition : PlantedBug
     {
-        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
-            new Committing(kafka, name, services, deserializer);
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
+            new Committing(kafka, name, callbacks, deserializer);
 
-        private sealed class Committing(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
-            : SimulatedConsumer(kafka, name, services, deserializer)
+        private sealed class Committing(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, callbacks, deserializer)
         {
             public override Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => base.CommitAsync([.. offsets.Select(offset =>
                 new TopicPartitionOffset(offset.TopicPartition, Positions.GetValueOrDefault(Kafka.Find(offset.TopicPartition), offset.Offset.Value)))]);
@@ -125,11 +126,11 @@ internal abstract class PlantedBug
     /// <summary>Nobody is told that partitions are lost.</summary>
     private sealed class WriteAfterLost : PlantedBug
     {
-        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
-            new Deaf(kafka, name, services, deserializer);
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
+            new Deaf(kafka, name, callbacks, deserializer);
 
-        private sealed class Deaf(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
-            : SimulatedConsumer(kafka, name, services, deserializer)
+        private sealed class Deaf(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, callbacks, deserializer)
         {
             protected override void OnLost(List<TopicPartitionOffset> partitions)
             {
@@ -140,11 +141,11 @@ internal abstract class PlantedBug
     /// <summary>Nobody is told that partitions are revoked.</summary>
     private sealed class ForgetRevokeFlush : PlantedBug
     {
-        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
-            new Deaf(kafka, name, services, deserializer);
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
+            new Deaf(kafka, name, callbacks, deserializer);
 
-        private sealed class Deaf(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
-            : SimulatedConsumer(kafka, name, services, deserializer)
+        private sealed class Deaf(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, callbacks, deserializer)
         {
             protected override void OnRevoked(List<TopicPartitionOffset> partitions)
             {
@@ -155,11 +156,11 @@ internal abstract class PlantedBug
     /// <summary>Closing the consumer commits its positions, as the client does by itself unless it is told not to.</summary>
     private sealed class LoseTheLastBatchOnShutdown : PlantedBug
     {
-        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
-            new Committing(kafka, name, services, deserializer);
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
+            new Committing(kafka, name, callbacks, deserializer);
 
-        private sealed class Committing(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
-            : SimulatedConsumer(kafka, name, services, deserializer)
+        private sealed class Committing(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, callbacks, deserializer)
         {
             public override void Close()
             {
@@ -173,11 +174,11 @@ internal abstract class PlantedBug
     /// <summary>A partition that was paused goes on one row too late.</summary>
     private sealed class SkipOneOnResume : PlantedBug
     {
-        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
-            new Skipping(kafka, name, services, deserializer);
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
+            new Skipping(kafka, name, callbacks, deserializer);
 
-        private sealed class Skipping(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
-            : SimulatedConsumer(kafka, name, services, deserializer)
+        private sealed class Skipping(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, callbacks, deserializer)
         {
             protected override void Resume(IEnumerable<TopicPartition> partitions)
             {
@@ -195,11 +196,11 @@ internal abstract class PlantedBug
     /// <summary>A rebuild starts one row too late.</summary>
     private sealed class WrongRewind : PlantedBug
     {
-        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer) =>
-            new Rewinding(kafka, name, services, deserializer);
+        public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
+            new Rewinding(kafka, name, callbacks, deserializer);
 
-        private sealed class Rewinding(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
-            : SimulatedConsumer(kafka, name, services, deserializer)
+        private sealed class Rewinding(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
+            : SimulatedConsumer(kafka, name, callbacks, deserializer)
         {
             protected override Offset OffsetForTime(PartitionLog log) => base.OffsetForTime(log) is { IsSpecial: false } found ? found + 1 : Offset.End;
         }

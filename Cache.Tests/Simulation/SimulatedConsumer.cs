@@ -19,13 +19,13 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
     private readonly IDeserializer<Row> _deserializer;
     private bool _closed;
 
-    public SimulatedConsumer(SimulatedKafka kafka, string name, IServiceProvider services, IDeserializer<Row> deserializer)
+    public SimulatedConsumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer)
     {
         Kafka = kafka;
         Name = name;
         _deserializer = deserializer;
         _callbacks = new Callbacks();
-        Rebalance.Attach(services, _callbacks);
+        callbacks.Attach(_callbacks);
         Client = Proxy.Of<IConsumer<RowKey, Row>>(OnClient);
     }
 

@@ -17,7 +17,7 @@ namespace Cache.Tests.Simulation;
 /// One process of the service: its own classes, put together as the service does, on a simulated consumer, producer and
 /// connection. Nothing in it runs unless the schedule runs it.
 /// </summary>
-internal sealed class SimulatedProcess : IServiceProvider
+internal sealed class SimulatedProcess
 {
     // Shared: nobody reads them, and making them takes longer than a schedule.
     private static readonly ServiceProvider Metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System)
@@ -29,7 +29,6 @@ internal sealed class SimulatedProcess : IServiceProvider
 
     private readonly Assignment _assignment = new();
     private readonly RowQueue _queue;
-    private readonly Rebalance _rebalance;
     private readonly Action _turn;
     private readonly Task[] _workers;
     private readonly PlantedBug? _bug;
@@ -42,14 +41,18 @@ internal sealed class SimulatedProcess : IServiceProvider
         _queue = new(options);
         BlockUntil blockUntil = (work, timeout) => schedule.Block(this, work, timeout);
         var deserializer = new RowDeserializer(options, time);
-        Consumer = bug?.Consumer(schedule.Kafka, name, this, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, this, deserializer);
+        var callbacks = new RebalanceCallbacks();
+        Consumer = bug?.Consumer(schedule.Kafka, name, callbacks, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, callbacks, deserializer);
         var positions = new StartPositions(Consumer, options, blockUntil, time, NullLogger<StartPositions>.Instance);
         var topics = new Topics(Consumer, positions, options, new KafkaErrors(time, NullLogger<KafkaErrors>.Instance), time, NullLogger<Topics>.Instance);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
         var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Consumed, time, null!, NullLogger<OffsetCommitter>.Instance);
-        _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Consumed, NullLogger<Rebalance>.Instance);
+        callbacks.Handler = new(_assignment, positions, _queue, committer, blockUntil, Consumed, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
-        var loop = new ConsumeLoop(this, _assignment, topics, positions, _queue, rebuilds, options, Consumed, time, null!, NullLogger<ConsumeLoop>.Instance);
+        var pressure = new BackPressure(_queue, _assignment, time, NullLogger<BackPressure>.Instance);
+        var poller = new Poller(
+            _assignment, topics, pressure, new Repositioning(_assignment, positions, pressure, Consumed, time, NullLogger<Repositioning>.Instance),
+            new Rewinding(_assignment, positions, rebuilds, options, Consumed, time, NullLogger<Rewinding>.Instance), options, time, NullLogger<Poller>.Instance);
         var producer = new DeadLetterProducer(_ => Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer));
 
         var link = RedisConnection.Over(Connection.Multiplexer, options);
@@ -64,7 +67,7 @@ internal sealed class SimulatedProcess : IServiceProvider
             positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));
         }
 
-        _turn = () => loop.Turn(Consumer.Client);
+        _turn = () => poller.Turn(Consumer.Client);
         schedule.Kafka.Join(Consumer);
         _workers = new Task[2];
         Threads.Run(() =>
@@ -133,8 +136,6 @@ internal sealed class SimulatedProcess : IServiceProvider
         IsFrozen = frozen;
         Consumer.IsRunning = !frozen;
     }
-
-    public object? GetService(Type serviceType) => serviceType == typeof(Rebalance) ? _rebalance : null;
 
     private object? OnProducer(string method, object?[] arguments) => method == nameof(IProducer<,>.ProduceAsync)
         ? Consumer.Kafka.RequestAsync(new ProduceRequest(Consumer, (Message<byte[]?, byte[]?>)arguments[1]!, error => _bug?.ProducerSays(error) ?? error))
