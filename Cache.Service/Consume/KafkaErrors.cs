@@ -49,6 +49,6 @@ internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors
         }
     }
 
-    [LoggerMessage(EventIds.Consume + 60, LogLevel.Warning, "Kafka's client reports: {Error}. It goes on trying.")]
+    [LoggerMessage(EventIds.Consume + 60, LogLevel.Warning, "Kafka client error: {Error}. The client keeps retrying.")]
     private partial void LogReported(string error);
 }

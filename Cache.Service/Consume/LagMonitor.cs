@@ -72,7 +72,7 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
                 LogNoAnswer(exception.Error.Reason);
             }
 
-            Volatile.Write(ref _failure, $"Kafka does not tell the ends of the partitions: {exception.Error.Reason}");
+            Volatile.Write(ref _failure, $"Kafka does not report the ends of the partitions: {exception.Error.Reason}");
         }
     }
 
@@ -92,13 +92,13 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         }
     }
 
-    [LoggerMessage(EventIds.Consume + 50, LogLevel.Warning, "Kafka does not tell the ends of the partitions ({Error}); not ready until it does.")]
+    [LoggerMessage(EventIds.Consume + 50, LogLevel.Warning, "Kafka does not report the ends of the partitions ({Error}); not ready until it does.")]
     private partial void LogNoAnswer(string error);
 
     [LoggerMessage(EventIds.Consume + 51, LogLevel.Warning,
-        "A transaction has been open in {Partition} for a while: {Rows} rows behind it, from offset {Offset}, are not read before it ends. Does its producer hang?")]
+        "A transaction has been open in {Partition} for a while: {Rows} rows from offset {Offset} on cannot be read until it ends. Does its producer hang?")]
     private partial void LogHeldBack(AssignedPartition partition, long rows, long offset);
 
-    [LoggerMessage(EventIds.Consume + 52, LogLevel.Information, "The transaction that was open in {Partition} has ended.")]
+    [LoggerMessage(EventIds.Consume + 52, LogLevel.Information, "The open transaction in {Partition} has ended.")]
     private partial void LogReleased(AssignedPartition partition);
 }

@@ -185,9 +185,9 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    [LoggerMessage(EventIds.Consume + 20, LogLevel.Warning, "A commit failed and is tried again each interval: {Error}.")]
+    [LoggerMessage(EventIds.Consume + 20, LogLevel.Warning, "Commit failed, retrying at every interval: {Error}.")]
     private partial void LogCommitFailed(string error);
 
-    [LoggerMessage(EventIds.Consume + 21, LogLevel.Information, "Kafka takes commits again.")]
+    [LoggerMessage(EventIds.Consume + 21, LogLevel.Information, "Commits succeed again.")]
     private partial void LogCommitsAgain();
 }

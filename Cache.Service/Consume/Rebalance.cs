@@ -111,17 +111,17 @@ internal sealed partial class Rebalance(
         string.Join(' ', partitions.GroupBy(partition => partition.Topic, (topic, of) =>
             $"{topic}[{string.Join(',', of.Select(partition => partition.Partition.Value).Order())}]"));
 
-    [LoggerMessage(EventIds.Consume + 1, LogLevel.Information, "{Count} partitions assigned, {Total} in all: {Partitions}.")]
+    [LoggerMessage(EventIds.Consume + 1, LogLevel.Information, "{Count} partitions assigned, {Total} in total: {Partitions}.")]
     private partial void LogAssigned(int count, int total, string partitions);
 
-    [LoggerMessage(EventIds.Consume + 2, LogLevel.Information, "{Count} partitions revoked; their rows are written and committed: {Partitions}.")]
+    [LoggerMessage(EventIds.Consume + 2, LogLevel.Information, "{Count} partitions revoked, their rows written and committed: {Partitions}.")]
     private partial void LogRevoked(int count, string partitions);
 
     [LoggerMessage(EventIds.Consume + 3, LogLevel.Warning,
-        "{Count} partitions revoked before all their rows were written or committed: {Partitions}. Whoever gets them reads those rows again.")]
+        "{Count} partitions revoked before all their rows were written or committed: {Partitions}. Their next owner reads those rows again.")]
     private partial void LogRevokedLate(int count, string partitions);
 
     [LoggerMessage(EventIds.Consume + 4, LogLevel.Warning,
-        "{Count} partitions lost: {Partitions}. The group gave up on this process; what was in flight for them is dropped and read again by whoever has them.")]
+        "{Count} partitions lost: {Partitions}. The group gave up on this process; rows in flight are dropped, and their next owner reads them again.")]
     private partial void LogLost(int count, string partitions);
 }

@@ -127,6 +127,6 @@ internal sealed partial class StartPositions(
     };
 
     [LoggerMessage(EventIds.Consume + 10, LogLevel.Warning,
-        "Kafka did not tell where partitions start ({Error}); it is asked again, and the partitions wait meanwhile.")]
+        "Kafka did not report where partitions start ({Error}); asking again while the partitions wait.")]
     private partial void LogNotReported(string error);
 }

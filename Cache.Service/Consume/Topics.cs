@@ -141,7 +141,7 @@ internal sealed partial class Topics(
         }
 
         var reason = new Error(answer.Error).Reason;
-        IsNew(answer.Topic, $"Kafka does not tell of the topic {answer.Topic} yet: {reason}");
+        IsNew(answer.Topic, $"Kafka does not report on the topic {answer.Topic} yet: {reason}");
         if (timeIsOver)
         {
             LogNotReported(answer.Topic, reason);
@@ -176,12 +176,12 @@ internal sealed partial class Topics(
     [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. {Advice}")]
     private partial void LogWaiting(string servers, string error, string advice);
 
-    [LoggerMessage(EventIds.Consume + 31, LogLevel.Warning, "The topic {Topic} does not exist yet; it is read from its beginning as soon as it does.")]
+    [LoggerMessage(EventIds.Consume + 31, LogLevel.Warning, "The topic {Topic} does not exist yet; it is read from its beginning once it does.")]
     private partial void LogMissing(string topic);
 
-    [LoggerMessage(EventIds.Consume + 41, LogLevel.Warning, "Kafka refuses {What}: the client's user needs the ACL {Operations} on it. The client tries again.")]
+    [LoggerMessage(EventIds.Consume + 41, LogLevel.Warning, "Kafka refuses {What}: the client's user needs the ACL {Operations} on it. Retrying.")]
     private partial void LogRefused(string what, string operations);
 
-    [LoggerMessage(EventIds.Consume + 42, LogLevel.Warning, "Kafka does not tell of the topic {Topic} ({Error}); it is read as soon as Kafka does.")]
+    [LoggerMessage(EventIds.Consume + 42, LogLevel.Warning, "Kafka does not report on the topic {Topic} ({Error}); it is read once Kafka does.")]
     private partial void LogNotReported(string topic, string error);
 }

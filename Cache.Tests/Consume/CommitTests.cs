@@ -81,7 +81,7 @@ public sealed class CommitTests
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 1), Event(Window(1), "a", 1));
 
         await stack.EverythingIsCommittedAsync();
-        Assert.Contains(stack.Service.Log, line => line.Contains("A commit failed and is tried again each interval", StringComparison.Ordinal));
+        Assert.Contains(stack.Service.Log, line => line.Contains("Commit failed, retrying at every interval", StringComparison.Ordinal));
     }
 
     [Fact]

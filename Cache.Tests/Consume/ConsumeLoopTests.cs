@@ -619,7 +619,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _time.Advance(TimeSpan.FromSeconds(0.2));
         await stop.WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
         Assert.False(partition.Owned);
-        Assert.Contains("Kafka did not let go in time", _log.ToString(), StringComparison.Ordinal);
+        Assert.Contains("Leaving the group took too long", _log.ToString(), StringComparison.Ordinal);
         _mayClose.Set();
     }
 

@@ -34,7 +34,7 @@ public sealed class LagMonitorTests
         Assert.Equal((299, TimeSpan.FromSeconds(300)), (hanging.HeldBackRows, hanging.HeldBackFor(time.GetUtcNow())));
 
         monitor.Seen(hanging, 400);
-        Assert.Contains("The transaction that was open in event_metrics/1 has ended", log.Lines.Last(), StringComparison.Ordinal);
+        Assert.Contains("The open transaction in event_metrics/1 has ended", log.Lines.Last(), StringComparison.Ordinal);
         Assert.Equal((0, TimeSpan.Zero), (hanging.HeldBackRows, hanging.HeldBackFor(time.GetUtcNow())));
         Assert.Equal(2, log.Lines.Count);
     }
@@ -73,7 +73,7 @@ public sealed class LagMonitorTests
         await HoldsAsync(() => Assert.Equal(1, empty.LogEnd));
 
         broker.BreakAllBrokers();
-        await HoldsAsync(() => Assert.StartsWith("Kafka does not tell the ends of the partitions: ", monitor.Failure, StringComparison.Ordinal));
+        await HoldsAsync(() => Assert.StartsWith("Kafka does not report the ends of the partitions: ", monitor.Failure, StringComparison.Ordinal));
         Assert.Equal((1, 3), (empty.LogEnd, filled.LogEnd));
         time.Advance(TimeSpan.FromSeconds(1));
         broker.MendAllBrokers();

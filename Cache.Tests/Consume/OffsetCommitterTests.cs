@@ -99,10 +99,10 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
 
         Assert.Collection(
             _log.Lines,
-            line => Assert.Contains("A commit failed and is tried again each interval: Local: Timed out", line, StringComparison.Ordinal),
-            line => Assert.Contains("A commit failed and is tried again each interval: Broker: Unknown member", line, StringComparison.Ordinal),
-            line => Assert.Contains("Kafka takes commits again", line, StringComparison.Ordinal),
-            line => Assert.Contains("A commit failed and is tried again each interval: Local: Timed out", line, StringComparison.Ordinal));
+            line => Assert.Contains("Commit failed, retrying at every interval: Local: Timed out", line, StringComparison.Ordinal),
+            line => Assert.Contains("Commit failed, retrying at every interval: Broker: Unknown member", line, StringComparison.Ordinal),
+            line => Assert.Contains("Commits succeed again", line, StringComparison.Ordinal),
+            line => Assert.Contains("Commit failed, retrying at every interval: Local: Timed out", line, StringComparison.Ordinal));
 
         async Task FailAsync(params ErrorCode[] errors)
         {

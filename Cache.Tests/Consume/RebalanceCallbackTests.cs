@@ -73,7 +73,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         Assert.Equal([(0, 5, 5, null), (1, 9, -1, AssignedPartition.AnyEpoch)],
             _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.Committed, partition.CoveredEpoch)));
         Assert.Equal(1, _counters["cache.rebalances[assigned]"]);
-        Assert.Contains("2 partitions assigned, 2 in all: event_metrics[0,1]", Assert.Single(_log.Lines), StringComparison.Ordinal);
+        Assert.Contains("2 partitions assigned, 2 in total: event_metrics[0,1]", Assert.Single(_log.Lines), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -123,7 +123,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         Assert.Equal((false, true, true), (first.Owned, first.MayBeElsewhere, second.Owned));
         Assert.Equal([TimeSpan.FromSeconds(8), TimeSpan.FromSeconds(4)], _patiences);
         Assert.Equal(1, _counters["cache.rebalances[revoked]"]);
-        Assert.Contains("1 partitions revoked; their rows are written and committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
+        Assert.Contains("1 partitions revoked, their rows written and committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
     }
 
     [Theory]

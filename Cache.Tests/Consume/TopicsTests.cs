@@ -127,7 +127,7 @@ public sealed class TopicsTests : IDisposable
         var finding = _topics.FindAsync(TestContext.Current.CancellationToken);
         await PassAsync(TimeSpan.FromSeconds(6));
         await finding;
-        Assert.Contains("Kafka does not tell of the topic event_metrics (Broker: Leader not available)", Assert.Single(_log.Lines), StringComparison.Ordinal);
+        Assert.Contains("Kafka does not report on the topic event_metrics (Broker: Leader not available)", Assert.Single(_log.Lines), StringComparison.Ordinal);
         Assert.StartsWith("since", await HowItStartsAsync(Rows.Events), StringComparison.Ordinal);
     }
 

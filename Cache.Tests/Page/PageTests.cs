@@ -179,7 +179,7 @@ public sealed class PageTests : IClassFixture<Chromium>
         await browser.StatesAsync("Ready");
 
         stack.Broker.BreakAllBrokers();
-        await browser.StatesAsync("Not ready: Kafka does not tell the ends of the partitions");
+        await browser.StatesAsync("Not ready: Kafka does not report the ends of the partitions");
 
         stack.Broker.MendAllBrokers();
         await browser.StatesAsync("Ready");

@@ -98,7 +98,7 @@ internal sealed class Promises(int retention)
 
     /// <summary>
     /// I4: a field got another value. Rows may be written again, older ones first, as long as they were never committed or
-    /// Redis has lost them; behind a committed offset nothing goes back.
+    /// Redis lost them; behind a committed offset nothing goes back.
     /// </summary>
     public void Written(string field, string? before, string now)
     {
