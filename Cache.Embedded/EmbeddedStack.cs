@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net.Sockets;
-using Cache.Service;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;

@@ -2,6 +2,7 @@ using Cache.Producer.Simulator;
 using Cache.Service;
 using CsCheck;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Options;
 
 namespace Cache.Tests.Options;
