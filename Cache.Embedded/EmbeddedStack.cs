@@ -4,7 +4,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Options;
 
 namespace Cache.Embedded;
 
@@ -169,11 +168,6 @@ public sealed class EmbeddedStack : IAsyncDisposable
         catch (ConfigurationException e)
         {
             throw new StackException(e.Message, e);
-        }
-        catch (OptionsValidationException e)
-        {
-            // Only the simulator's: each begins with its option's name, which has a prefix here.
-            throw new StackException(string.Join(Environment.NewLine, e.Failures.Select(failure => $"simulator_{failure}")), e);
         }
     }
 

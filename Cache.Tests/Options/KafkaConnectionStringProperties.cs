@@ -3,7 +3,6 @@ using Cache.Service;
 using CsCheck;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Options;
 
 namespace Cache.Tests.Options;
 
@@ -52,10 +51,10 @@ public sealed class KafkaConnectionStringProperties
                 {
                     read(new ConfigurationBuilder().AddInMemoryCollection([new("ConnectionStrings:kafka", text)]).Build());
                 }
-                catch (Exception exception) when (exception is ConfigurationException or OptionsValidationException)
+                catch (ConfigurationException exception)
                 {
                     Interlocked.Increment(ref wrong);
-                    var told = exception is OptionsValidationException { Failures: var failures } ? string.Join('\n', failures) : exception.ToString();
+                    var told = exception.ToString();
                     Assert.Contains("ConnectionStrings:kafka", told, StringComparison.Ordinal);
                     Assert.DoesNotContain("zq", told, StringComparison.OrdinalIgnoreCase);
                     Assert.DoesNotContain("ж", told, StringComparison.OrdinalIgnoreCase);
