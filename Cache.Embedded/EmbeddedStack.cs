@@ -1,12 +1,9 @@
 using System.Globalization;
 using System.Net.Sockets;
-using Cache.Service;
-using Cache.Service.Options;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Hosting;
-using Microsoft.Extensions.Options;
 
 namespace Cache.Embedded;
 
@@ -171,11 +168,6 @@ public sealed class EmbeddedStack : IAsyncDisposable
         catch (ConfigurationException e)
         {
             throw new StackException(e.Message, e);
-        }
-        catch (OptionsValidationException e)
-        {
-            // Only the simulator's: each begins with its option's name, which has a prefix here.
-            throw new StackException(string.Join(Environment.NewLine, e.Failures.Select(failure => $"simulator_{failure}")), e);
         }
     }
 

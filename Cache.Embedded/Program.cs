@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
 
@@ -19,21 +20,22 @@ public static class Program
     /// </returns>
     public static async Task<int> Main(string[] args)
     {
+        var arguments = StackOptions.Arguments(args);
+        if (arguments.Answer(Console.Out))
+        {
+            return 0;
+        }
+
         StackOptions options;
         try
         {
-            options = StackOptions.Parse(args);
+            options = StackOptions.Read(arguments);
         }
-        catch (FormatException e)
+        catch (ConfigurationException e)
         {
             await Console.Error.WriteLineAsync(e.Message);
+            await Console.Error.WriteLineAsync("--help lists the options.");
             return BadArguments;
-        }
-
-        if (options.AsksForHelp)
-        {
-            await Console.Out.WriteAsync(StackOptions.Help);
-            return 0;
         }
 
         // The hosts' console lifetimes hear the signals too, but only announce them: this decides when and in which order

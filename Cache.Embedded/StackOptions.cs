@@ -1,4 +1,9 @@
+using System.CommandLine;
 using System.Globalization;
+using Cache.Producer.Simulator;
+using Cache.Service;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
 
@@ -8,111 +13,124 @@ public sealed class StackOptions
     /// <summary>Where the service answers when nothing else is said.</summary>
     public const string DefaultUrls = "http://localhost:8080";
 
-    private const string SimulatorPrefix = "simulator_";
-
-    /// <summary>The page that <c>--help</c> prints.</summary>
-    public const string Help = """
+    private const string Description = """
         Starts Kafka, Redis, the service and the simulator in one process. Everything is in memory and gone at the end.
 
-          --urls http://localhost:8081   where the service answers (default http://localhost:8080)
-          --redis_port 6380              port of the embedded Redis (default 0: a free one)
-          --no-simulator                 nothing writes to Kafka but you
-          --simulator_sessions           sessions too: sent, and consumed
-          --simulator_rate 50            likewise every other option of the simulator, after "simulator_"
-          --window_retention_count 50    likewise every other option of the service, as it is
-          --help                         this page
+          --window_retention_count 50 --simulator_rate 1000 --simulator_sessions
 
+        Exit codes:
+          0  it was told to stop
+          1  it could not start or stop, or the service failed
+          2  bad options
         """;
 
-    /// <summary>Whether to print <see cref="Help"/> and do nothing else.</summary>
-    public bool AsksForHelp { get; private set; }
+    private const string NoSimulator = "no-simulator";
+    private const string OwnRedisPort = "redis_port";
 
-    /// <summary>Whether the simulator runs.</summary>
-    public bool Simulator { get; private set; } = true;
+    private static readonly string[] HostKeys = ["contentRoot", "environment"];
 
-    /// <summary>Whether the simulator sends sessions; then the service consumes them, unless it is told its topics.</summary>
-    public bool Sessions { get; private set; }
+    // Beside those, what ASP.NET reads that has no section.
+    private static readonly string[] WebKeys =
+    [
+        "AllowedHosts", "applicationName", "captureStartupErrors", "detailedErrors", "ForwardedHeaders_Enabled", "hostingStartupAssemblies",
+        "hostingStartupExcludeAssemblies", "http_ports", "https_ports", "preferHostingUrls", "preventHostingStartup", "shutdownTimeoutSeconds",
+        "suppressStatusMessages", "webroot",
+    ];
 
-    /// <summary>Port of the embedded Redis, 0 for a free one.</summary>
-    public int RedisPort { get; private set; }
+    private static readonly string[] OwnConnections = ["ConnectionStrings:kafka", "ConnectionStrings:redis"];
+
+    /// <summary>Whether the simulator runs. Default true.</summary>
+    public bool Simulator { get; private init; } = true;
+
+    /// <summary>Whether the simulator sends sessions; then the service consumes them, unless it is told its topics. Default false.</summary>
+    public bool Sessions { get; private init; }
+
+    /// <summary>Port of the embedded Redis, 1 to 65535; 0, the default, for a free one.</summary>
+    public int RedisPort { get; private init; }
 
     /// <summary>Arguments for the service, in the form <c>--key=value</c>.</summary>
-    public IReadOnlyList<string> ServiceArguments { get; private set; } = [];
+    public IReadOnlyList<string> ServiceArguments { get; private init; } = [];
 
-    /// <summary>Arguments for the simulator, in the form <c>--key=value</c>, without their prefix.</summary>
-    public IReadOnlyList<string> SimulatorArguments { get; private set; } = [];
+    /// <summary>Arguments for the simulator, in the form <c>--key=value</c>.</summary>
+    public IReadOnlyList<string> SimulatorArguments { get; private init; } = [];
 
     /// <summary>Reads the command line: <c>--key value</c> or <c>--key=value</c>.</summary>
-    /// <exception cref="FormatException">Some argument cannot be used; the message names it.</exception>
+    /// <exception cref="ConfigurationException">At least one argument cannot be used; it lists them all.</exception>
     public static StackOptions Parse(params string[] args)
     {
         ArgumentNullException.ThrowIfNull(args);
-        var options = new StackOptions();
-        var service = new List<string>();
-        var simulator = new List<string>();
-        for (var i = 0; i < args.Length; i++)
+        return Read(Arguments(args));
+    }
+
+    /// <summary>Splits the command line into keys.</summary>
+    internal static KeyArguments Arguments(string[] args)
+    {
+        var command = new RootCommand(Description)
         {
-            if (args[i] is "--help" or "-h" or "-?")
-            {
-                options.AsksForHelp = true;
-                continue;
-            }
-
-            if (!args[i].StartsWith("--", StringComparison.Ordinal) || args[i].Length == 2)
-            {
-                throw new FormatException($"{args[i]}: options look like --key value; --help lists them");
-            }
-
-            var (key, value) = Split(args[i][2..]);
-            var valueFollows = i + 1 < args.Length && !args[i + 1].StartsWith("--", StringComparison.Ordinal);
-            switch (key.ToUpperInvariant())
-            {
-                case "NO-SIMULATOR":
-                    // A bare flag; "--no-simulator true" works as well.
-                    value ??= valueFollows && bool.TryParse(args[i + 1], out _) ? args[++i] : "true";
-                    options.Simulator = !bool.TryParse(value, out var without)
-                        ? throw new FormatException($"--{key} {value}: stands alone, or is followed by true or false")
-                        : !without;
-                    continue;
-                case "CONNECTIONSTRINGS:KAFKA" or "CONNECTIONSTRINGS:REDIS":
-                    throw new FormatException(
-                        $"--{key}: this program brings its own Kafka and Redis; for others run Cache.Service by itself");
-            }
-
-            var toSimulator = key.StartsWith(SimulatorPrefix, StringComparison.OrdinalIgnoreCase);
-            value ??= valueFollows
-                ? args[++i]
-                : toSimulator ? "true" : throw new FormatException($"--{key}: must be followed by a value");
-            if (key.Equals("redis_port", StringComparison.OrdinalIgnoreCase))
-            {
-                options.RedisPort = Port(value);
-            }
-            else if (toSimulator)
-            {
-                simulator.Add($"--{key[SimulatorPrefix.Length..]}={value}");
-                options.Sessions = key.Equals(SimulatorPrefix + "sessions", StringComparison.OrdinalIgnoreCase)
-                    ? bool.TryParse(value, out var sessions) && sessions
-                    : options.Sessions;
-            }
-            else
-            {
-                service.Add($"--{key}={value}");
-            }
+            new KeyOption("urls") { HelpName = "url", Description = $"Where the service answers, such as http://localhost:8081; several with semicolons (default: {DefaultUrls})" },
+            new KeyOption(OwnRedisPort) { HelpName = "port", Description = "Port of the embedded Redis, 1 to 65535; 0 takes a free one (default: 0)" },
+            new KeyOption(NoSimulator) { IsFlag = true, HelpName = "true|false", Description = "Leave the topics empty: nothing writes to Kafka but you (default: false; without a value: true)" },
+            new KeyOption("simulator_sessions") { IsFlag = true, HelpName = "true|false", Description = "Send sessions, and consume them, too (default: false; without a value: true)" },
+            new KeyOption("simulator_<option>") { HelpName = "value", Description = "Any other option of the simulator, such as --simulator_rate 50 (rows per second)" },
+            new KeyOption("<key>") { HelpName = "value", Description = "Any key of the service's configuration, such as --window_retention_count 50" },
+        };
+        var shown = command.Options.Select(option => option.Name).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        foreach (var option in HiddenOptions().Where(option => !shown.Contains(option.Name)))
+        {
+            option.Hidden = true;
+            command.Add(option);
         }
 
-        options.ServiceArguments = service;
-        options.SimulatorArguments = simulator;
-        return options;
+        return new(command, name => SimulatorCommand.IsKey(OfSimulator(name) ?? name), args);
     }
 
-    private static (string Key, string? Value) Split(string argument)
+    /// <summary>Reads what <see cref="Arguments"/> has found.</summary>
+    /// <exception cref="ConfigurationException">At least one argument cannot be used; it lists them all.</exception>
+    internal static StackOptions Read(KeyArguments arguments)
     {
-        var equals = argument.IndexOf('=', StringComparison.Ordinal);
-        return equals < 0 ? (argument, null) : (argument[..equals], argument[(equals + 1)..]);
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection(arguments.Keys).Build();
+        var keys = new FlatKeys(configuration);
+        var simulatorKeys = new FlatKeys(configuration, SimulatorOptions.Prefix);
+        var simulatorOptions = SimulatorCommand.Options().Select(option => option.Key).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        var options = new StackOptions
+        {
+            Simulator = !keys.Flag(NoSimulator),
+            Sessions = simulatorKeys.Flag("sessions"),
+            RedisPort = keys.Value<int>(OwnRedisPort, 0, TryPort, "it must be 1 to 65535, or 0 for a free one."),
+
+            // All but what is read above.
+            ServiceArguments = [.. arguments.Keys.Where(key => OfSimulator(key.Key) is null && !keys.Names.Contains(key.Key)).Select(key => $"--{key.Key}={key.Value}")],
+
+            // With the prefix, which wins over the environment; but a library does not know it.
+            SimulatorArguments =
+            [
+                .. from key in arguments.Keys
+                   let name = OfSimulator(key.Key)
+                   where name is not null
+                   select $"--{(simulatorOptions.Contains(name) ? key.Key : name)}={key.Value}",
+            ],
+        };
+
+        string[] errors =
+        [
+            .. arguments.Errors,
+            .. OwnConnections.Where(arguments.Keys.ContainsKey).Select(key => $"--{key}: this program brings its own Kafka and Redis; for others run Cache.Service by itself"),
+            .. keys.Errors,
+            .. simulatorKeys.Errors,
+        ];
+        return errors.Length == 0 ? options : throw new ConfigurationException(errors);
     }
 
-    private static int Port(string value) =>
-        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port <= 65535
-            ? port
-            : throw new FormatException($"--redis_port {value}: must be 1 to 65535, or 0 for a free one");
+    private static IEnumerable<KeyOption> HiddenOptions() =>
+    [
+        .. SimulatorCommand.Options().Select(option => new KeyOption(SimulatorOptions.Prefix + option.Key) { IsFlag = option.IsFlag }),
+        .. HostKeys.Select(key => new KeyOption(SimulatorOptions.Prefix + key)),
+        .. CacheOptionsReader.Keys.Concat(HostKeys).Concat(WebKeys).Select(key => new KeyOption(key)),
+    ];
+
+    private static string? OfSimulator(string key) =>
+        key.StartsWith(SimulatorOptions.Prefix, StringComparison.OrdinalIgnoreCase) ? key[SimulatorOptions.Prefix.Length..] : null;
+
+    private static bool TryPort(string text, out int port) =>
+        int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port) && port <= 65535;
 }

@@ -5,7 +5,6 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Console;
-using Microsoft.Extensions.Options;
 
 namespace Cache.Producer.Simulator;
 
@@ -22,28 +21,23 @@ public static class Program
     /// </returns>
     public static async Task<int> Main(string[] args)
     {
-        if (Arguments.AsksForHelp(args))
+        var arguments = SimulatorCommand.Read(args);
+        if (arguments.Answer(Console.Out))
         {
-            Console.Out.Write(Arguments.Help);
             return SimulatorStatus.Success;
         }
 
         try
         {
-            Arguments.Check(args);
-            using var host = Build(args);
+            using var host = Build(arguments);
             var status = host.Services.GetRequiredService<SimulatorStatus>();
             await host.RunAsync();
             return status.ExitCode;
         }
-        catch (OptionsValidationException bad)
+        catch (ConfigurationException bad)
         {
-            foreach (var failure in bad.Failures)
-            {
-                Console.Error.WriteLine(failure);
-            }
-
-            Console.Error.WriteLine("--help lists the options.");
+            await Console.Error.WriteLineAsync(bad.Message);
+            await Console.Error.WriteLineAsync("--help lists the options.");
             return SimulatorStatus.Unusable;
         }
     }
@@ -52,9 +46,16 @@ public static class Program
     /// Puts the simulator together without starting it. It stops its own host when it is done, and never the process;
     /// <see cref="SimulatorStatus"/> in the host's services tells how it went.
     /// </summary>
-    /// <exception cref="OptionsValidationException">Some option is wrong; every failure names its key.</exception>
-    public static IHost Build(string[] args)
+    /// <exception cref="ConfigurationException">At least one option is wrong; it lists them all.</exception>
+    public static IHost Build(string[] args) => Build(SimulatorCommand.Read(args));
+
+    private static IHost Build(KeyArguments arguments)
     {
+        if (arguments.Errors.Count > 0)
+        {
+            throw new ConfigurationException(arguments.Errors);
+        }
+
         // The lowest layer, so that any other may say otherwise. What the Kafka client has to say comes as its errors.
         var defaults = new ConfigurationManager();
         defaults.AddInMemoryCollection(new Dictionary<string, string?>
@@ -67,7 +68,7 @@ public static class Program
         // Named here, because in another program's process the default would be that program's name.
         var builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings
         {
-            Args = Arguments.Expand(args),
+            Args = [.. arguments.Keys.Select(key => $"--{key.Key}={key.Value}")],
             ApplicationName = Name,
             Configuration = defaults,
         });

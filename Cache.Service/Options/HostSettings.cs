@@ -5,6 +5,7 @@ using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Cache.Service.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using static Microsoft.Extensions.Hosting.FlatKeys;
 
 namespace Cache.Service.Options;
 
@@ -16,19 +17,8 @@ internal static partial class HostSettings
 {
     private const string RightAddress = "an address is http://host:port or https://host:port with a port from 0 to 65535, such as http://*:8080 or http://127.0.0.1:8080";
 
-    // More is no value of ours, and would bury the sentence.
-    private const int Longest = 100;
-
     private static readonly string[] Protocols = ["grpc", "http/protobuf"];
     private static readonly string[] Formatters = ["simple", "json", "systemd"];
-
-    /// <summary>A sentence on a value: its key, what stands there, and what would be right.</summary>
-    public static string Wrong(string key, string? value, string right) =>
-        string.IsNullOrEmpty(value) ? $"{key} is empty; {right}"
-
-        // There may be a password in it, which was meant for another key.
-        : value.Length > Longest || value.AsSpan().ContainsAny('@', '=') ? $"{key} cannot be used; {right}"
-        : $"{key} is '{value}'; {right}";
 
     /// <summary>Adds a sentence an error.</summary>
     public static void Check(IConfiguration configuration, ICollection<string> errors)

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Reflection;
 using Cache.Embedded;
 
 namespace Cache.Tests.Embedded;
@@ -48,22 +49,47 @@ public sealed class EmbeddedProgramTests
 
     [Theory]
     [InlineData(2, "leftover", "leftover")]
+    [InlineData(2, "--no-simulater", "did you mean --no-simulator?")]
     [InlineData(1, "--urls nonsense", "nonsense")]
     public async Task WhatCannotStart_IsToldOnStderr_WithoutAStack(int exitCode, string arguments, string named)
     {
-        using var process = Start(arguments.Split(' '));
+        var (code, output, errors) = await RunAsync(arguments.Split(' '));
+
+        Assert.Equal(exitCode, code);
+        Assert.Contains(named, errors, StringComparison.Ordinal);
+        Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
+        Assert.Equal("", output);
+    }
+
+    [Fact]
+    public async Task Program_PrintsItsOptions_AndExitsWithZero()
+    {
+        var (code, output, errors) = await RunAsync("--help");
+
+        Assert.Equal((0, ""), (code, errors));
+        Assert.Contains("--no-simulator", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Program_PrintsItsVersion_AndExitsWithZero()
+    {
+        var version = typeof(EmbeddedStack).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+        var (code, output, errors) = await RunAsync("--version");
+
+        Assert.Equal((0, version, ""), (code, output.Trim(), errors));
+    }
+
+    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
+
+    private static async Task<(int Code, string Output, string Errors)> RunAsync(params string[] args)
+    {
+        using var process = Start(args);
         using var end = new Ending(process);
         var output = process.StandardOutput.ReadToEndAsync(Cancelled);
         var errors = await process.StandardError.ReadToEndAsync(Cancelled).WaitAsync(Deadline, Cancelled);
         await process.WaitForExitAsync(Cancelled).WaitAsync(Deadline, Cancelled);
-
-        Assert.Equal(exitCode, process.ExitCode);
-        Assert.Contains(named, errors.Trim().Split('\n')[^1], StringComparison.Ordinal);
-        Assert.DoesNotContain("   at ", errors, StringComparison.Ordinal);
-        Assert.Equal("", await output);
+        return (process.ExitCode, await output, errors);
     }
-
-    private static CancellationToken Cancelled => TestContext.Current.CancellationToken;
 
     private static Process Start(params string[] args) =>
         ChildProcess.Start("dotnet", [typeof(EmbeddedStack).Assembly.Location, .. args]);

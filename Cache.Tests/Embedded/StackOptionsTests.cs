@@ -1,4 +1,7 @@
 using Cache.Embedded;
+using Cache.Producer.Simulator;
+using Cache.Service;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Embedded;
 
@@ -10,8 +13,8 @@ public sealed class StackOptionsTests
         var options = StackOptions.Parse();
 
         Assert.True(options.Simulator);
+        Assert.False(options.Sessions);
         Assert.Equal(0, options.RedisPort);
-        Assert.False(options.AsksForHelp);
         Assert.Empty(options.ServiceArguments);
         Assert.Empty(options.SimulatorArguments);
     }
@@ -21,16 +24,34 @@ public sealed class StackOptionsTests
     {
         var options = StackOptions.Parse(
             "--window_retention_count", "50", "--simulator_rate", "50", "--redis_port=6380", "--urls=http://localhost:8081",
-            "--simulator_seed=7", "--simulator_sessions", "--Kafka:client.id", "a=b", "--redis_key_prefix", "");
+            "--simulator_seed=7", "--simulator_sessions", "--Kafka:client.id", "a=b", "--redis_key_prefix", "", "--cache_dead_letter_topic=",
+            "--simulator_Kafka:linger.ms=1", "--OTEL_SERVICE_NAME", "cache", "--simulator_environment", "Development");
 
         Assert.Equal(
-            ["--window_retention_count=50", "--urls=http://localhost:8081", "--Kafka:client.id=a=b", "--redis_key_prefix="],
-            options.ServiceArguments);
-        Assert.Equal(["--rate=50", "--seed=7", "--sessions=true"], options.SimulatorArguments);
+            ["--Kafka:client.id=a=b", "--OTEL_SERVICE_NAME=cache", "--cache_dead_letter_topic=", "--redis_key_prefix=", "--urls=http://localhost:8081", "--window_retention_count=50"],
+            options.ServiceArguments.Order(StringComparer.Ordinal));
+        Assert.Equal(
+            ["--Kafka:linger.ms=1", "--environment=Development", "--simulator_rate=50", "--simulator_seed=7", "--simulator_sessions=true"],
+            options.SimulatorArguments.Order(StringComparer.Ordinal));
         Assert.True(options.Sessions);
         Assert.False(StackOptions.Parse("--simulator_sessions=false").Sessions);
-        Assert.False(StackOptions.Parse().Sessions);
         Assert.Equal(6380, options.RedisPort);
+    }
+
+    /// <summary>Those of the configuration, of the simulator, and of ASP.NET.</summary>
+    [Fact]
+    public void EveryKey_IsTaken_InEitherForm_InUpperOrLowerCase()
+    {
+        string[] service = [.. CacheOptionsReader.Keys.Except(["redis_port"]), "urls", "http_ports", "AllowedHosts", "environment", "Logging:LogLevel:Default"];
+        var simulator = SimulatorCommand.Options().Select(option => $"simulator_{option.Key}").Except(["simulator_sessions"]);
+        foreach (var key in service.Concat(simulator))
+        {
+            string[] expected = [$"--{key}=5"];
+            foreach (var options in new[] { StackOptions.Parse($"--{key}", "5"), StackOptions.Parse($"--{key}=5"), StackOptions.Parse($"--{key}=4", $"--{key.ToUpperInvariant()}", "5") })
+            {
+                Assert.Equal(expected, options.ServiceArguments.Concat(options.SimulatorArguments), StringComparer.OrdinalIgnoreCase);
+            }
+        }
     }
 
     [Theory]
@@ -48,14 +69,32 @@ public sealed class StackOptionsTests
     [Theory]
     [InlineData("--help")]
     [InlineData("-h")]
-    public void Help_IsAskedFor(string argument) => Assert.True(StackOptions.Parse(argument).AsksForHelp);
+    [InlineData("-?")]
+    [InlineData("--no-simulator --help --no-such-option")]
+    public void Help_ListsTheOptions(string arguments)
+    {
+        using var output = new StringWriter();
+
+        Assert.True(StackOptions.Arguments(arguments.Split(' ')).Answer(output));
+        Assert.All(
+            ["--urls <url>", "--redis_port <port>", "--no-simulator", "--simulator_sessions", "--simulator_<option>", "--<key>", "--version"],
+            option => Assert.Contains(option, output.ToString(), StringComparison.Ordinal));
+        Assert.DoesNotContain("--http_ports", output.ToString(), StringComparison.Ordinal);
+    }
 
     [Theory]
-    [InlineData("leftover", "leftover")]
-    [InlineData("-x", "-x")]
-    [InlineData("--", "--")]
-    [InlineData("--rate", "--rate: must be followed by a value")]
-    [InlineData("--rate --urls x", "--rate: must be followed by a value")]
+    [InlineData("leftover", "leftover: no such option")]
+    [InlineData("-x", "-x: no such option")]
+    [InlineData("--", "--: no such option")]
+    [InlineData("--rate", "--rate: no such option")]
+    [InlineData("--window_retention_cuont 5", "did you mean --window_retention_count?")]
+    [InlineData("--simulator_raet 5", "did you mean --simulator_rate?")]
+    [InlineData("--no-simulater", "did you mean --no-simulator?")]
+    [InlineData("--url x", "did you mean --urls?")]
+    [InlineData("--window_retention_count", "--window_retention_count: must be followed by a value")]
+    [InlineData("--window_retention_count --urls x", "--window_retention_count: must be followed by a value")]
+    [InlineData("--simulator_rate", "--simulator_rate: must be followed by a value")]
+    [InlineData("--simulator_sessions maybe", "simulator_sessions is 'maybe'")]
     [InlineData("--redis_port 65536", "65536")]
     [InlineData("--redis_port -1", "-1")]
     [InlineData("--redis_port six", "0 for a free one")]
@@ -65,8 +104,16 @@ public sealed class StackOptionsTests
     [InlineData("--connectionstrings:Redis=host", "Cache.Service by itself")]
     public void WhatCannotBeUsed_IsNamed(string arguments, string named)
     {
-        var e = Assert.Throws<FormatException>(() => StackOptions.Parse(arguments.Split(' ')));
+        var error = Assert.Single(Assert.Throws<ConfigurationException>(() => StackOptions.Parse(arguments.Split(' '))).Errors);
 
-        Assert.Contains(named, e.Message, StringComparison.Ordinal);
+        Assert.Contains(named, error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void WhatCannotBeUsed_IsToldAtOnce()
+    {
+        var e = Assert.Throws<ConfigurationException>(() => StackOptions.Parse("leftover", "--redis_port", "six", "--no-simulator=maybe", "--urls"));
+
+        Assert.Equal(4, e.Errors.Count);
     }
 }

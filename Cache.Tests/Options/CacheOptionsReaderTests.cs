@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using Cache.Service.Options;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Options;
 
@@ -97,6 +98,7 @@ public sealed class CacheOptionsReaderTests
     public void EveryOption_HasAKey()
     {
         Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
+        Assert.Equal(Values.Keys.Order(), CacheOptionsReader.Keys.Order());
 
         // But for the sections Kafka: and Authentication:, the connection string, and what follows from other keys.
         string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection)];

@@ -3,7 +3,7 @@ using Cache.Service.Options;
 using Cache.Service.Persist;
 using CsCheck;
 using Microsoft.Extensions.Configuration;
-using Microsoft.Extensions.Options;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Options;
 
@@ -52,10 +52,10 @@ public sealed class KafkaConnectionStringProperties
                 {
                     read(new ConfigurationBuilder().AddInMemoryCollection([new("ConnectionStrings:kafka", text)]).Build());
                 }
-                catch (Exception exception) when (exception is ConfigurationException or OptionsValidationException)
+                catch (ConfigurationException exception)
                 {
                     Interlocked.Increment(ref wrong);
-                    var told = exception is OptionsValidationException { Failures: var failures } ? string.Join('\n', failures) : exception.ToString();
+                    var told = exception.ToString();
                     Assert.Contains("ConnectionStrings:kafka", told, StringComparison.Ordinal);
                     Assert.DoesNotContain("zq", told, StringComparison.OrdinalIgnoreCase);
                     Assert.DoesNotContain("ж", told, StringComparison.OrdinalIgnoreCase);

@@ -5,6 +5,7 @@ using System.Security.Cryptography.X509Certificates;
 using Cache.Service.Options;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Options;
 

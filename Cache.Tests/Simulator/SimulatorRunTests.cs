@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Reflection;
 using System.Text;
 using Cache.Producer.Simulator;
 using Cache.Tests.EndToEnd;
@@ -6,7 +7,6 @@ using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Options;
 
 namespace Cache.Tests.Simulator;
 
@@ -196,8 +196,8 @@ public sealed class SimulatorRunTests
     [Fact]
     public void Build_WithBadOptions_ThrowsWithAllOfThem()
     {
-        var bad = Assert.Throws<OptionsValidationException>(() => Producer.Simulator.Program.Build(["--rate", "x", "--count", "x"]));
-        Assert.Equal(2, bad.Failures.Count());
+        var bad = Assert.Throws<ConfigurationException>(() => Producer.Simulator.Program.Build(["--rate", "x", "--count", "x"]));
+        Assert.Equal(2, bad.Errors.Count);
     }
 
     [Fact]
@@ -224,8 +224,36 @@ public sealed class SimulatorRunTests
         var (exitCode, output, errors) = await RunProcess("--rate", "fast", "--partitions", "none");
         Assert.Equal(1, exitCode);
         Assert.Empty(output);
-        Assert.Contains("rate = 'fast'", errors, StringComparison.Ordinal);
-        Assert.Contains("partitions = 'none'", errors, StringComparison.Ordinal);
+        Assert.Contains("rate is 'fast'", errors, StringComparison.Ordinal);
+        Assert.Contains("partitions is 'none'", errors, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Process_WithAnUnknownOption_NamesTheNearest_AndExitsWithOne()
+    {
+        var (exitCode, output, errors) = await RunProcess("--cuont", "5");
+        Assert.Equal(1, exitCode);
+        Assert.Empty(output);
+        Assert.Contains("--cuont: no such option; did you mean --count?", errors, StringComparison.Ordinal);
+        Assert.Contains("--help lists the options.", errors, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--help")]
+    [InlineData("-h", "--cuont")]
+    public async Task Process_PrintsItsOptions_AndExitsWithZero(params string[] args)
+    {
+        var (exitCode, output, errors) = await RunProcess(args);
+        Assert.Equal((0, ""), (exitCode, errors));
+        Assert.Contains("--rate <rows/s>", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Process_PrintsItsVersion_AndExitsWithZero()
+    {
+        var version = typeof(SimulatorOptions).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion;
+        var (exitCode, output, errors) = await RunProcess("--version");
+        Assert.Equal((0, version, ""), (exitCode, output.Trim(), errors));
     }
 
     /// <summary>Runs a simulator to its end. Out of patience it is stopped: its client must not be disposed while it sends.</summary>

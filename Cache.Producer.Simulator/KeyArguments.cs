@@ -1,0 +1,172 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+
+namespace Cache.Producer.Simulator;
+
+/// <summary>An option of the command line that is a key of the configuration.</summary>
+internal sealed class KeyOption : Option<string[]>
+{
+    /// <summary>An option for a key.</summary>
+    /// <param name="key">The key; the option has two hyphens before it.</param>
+    public KeyOption(string key) : base("--" + key)
+    {
+        Key = key;
+
+        // A key without a value is told with the other errors, and of one that is given twice the last counts.
+        Arity = ArgumentArity.ZeroOrMore;
+    }
+
+    /// <summary>The key.</summary>
+    public string Key { get; }
+
+    /// <summary>Whether the option by itself means true.</summary>
+    public bool IsFlag { get; init; }
+}
+
+/// <summary>
+/// Reads keys of the configuration from a command line: <c>--key value</c>, <c>--key=value</c>, <c>key=value</c>, in upper or
+/// lower case. What is no key is an error, since .NET would overlook it, and a misspelt <c>--cuont 100</c> would send for ever.
+/// </summary>
+internal sealed class KeyArguments
+{
+    // A value stays as it is: a password may begin with the @ of a response file.
+    private static readonly ParserConfiguration Verbatim = new() { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
+
+    private readonly Dictionary<string, Option> _options;
+    private readonly Func<string, bool> _isKey;
+    private readonly ParseResult _result;
+    private readonly Dictionary<string, string?> _keys = new(StringComparer.OrdinalIgnoreCase);
+    private readonly List<string> _errors = [];
+
+    /// <summary>Reads a command line.</summary>
+    /// <param name="command">Has a <see cref="KeyOption"/> for each key by itself.</param>
+    /// <param name="isKey">Whether a name without an option of its own is a key, such as one in a section.</param>
+    /// <param name="args">The command line.</param>
+    public KeyArguments(RootCommand command, Func<string, bool> isKey, IReadOnlyList<string> args)
+    {
+        _isKey = isKey;
+        _options = command.Options.ToDictionary(option => option.Name, StringComparer.OrdinalIgnoreCase);
+        _result = command.Parse([.. args.SelectMany((arg, i) => Words(command, arg, args.ElementAtOrDefault(i + 1)))], Verbatim);
+        foreach (var option in command.Options.OfType<KeyOption>())
+        {
+            Read(option);
+        }
+
+        ReadRest();
+    }
+
+    /// <summary>The keys that are given, in upper or lower case, with their values; a flag by itself is true.</summary>
+    public IReadOnlyDictionary<string, string?> Keys => _keys;
+
+    /// <summary>A sentence an error. None repeats a value, which may be a password.</summary>
+    public IReadOnlyList<string> Errors => _errors;
+
+    /// <summary>Prints what is asked for in place of a run: help, or the version.</summary>
+    /// <param name="output">Where to.</param>
+    /// <returns>Whether anything was.</returns>
+    public bool Answer(TextWriter output)
+    {
+        if (_result.Action is null or ParseErrorAction)
+        {
+            return false;
+        }
+
+        _result.Invoke(new InvocationConfiguration { Output = output });
+        return true;
+    }
+
+    /// <summary>
+    /// Splits an argument at its equals sign, since the library would split it at a colon as well, which keys of a section have;
+    /// and gives a flag by itself its value, which the library would take from the next argument, whatever that is.
+    /// </summary>
+    private IEnumerable<string> Words(RootCommand command, string arg, string? next)
+    {
+        if (arg == "--")
+        {
+            // To the library, no option comes after it.
+            _errors.Add($"{arg}: no such option");
+            return [];
+        }
+
+        var (name, value) = Split(arg);
+        if (!_options.TryGetValue(name, out var option) && IsDashed(name) && _isKey(name[2..]))
+        {
+            option = new KeyOption(name[2..]) { Hidden = true };
+            command.Add(option);
+            _options.Add(name, option);
+        }
+
+        if (value is null && option is KeyOption { IsFlag: true } && (next is null || IsDashed(next)))
+        {
+            value = "true";
+        }
+
+        return option is null ? [arg] : value is null ? [option.Name] : [option.Name, value];
+    }
+
+    private void Read(KeyOption option)
+    {
+        if (_result.GetResult(option) is not { Implicit: false } given)
+        {
+            return;
+        }
+
+        if (given.Tokens.Count < given.IdentifierTokenCount)
+        {
+            _errors.Add($"{option.Name}: must be followed by a value");
+            return;
+        }
+
+        _keys[option.Key] = given.Tokens[^1].Value;
+    }
+
+    private void ReadRest()
+    {
+        var rest = _result.UnmatchedTokens;
+        for (var i = 0; i < rest.Count; i++)
+        {
+            var (name, value) = Split(rest[i]);
+            if (value is not null && !IsDashed(name) && (_isKey(name) || _options.GetValueOrDefault("--" + name) is KeyOption))
+            {
+                _keys[name] = value;
+                continue;
+            }
+
+            _errors.Add($"{name}: no such option{(name.StartsWith('-') && Nearest(name) is { } nearest ? $"; did you mean {nearest}?" : "")}");
+            if (name.StartsWith('-') && value is null && i + 1 < rest.Count && !IsDashed(rest[i + 1]))
+            {
+                // Its value, which is not repeated.
+                i++;
+            }
+        }
+    }
+
+    private string? Nearest(string name)
+    {
+        var nearest = _options.Keys.Where(known => !known.Contains('<', StringComparison.Ordinal)).MinBy(known => Distance(name, known));
+        return nearest is not null && Distance(name, nearest) <= Math.Max(2, name.Length / 3) ? nearest : null;
+    }
+
+    /// <summary>How many letters have to be put in, taken out or changed to make one text of the other, in upper or lower case.</summary>
+    private static int Distance(string from, string to)
+    {
+        var costs = Enumerable.Range(0, to.Length + 1).ToArray();
+        foreach (var letter in from)
+        {
+            var diagonal = costs[0]++;
+            for (var i = 1; i < costs.Length; i++)
+            {
+                var changed = diagonal + (char.ToUpperInvariant(letter) == char.ToUpperInvariant(to[i - 1]) ? 0 : 1);
+                diagonal = costs[i];
+                costs[i] = Math.Min(changed, 1 + Math.Min(costs[i], costs[i - 1]));
+            }
+        }
+
+        return costs[^1];
+    }
+
+    private static bool IsDashed(string arg) => arg.StartsWith("--", StringComparison.Ordinal);
+
+    private static (string Name, string? Value) Split(string arg) =>
+        arg.IndexOf('=', StringComparison.Ordinal) is >= 0 and var at ? (arg[..at], arg[(at + 1)..]) : (arg, null);
+}

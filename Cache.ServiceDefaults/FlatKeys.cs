@@ -1,0 +1,203 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
+using System.Numerics;
+using System.Text.Json;
+using Microsoft.Extensions.Configuration;
+
+namespace Microsoft.Extensions.Hosting;
+
+/// <summary>
+/// Reads flat snake_case keys of a configuration. A value that cannot be used gives the fallback and a sentence in
+/// <see cref="Errors"/>, so that everything wrong is told at once.
+/// </summary>
+/// <param name="configuration">Where the keys stand, in upper or lower case.</param>
+/// <param name="prefix">
+/// Goes before every key, and wins over the bare key. With one, a blank value counts as none; without, it is a value.
+/// </param>
+public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "")
+{
+    // More is no value of ours, and would bury the sentence.
+    private const int Longest = 100;
+
+    private readonly HashSet<string> _names = new(StringComparer.OrdinalIgnoreCase);
+
+    /// <summary>Makes a value of a text.</summary>
+    /// <param name="text">The text, without blanks around it.</param>
+    /// <param name="value">The value, where it is one.</param>
+    /// <returns>Whether it is one.</returns>
+    public delegate bool Parser<T>(string text, out T value);
+
+    /// <summary>The keys that have been asked for, without the prefix.</summary>
+    public IReadOnlyCollection<string> Names => _names;
+
+    /// <summary>A sentence an error: its key, what stands there unless that may be secret, and what would be right.</summary>
+    public List<string> Errors { get; } = [];
+
+    /// <summary>A sentence on a value: its key, what stands there, and what would be right.</summary>
+    /// <param name="key">The key as it is written.</param>
+    /// <param name="value">What stands there; not repeated where it is long, or may have a password in it.</param>
+    /// <param name="right">What would be right, as the rest of the sentence.</param>
+    public static string Wrong(string key, string? value, string right) =>
+        string.IsNullOrEmpty(value) ? $"{key} is empty; {right}"
+
+        // There may be a password in it, which was meant for another key.
+        : value.Length > Longest || value.AsSpan().ContainsAny('@', '=') ? $"{key} cannot be used; {right}"
+        : $"{key} is '{value}'; {right}";
+
+    /// <summary>Adds <see cref="Wrong"/> to the errors, with the key as it is given.</summary>
+    public void Refuse(string key, string? value, string right) => Errors.Add(Wrong(Given(key), value, right));
+
+    /// <summary>Gives up where anything is wrong.</summary>
+    /// <exception cref="ConfigurationException">There are errors; it lists them all.</exception>
+    public void ThrowIfWrong()
+    {
+        if (Errors.Count > 0)
+        {
+            throw new ConfigurationException(Errors);
+        }
+    }
+
+    /// <summary>Reads a text, without blanks around it.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="fallback">What counts where the key is not set.</param>
+    /// <param name="required">Whether an empty text is an error.</param>
+    public string Text(string key, string fallback, bool required = false)
+    {
+        var text = Find(key);
+        if (text is "" && required)
+        {
+            Refuse(key, text, $"give a name, or leave the key out for {fallback}.");
+        }
+
+        return text ?? fallback;
+    }
+
+    /// <summary>Reads a value in a form of its own.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="fallback">What counts where the key is not set, or wrong.</param>
+    /// <param name="parse">Makes a value of a text.</param>
+    /// <param name="right">What would be right, as the rest of a sentence.</param>
+    public T Value<T>(string key, T fallback, Parser<T> parse, string right)
+    {
+        if (Find(key) is not { } text)
+        {
+            return fallback;
+        }
+
+        if (parse(text, out var value))
+        {
+            return value;
+        }
+
+        Refuse(key, text, right);
+        return fallback;
+    }
+
+    /// <summary>Reads a whole number within a range.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="fallback">What counts where the key is not set, or wrong.</param>
+    /// <param name="least">The least that is right.</param>
+    /// <param name="most">The most that is right.</param>
+    /// <param name="hint">A further sentence for whoever got it wrong.</param>
+    public T Number<T>(string key, T fallback, T least, T most, string hint = "") where T : IBinaryInteger<T> =>
+        Value(
+            key, fallback,
+            (string text, out T number) => T.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number!) && number >= least && number <= most,
+            string.Create(CultureInfo.InvariantCulture, $"it must be a whole number from {least} to {most} (default {fallback}).{hint}"));
+
+    /// <summary>Reads true or false.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="fallback">What counts where the key is not set, or wrong.</param>
+    public bool Flag(string key, bool fallback = false) =>
+        Value<bool>(key, fallback, bool.TryParse, $"it must be true or false (default {(fallback ? "true" : "false")}).");
+
+    /// <summary>
+    /// Reads a list: a JSON array, commas, or indexed keys; of these, whichever the last source that has the key uses. The items
+    /// have no blanks around them, but for those of a JSON array.
+    /// </summary>
+    /// <param name="key">The key.</param>
+    /// <param name="secret">Whether an error must not repeat the value.</param>
+    /// <param name="keepsEmpty">Whether nothing between two commas is an item.</param>
+    /// <returns>Null where the key is not set, or cannot be read.</returns>
+    public IReadOnlyList<string>? List(string key, bool secret = false, bool keepsEmpty = false)
+    {
+        _names.Add(key);
+        var name = Given(key);
+        foreach (var provider in configuration.Providers.Reverse())
+        {
+            if (provider.TryGet(name, out var value) && !IsNone(value ?? ""))
+            {
+                return Split(key, value ?? "", secret, keepsEmpty);
+            }
+
+            if (provider.GetChildKeys([], name).Any())
+            {
+                return [.. configuration.GetSection(name).GetChildren().Select(child => child.Value?.Trim() ?? "")];
+            }
+        }
+
+        return null;
+    }
+
+    /// <summary>Reads addresses of Kafka's brokers; an error does not repeat them.</summary>
+    /// <param name="key">The key.</param>
+    /// <param name="fallback">What counts where the key is not set.</param>
+    /// <returns><c>host:port[,host:port…]</c>.</returns>
+    public string Servers(string key, string fallback)
+    {
+        if (!KafkaConnectionString.TryReadServers(string.Join(',', List(key, secret: true) ?? [fallback]), out var servers))
+        {
+            // People put a user and password in front of a host, or a whole connection string in its place.
+            Errors.Add($"{Given(key)} has a broker's address that cannot be used; it must be host:port, or several with commas (default {fallback}); credentials go to Kafka:sasl.username and Kafka:sasl.password.");
+        }
+
+        return servers;
+    }
+
+    private string? Find(string key)
+    {
+        _names.Add(key);
+        return configuration[Given(key)]?.Trim() is { } text && !IsNone(text) ? text : null;
+    }
+
+    /// <summary>The key with its prefix where something stands there, else the bare key.</summary>
+    private string Given(string key)
+    {
+        var section = configuration.GetSection(prefix + key);
+        return (section.Value is { } value && !IsNone(value)) || section.GetChildren().Any() ? prefix + key : key;
+    }
+
+    private bool IsNone(string value) => prefix.Length > 0 && string.IsNullOrWhiteSpace(value);
+
+    private List<string>? Split(string key, string value, bool secret, bool keepsEmpty)
+    {
+        if (!value.TrimStart().StartsWith('[') || StartsWithAddress(value.TrimStart()))
+        {
+            return [.. value.Split(',', StringSplitOptions.TrimEntries | (keepsEmpty ? StringSplitOptions.None : StringSplitOptions.RemoveEmptyEntries))];
+        }
+
+        // Both ["a","b"] and [a, b].
+        try
+        {
+            using var json = JsonDocument.Parse(value);
+            return [.. json.RootElement.EnumerateArray().Select(item => item.GetString() ?? "")];
+        }
+        catch (Exception exception) when (exception is JsonException or InvalidOperationException)
+        {
+            var inner = value.Trim().TrimStart('[');
+            if (inner.EndsWith(']') && !inner.Contains('"'))
+            {
+                return Split(key, inner[..^1], secret, keepsEmpty);
+            }
+
+            Refuse(key, secret ? "unreadable" : value, "it must be a JSON array such as [\"a\",\"b\"], or names with commas.");
+            return null;
+        }
+    }
+
+    // [::1]:9092 begins as an array does.
+    private static bool StartsWithAddress(string value) =>
+        value.IndexOf(']', StringComparison.Ordinal) is > 0 and var end
+        && IPAddress.TryParse(value.AsSpan(1, end - 1), out var address) && address.AddressFamily == AddressFamily.InterNetworkV6;
+}
