@@ -1,7 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using Cache.Producer.Simulator;
-using Cache.Service;
+using Cache.Service.Options;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 

@@ -1,6 +1,6 @@
 using Cache.Embedded;
 using Cache.Producer.Simulator;
-using Cache.Service;
+using Cache.Service.Options;
 using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Embedded;
