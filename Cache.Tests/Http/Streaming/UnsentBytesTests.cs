@@ -24,7 +24,7 @@ public sealed class UnsentBytesTests
     }
 
     [Fact]
-    public void AnEvent_CountsOnce_HoweverManyAreInItsMidst()
+    public void Event_CountsOnce_HoweverManyStreamsSendIt()
     {
         var whole = new byte[5 * Mb];
         foreach (var stream in Enumerable.Range(0, 20))
@@ -38,13 +38,13 @@ public sealed class UnsentBytesTests
     }
 
     [Fact]
-    public void WhenItIsTooMuch_TheLongestWaitingAreCut_UntilItIsNot()
+    public void AboveTheLimit_StreamsAreCutOff_LongestWaitFirst()
     {
         var (first, second, third) = (Stream("first"), Stream("second"), Stream("third"));
         _unsent.Wait(first, new byte[4 * Mb]);
         _unsent.Wait(second, new byte[4 * Mb]);
 
-        // The first has gone on meanwhile, and waits anew.
+        // The first one has made progress in the meantime, and waits again.
         _unsent.Go(first);
         _unsent.Wait(first, new byte[4 * Mb]);
         Assert.Empty(_cut);
@@ -52,7 +52,7 @@ public sealed class UnsentBytesTests
         _unsent.Wait(third, new byte[4 * Mb]);
         Assert.Equal(["second"], _cut);
 
-        // That it no longer waits is found out later.
+        // Streams that were cut off stop waiting only later.
         _unsent.Go(second);
         _unsent.Go(first);
         _unsent.Go(third);
@@ -61,7 +61,7 @@ public sealed class UnsentBytesTests
     }
 
     [Fact]
-    public void StreamsThatAreBetweenEvents_HoldTheirConnectionsBuffers()
+    public void StreamsBetweenEvents_HoldTheirConnectionBuffers()
     {
         var most = 10 * Mb / UnsentBytes.BytesPerConnection;
         for (var stream = 0; stream < most + 3; stream++)
