@@ -17,7 +17,7 @@ internal abstract class Answer
     /// <summary>The content type of JSON.</summary>
     public const string JsonType = "application/json; charset=utf-8";
 
-    // Bounds what the connection of a client that does not read buffers.
+    // Limits how much is buffered for a client that does not read.
     private const int MaxUnsent = 64 * 1024;
 
     /// <summary>The bytes it holds in memory.</summary>

@@ -21,12 +21,12 @@ internal sealed class DimensionFilter
     }
 
     /// <summary>Whether it selects a field, named <c>{dimension}.{measure}</c>.</summary>
-    public bool Wants(ReadOnlySpan<byte> field) => Names(DimensionOf(field));
+    public bool Selects(ReadOnlySpan<byte> field) => SelectsDimension(DimensionOf(field));
 
     /// <summary>Whether it selects a dimension.</summary>
-    public bool Names(string dimension) => Names(Encoding.UTF8.GetBytes(dimension));
+    public bool SelectsDimension(string dimension) => SelectsDimension(Encoding.UTF8.GetBytes(dimension));
 
-    private bool Names(ReadOnlySpan<byte> dimension) => _names.Contains(dimension);
+    private bool SelectsDimension(ReadOnlySpan<byte> dimension) => _names.Contains(dimension);
 
     /// <summary>The part of a field name before the measure; a dimension may contain dots.</summary>
     public static ReadOnlySpan<byte> DimensionOf(ReadOnlySpan<byte> field) =>

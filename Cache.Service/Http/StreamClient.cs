@@ -44,7 +44,7 @@ internal sealed class StreamClient(UpdateHub hub, string reason)
     public ValueTask<bool> WaitAsync() => _woken.Reader.WaitToReadAsync(CancellationToken.None);
 
     /// <summary>Resets the signal. Call it before looking for updates, so that later ones wake the stream again.</summary>
-    public void Awake() => _woken.Reader.TryRead(out _);
+    public void ResetWake() => _woken.Reader.TryRead(out _);
 
     /// <summary>Whether a heartbeat is due; resets it.</summary>
     public bool TakeHeartbeat() => Interlocked.Exchange(ref _heartbeat, false);

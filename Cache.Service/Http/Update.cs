@@ -64,7 +64,7 @@ internal sealed class Update
     {
         using var message = JsonDocument.Parse(Message);
         return message.RootElement.GetProperty("fields").TryGetProperty(SessionStore.Device, out var device)
-            && device.ValueKind == JsonValueKind.String && dimensions.Names(device.GetString()!) ? Frame : [];
+            && device.ValueKind == JsonValueKind.String && dimensions.SelectsDimension(device.GetString()!) ? Frame : [];
     }
 
     private byte[] FrameOfWindow(DimensionFilter dimensions)
@@ -92,7 +92,7 @@ internal sealed class Update
             {
                 var name = Name(ref reader);
                 reader.Read();
-                if (dimensions.Wants(name))
+                if (dimensions.Selects(name))
                 {
                     any = true;
                     json.WritePropertyName(name);

@@ -119,7 +119,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
             _keptBytes += update.Frame.Length;
             while (number - _oldest >= KeptUpdates || (_keptBytes > MaxKeptBytes && _oldest < number))
             {
-                Forget();
+                EvictOldest();
             }
 
             Volatile.Write(ref _ring[number % KeptUpdates], update);
@@ -147,7 +147,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         {
             while (_oldest <= _last)
             {
-                Forget();
+                EvictOldest();
             }
 
             // The gap takes a number of its own, so that an id from before it is no longer the latest.
@@ -271,7 +271,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         }
     }
 
-    private void Forget()
+    private void EvictOldest()
     {
         ref var slot = ref _ring[_oldest++ % KeptUpdates];
         _keptBytes -= slot?.Frame.Length ?? 0;

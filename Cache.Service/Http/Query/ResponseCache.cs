@@ -17,8 +17,8 @@ internal sealed class ResponseCache(UpdateHub hub, TimeProvider time)
     public const int MaxBytes = 1024 * 1024;
 
     /// <summary>
-    /// Some changes come without an update: a window expires, Redis is emptied or freezes. They show after this age. Together
-    /// with the timeout of a read, it stays within the second in which a reader gets an error if Redis is down.
+    /// Some changes come without an update: a window expires, Redis is emptied or freezes. Readers see them after this age at the
+    /// latest. Together with the timeout of a read it is less than a second, within which readers get an error if Redis is down.
     /// </summary>
     public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(0.1);
 

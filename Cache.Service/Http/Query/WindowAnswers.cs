@@ -163,7 +163,7 @@ internal sealed class WindowAnswers
         json.WriteNumber("window_start"u8, window.Start);
         foreach (var field in window.Fields)
         {
-            if (filter is null || filter.Wants(((ReadOnlyMemory<byte>)field.Name).Span))
+            if (filter is null || filter.Selects(((ReadOnlyMemory<byte>)field.Name).Span))
             {
                 Measure.Write(json, field);
             }

@@ -72,7 +72,7 @@ internal static class WindowsCsv
         {
             var name = ((ReadOnlyMemory<byte>)field.Name).Span;
             var dimension = DimensionFilter.DimensionOf(name);
-            if (dimension.Length == name.Length || filter?.Wants(name) == false || Measure.Text(field.Value) is not { } value)
+            if (dimension.Length == name.Length || filter?.Selects(name) == false || Measure.Text(field.Value) is not { } value)
             {
                 continue;
             }

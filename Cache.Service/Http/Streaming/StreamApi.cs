@@ -93,7 +93,7 @@ internal static class StreamApi
             client.Heartbeat();
             while (true)
             {
-                client.Awake();
+                client.ResetWake();
                 if (!Write(events, hub, client, filter, ref rest))
                 {
                     if (!await client.WaitAsync())
@@ -125,7 +125,7 @@ internal static class StreamApi
     private static async Task<bool> IsReadAsync(
         Task<FlushResult> flush, HttpContext context, StreamClient client, ReadOnlyMemory<byte> rest, UnsentBytes unsent, StreamMetrics metrics)
     {
-        unsent.Wait(client, rest);
+        unsent.Add(client, rest);
         try
         {
             return !(await flush.WaitAsync(SlowClientTimeout)).IsCompleted;
@@ -139,7 +139,7 @@ internal static class StreamApi
         }
         finally
         {
-            unsent.Go(client);
+            unsent.Remove(client);
         }
     }
 

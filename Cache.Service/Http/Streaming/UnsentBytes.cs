@@ -26,7 +26,7 @@ internal sealed class UnsentBytes(CacheOptions options, StreamMetrics metrics)
     /// <summary>Counts in a stream that waits for its client, and cuts off streams if the limit is exceeded.</summary>
     /// <param name="client">The stream.</param>
     /// <param name="rest">The rest of its unfinished event.</param>
-    public void Wait(StreamClient client, ReadOnlyMemory<byte> rest)
+    public void Add(StreamClient client, ReadOnlyMemory<byte> rest)
     {
         lock (_gate)
         {
@@ -43,7 +43,7 @@ internal sealed class UnsentBytes(CacheOptions options, StreamMetrics metrics)
             while (_held > _max && _waiting.First is { } longest)
             {
                 // Under the gate, so that its request cannot end first and another begin in its place.
-                Forget(longest.Value.Client);
+                Discard(longest.Value.Client);
                 longest.Value.Client.Cut();
                 metrics.Cut(StreamCutReason.NoRoom);
             }
@@ -53,17 +53,17 @@ internal sealed class UnsentBytes(CacheOptions options, StreamMetrics metrics)
     }
 
     /// <summary>Counts out a stream that waits no longer.</summary>
-    public void Go(StreamClient client)
+    public void Remove(StreamClient client)
     {
         lock (_gate)
         {
             var held = _held;
-            Forget(client);
+            Discard(client);
             metrics.Hold(_held - held);
         }
     }
 
-    private void Forget(StreamClient client)
+    private void Discard(StreamClient client)
     {
         if (!_byClient.Remove(client, out var waiting))
         {

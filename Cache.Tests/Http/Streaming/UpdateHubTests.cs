@@ -143,7 +143,7 @@ public sealed class UpdateHubTests
         Send(1, 1);
         Assert.True(await woken.WaitAsync(Eventually.TestTimeout, TestContext.Current.CancellationToken));
 
-        client.Awake();
+        client.ResetWake();
         _hub.Close(client);
         Send(2, 2);
         Assert.Equal(0, _hub.Clients);
