@@ -9,27 +9,27 @@ using StackExchange.Redis;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// What consuming costs without the product, each in a process of its own, set up as the product sets up its consumer:
-/// <c>client</c> only consumes; <c>decode</c> consumes through the product's decoder, in the client's own memory, and drops the
-/// rows: the least that the job can cost; <c>seed</c> is the job done plainly: batches of 50, and for each row HSET, EXPIRE and ZADD,
-/// then a trim and a commit.
+/// The cost of consuming without the product. Each baseline runs in its own process, with its consumer configured like the
+/// product's: <c>client</c> only consumes; <c>decode</c> consumes through the product's decoder, in the client's own memory, and
+/// drops the rows, which is the least the job can cost; <c>seed</c> does the job naively: batches of 50 with HSET, EXPIRE and ZADD
+/// per row, then a trim and a commit.
 /// </summary>
 internal static class BareConsumer
 {
     private const int SeedBatch = 50;
     private const int SeedRetention = 120;
 
-    /// <summary>Said when partitions are there, by the product too; the rows are read from then on.</summary>
+    /// <summary>Printed once partitions are assigned, by the product as well; from then on, rows are read.</summary>
     public const string Assigned = "partitions assigned";
 
-    /// <summary>Said when so many rows are through, together.</summary>
-    public static string Through(long rows) => $"all {rows} rows are through";
+    /// <summary>Printed once this many rows in total are done.</summary>
+    public static string Through(long rows) => $"all {rows} rows done";
 
     /// <summary>Runs until it is killed.</summary>
     /// <param name="side"><c>client</c>, <c>decode</c> or <c>seed</c>.</param>
     /// <param name="bootstrapServers">The broker.</param>
     /// <param name="group">The consumer group.</param>
-    /// <param name="rows">After how many rows each time it says so.</param>
+    /// <param name="rows">The number of rows after which it reports progress, each time.</param>
     /// <param name="redisPort">The port of Redis.</param>
     public static async Task RunAsync(string side, string bootstrapServers, string group, long rows, int redisPort)
     {
@@ -71,7 +71,7 @@ internal static class BareConsumer
         {
             if (consumer.Consume(100) is { IsPartitionEOF: false } && ++row % rows == 0)
             {
-                Say(row);
+                Print(row);
             }
         }
     }
@@ -100,12 +100,12 @@ internal static class BareConsumer
 
             if (row % rows == 0)
             {
-                Say(row);
+                Print(row);
             }
         }
     }
 
-    private static void Say(long rows) => Console.WriteLine($"{Through(rows)}: allocated={GC.GetTotalAllocatedBytes()}");
+    private static void Print(long rows) => Console.WriteLine($"{Through(rows)}: allocated={GC.GetTotalAllocatedBytes()}");
 
     private static async Task WriteAsync(IDatabase database, List<ConsumeResult<byte[]?, byte[]?>> rows)
     {

@@ -5,11 +5,11 @@ using Microsoft.Extensions.Logging;
 
 namespace Cache.Benchmarks;
 
-/// <summary>The least that a read can cost: Kestrel endpoints that return bytes from memory, and nothing else.</summary>
+/// <summary>The least a read can cost: Kestrel endpoints that only return bytes from memory.</summary>
 internal static class BareReads
 {
     /// <summary>Runs until it is killed.</summary>
-    /// <param name="answers">A folder with the answers; the file <c>0</c> is that of <c>/0</c>.</param>
+    /// <param name="answers">A folder with the answers; the file <c>0</c> is the answer of <c>/0</c>.</param>
     public static async Task RunAsync(string answers)
     {
         var builder = WebApplication.CreateSlimBuilder();

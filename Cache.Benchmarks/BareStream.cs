@@ -9,8 +9,8 @@ using Microsoft.Extensions.Logging;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// The least that a stream can cost: a Kestrel endpoint that writes ready bytes from memory to each client. No Redis, no
-/// filters, no ids to go on from, nothing kept.
+/// The least a stream can cost: a Kestrel endpoint that writes prepared bytes from memory to each client. No Redis, no
+/// filters, no ids to resume from, no history.
 /// </summary>
 internal static class BareStream
 {
@@ -41,7 +41,7 @@ internal static class BareStream
             }
             catch (OperationCanceledException)
             {
-                // The client went.
+                // The client disconnected.
             }
             finally
             {

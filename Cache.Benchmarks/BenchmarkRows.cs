@@ -3,30 +3,30 @@ using System.Text;
 
 namespace Cache.Benchmarks;
 
-/// <summary>The rows of the benchmarks: a window after the other, its dimensions in turns, counts that only grow.</summary>
+/// <summary>The rows of the benchmarks: one window after another, its dimensions in turn, with increasing counts.</summary>
 internal static class BenchmarkRows
 {
-    /// <summary>The topic that they are in.</summary>
+    /// <summary>The topic with the rows.</summary>
     public const string Topic = "event_metrics";
 
     private const int WindowMs = 5000;
     private static readonly string[] Types = ["page_view", "click", "add_to_cart", "purchase"];
 
-    // All windows are over, however many there are.
+    // Far enough in the past for all windows to have ended.
     private static readonly long FirstWindow = new DateTimeOffset(2026, 1, 1, 0, 0, 0, TimeSpan.Zero).ToUnixTimeMilliseconds();
 
-    /// <summary>Rows of one window: a hundred for each of few dimensions, ten for each of many.</summary>
-    /// <param name="dimensions">How many dimensions a window has.</param>
+    /// <summary>Rows per window: a hundred per dimension if there are few dimensions, ten if there are many.</summary>
+    /// <param name="dimensions">Dimensions per window.</param>
     public static int PerWindow(int dimensions) => dimensions <= Types.Length ? 100 * dimensions : 10 * dimensions;
 
-    /// <summary>Start of the window of a row, milliseconds since 1970 UTC.</summary>
+    /// <summary>The start of a row's window, in milliseconds since 1970 UTC.</summary>
     public static long WindowOf(long row, int dimensions = 4) => FirstWindow + (row / PerWindow(dimensions) * WindowMs);
 
     /// <summary>The number of a window's first row.</summary>
-    /// <param name="window">Start of the window, milliseconds since 1970 UTC.</param>
+    /// <param name="window">The start of the window, in milliseconds since 1970 UTC.</param>
     public static long FirstRowOf(long window) => (window - FirstWindow) / WindowMs * PerWindow(4);
 
-    /// <summary>The partition of a row: a window is on one, as when its start is the key; of many dimensions each is on one.</summary>
+    /// <summary>The partition of a row: one per window, as if its start were the key; with many dimensions, one per dimension.</summary>
     public static int PartitionOf(long row, int partitions, int dimensions = 4) =>
         (int)(((row / PerWindow(dimensions)) + (dimensions <= Types.Length ? 0 : row % dimensions)) % partitions);
 
@@ -39,6 +39,6 @@ internal static class BenchmarkRows
         CultureInfo.InvariantCulture,
         $$"""{"window_start":{{WindowOf(row, dimensions)}},"event_type":"{{DimensionOf(row, dimensions)}}","event_count":{{CountOf(row, dimensions)}},"user_count":{{(row % PerWindow(dimensions) / 8) + 1}}}"""));
 
-    /// <summary>The event count that a row carries: its place in its window, from 1.</summary>
+    /// <summary>The event count of a row: its position in its window, from 1.</summary>
     public static long CountOf(long row, int dimensions = 4) => (row % PerWindow(dimensions)) + 1;
 }

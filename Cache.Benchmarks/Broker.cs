@@ -5,20 +5,20 @@ using Confluent.Kafka;
 
 namespace Cache.Benchmarks;
 
-/// <summary>What a broker is filled with.</summary>
-/// <param name="Rows">Rows; 0 leaves the topic empty.</param>
-/// <param name="Dimensions">Dimensions of a window.</param>
-/// <param name="Trace">The flags of each row's <c>traceparent</c>, <c>00</c> or <c>01</c>; empty for rows without.</param>
+/// <summary>The rows to fill a broker with.</summary>
+/// <param name="Rows">Number of rows; 0 leaves the topic empty.</param>
+/// <param name="Dimensions">Dimensions per window.</param>
+/// <param name="Trace">The flags of each row's <c>traceparent</c>, <c>00</c> or <c>01</c>; empty for rows without one.</param>
 internal sealed record Backlog(long Rows, int Dimensions = 4, string Trace = "")
 {
-    /// <summary>Partitions that hold a million such rows: the mock keeps 5 MiB of each.</summary>
+    /// <summary>Enough partitions for a million such rows: the mock keeps 5 MiB per partition.</summary>
     public const int Partitions = 24;
 }
 
-/// <summary>The embedded Kafka in a process of its own, with a backlog to read: the same one for every side.</summary>
+/// <summary>The embedded Kafka in its own process, with the same backlog for every side.</summary>
 internal static class Broker
 {
-    /// <summary>The topic of round trips without the product.</summary>
+    /// <summary>The topic for round trips without the product.</summary>
     public const string BareTopic = "round_trips";
 
     private const int MaxInFlight = 50_000;
@@ -40,16 +40,16 @@ internal static class Broker
         await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, CancellationToken.None);
     }
 
-    /// <summary>Starts it in a process of its own.</summary>
+    /// <summary>Starts it in its own process.</summary>
     public static Task<ServerProcess> StartAsync(int partitions, Backlog backlog) =>
         ServerProcess.StartAsync("Cache.Benchmarks.dll", "broker", Text(partitions), Text(backlog.Rows), Text(backlog.Dimensions), backlog.Trace);
 
     /// <summary>Produces a backlog.</summary>
     /// <param name="bootstrapServers">The broker.</param>
-    /// <param name="partitions">How many the topic has.</param>
-    /// <param name="backlog">What is produced.</param>
-    /// <param name="first">The number of its first row.</param>
-    /// <exception cref="InvalidOperationException">The broker did not keep all of it.</exception>
+    /// <param name="partitions">Number of partitions of the topic.</param>
+    /// <param name="backlog">The rows to produce.</param>
+    /// <param name="first">The number of the first row.</param>
+    /// <exception cref="InvalidOperationException">The broker did not keep all rows.</exception>
     public static void Fill(string bootstrapServers, int partitions, Backlog backlog, long first)
     {
         var produced = new long[partitions];
@@ -81,14 +81,14 @@ internal static class Broker
             producer.Flush(CancellationToken.None);
         }
 
-        // The mock drops a partition's oldest rows beyond 5 MiB: a backlog that is not whole would be measured as one.
+        // Above 5 MiB, the mock drops a partition's oldest rows. An incomplete backlog must not be measured as a complete one.
         using var consumer = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = bootstrapServers, GroupId = "filled" }).Build();
         for (var partition = 0; partition < partitions; partition++)
         {
             var offsets = consumer.QueryWatermarkOffsets(new(BenchmarkRows.Topic, partition), TimeSpan.FromSeconds(10));
             if (offsets.High.Value - offsets.Low.Value < produced[partition])
             {
-                throw new InvalidOperationException($"{produced[partition]} rows were to be in partition {partition}, and only those from {offsets.Low} to {offsets.High} are: the backlog is too large.");
+                throw new InvalidOperationException($"Partition {partition} should have {produced[partition]} rows, but only has offsets {offsets.Low} to {offsets.High}: the backlog is too large.");
             }
         }
     }

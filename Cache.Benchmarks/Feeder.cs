@@ -3,11 +3,11 @@ using Confluent.Kafka;
 
 namespace Cache.Benchmarks;
 
-/// <summary>Produces rows one after the other at a rate, and remembers when.</summary>
+/// <summary>Produces rows at a fixed rate, and records when each was sent.</summary>
 internal sealed class Feeder(string bootstrapServers) : IDisposable
 {
-    // Rows that are waited for when the feeding ends.
-    private static readonly TimeSpan Rest = TimeSpan.FromSeconds(1);
+    // Time for the last rows to arrive.
+    private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(1);
 
     private readonly IProducer<Null, byte[]> _producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig
     {
@@ -16,22 +16,22 @@ internal sealed class Feeder(string bootstrapServers) : IDisposable
         EnableDeliveryReports = false,
     }).Build();
 
-    // Room for what any verb feeds to one broker.
+    // Enough for the rows that any verb feeds to one broker.
     private readonly long[] _sent = new long[2 * 1024 * 1024];
     private long _next;
 
     /// <summary>When a row was produced (<see cref="Stopwatch.GetTimestamp"/>).</summary>
     public long SentAt(long row) => Volatile.Read(ref _sent[row]);
 
-    /// <summary>Produces for a time, then waits for what is under way.</summary>
+    /// <summary>Produces rows for a time, then waits for those in flight.</summary>
     /// <param name="topic">The topic.</param>
     /// <param name="partitions">Its partitions.</param>
-    /// <param name="rate">Rows a second.</param>
-    /// <param name="span">How long.</param>
-    /// <returns>The rows that were produced.</returns>
+    /// <param name="rate">Rows per second.</param>
+    /// <param name="span">How long to produce.</param>
+    /// <returns>The number of rows produced.</returns>
     public async Task<long> FeedAsync(string topic, int partitions, int rate, TimeSpan span)
     {
-        // Windows of its own, so that each row of a window is on one topic and in one round.
+        // Start with a new window, so that all rows of a window are in one topic and one round.
         var perWindow = BenchmarkRows.PerWindow(4);
         var first = _next = (_next + perWindow - 1) / perWindow * perWindow;
         var started = Stopwatch.GetTimestamp();
@@ -46,7 +46,7 @@ internal sealed class Feeder(string bootstrapServers) : IDisposable
         }
 
         _producer.Flush(CancellationToken.None);
-        await Task.Delay(Rest, TimeProvider.System, CancellationToken.None);
+        await Task.Delay(DrainTime, TimeProvider.System, CancellationToken.None);
         return _next - first;
     }
 

@@ -9,32 +9,32 @@ using StackExchange.Redis;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>latency</c>: from the call that produces a row to its value in Redis (as the update tells that follows the write), and to
-/// its event on a stream, against a bare round trip from producer to consumer. Both consumers fetch with the same wait: the
-/// mock holds an empty fetch for all of it.
+/// <c>latency</c>: the time from producing a row to its value in Redis (as reported by the update that follows the write) and
+/// to its event on a stream, compared with a bare round trip from producer to consumer. Both consumers use the same
+/// <c>fetch.wait.max.ms</c>, because the mock holds an empty fetch for that long.
 /// </summary>
 internal static class LatencyVerb
 {
     private const int Partitions = 4;
     private const int FetchWaitMs = 5;
 
-    // With a tenth of the processors' time stolen, the p99 of both sides doubles; of this much nothing is seen.
+    // With a tenth of the CPU time stolen, the p99 of both sides doubles; this much has no visible effect.
     private const double MaxStolenPercent = 2;
 
-    // What hangs on the p99 at 1,000 rows/s is worth many more rounds on a busy host.
+    // The p99 at 1,000 rows/s matters enough for many more rounds on a busy host.
     private const int MaxTimes = 20;
-    private const int RoundsOnAStage = 10;
+    private const int RoundsPerStage = 10;
 
-    // Code is compiled and compiled again while it warms up.
+    // Time for tiered compilation.
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(4);
     private static readonly int[] Rates = [100, 1000, 20_000];
 
-    /// <summary>One side in one round.</summary>
+    /// <summary>The result of one side in one round.</summary>
     internal sealed record Result(double P50Ms, double P99Ms, double StreamP50Ms = 0, double StreamP99Ms = 0);
 
     public static async Task RunAsync(Run run)
     {
-        // Short, for a busy host is quiet for a few seconds more often than for many.
+        // Short, because a busy host is more often quiet for a few seconds than for many.
         var span = TimeSpan.FromSeconds(run.Quick ? 1 : 2);
         run.Report.Add("latency_fetch_wait_ms", "ms", [FetchWaitMs]);
         foreach (var rate in Rates)
@@ -46,7 +46,7 @@ internal static class LatencyVerb
                 MaxStolenPercent,
                 async round =>
                 {
-                    if (round % RoundsOnAStage == 0)
+                    if (round % RoundsPerStage == 0)
                     {
                         await (stage?.DisposeAsync() ?? ValueTask.CompletedTask);
                         stage = await Stage.StartAsync();
@@ -68,7 +68,7 @@ internal static class LatencyVerb
         }
     }
 
-    /// <summary>Both sides, on a young broker: the mock grows slower with what it keeps, and both sides with it.</summary>
+    /// <summary>Both sides, on a fresh broker: the mock, and with it both sides, gets slower the more it holds.</summary>
     private sealed class Stage : IAsyncDisposable
     {
         private readonly ServerProcess _kafka;
@@ -92,7 +92,7 @@ internal static class LatencyVerb
             _consuming.Start();
         }
 
-        /// <summary>Starts both, and warms them up.</summary>
+        /// <summary>Starts both sides, and warms them up.</summary>
         public static async Task<Stage> StartAsync()
         {
             var kafka = await Broker.StartAsync(Partitions, new(0));
@@ -174,7 +174,7 @@ internal static class LatencyVerb
         }
     }
 
-    /// <summary>When rows arrived: a row that a later one of its field overtook has arrived with that.</summary>
+    /// <summary>When rows arrived. A row that was coalesced into a later one arrives together with it.</summary>
     private sealed class Arrivals(Feeder feeder)
     {
         private const int Dimensions = 4;
@@ -227,8 +227,8 @@ internal static class LatencyVerb
             }
         }
 
-        /// <summary>Ends when a number of rows has arrived.</summary>
-        /// <exception cref="InvalidOperationException">They did not.</exception>
+        /// <summary>Waits until a number of rows has arrived.</summary>
+        /// <exception cref="InvalidOperationException">They did not arrive in time.</exception>
         public async Task WaitAsync(long rows)
         {
             var started = Stopwatch.GetTimestamp();
@@ -243,7 +243,7 @@ internal static class LatencyVerb
             }
         }
 
-        /// <summary>Takes what arrived.</summary>
+        /// <summary>Returns the delays so far, and starts over.</summary>
         public Result Take()
         {
             lock (_lock)

@@ -9,9 +9,10 @@ using StackExchange.Redis;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>limits</c>: what one harms another. Three loads, one after the other: a reader that asks in a loop for 120 windows of 10,000
-/// dimensions; 5,000 streams at an update a second; 10,000 sockets that do nothing. Meanwhile rows are flushed and
-/// <c>/healthz</c> is asked, against the same without a load; and the memory of the service, which is a process of its own.
+/// <c>limits</c>: how much one kind of load harms the others. Three loads, one after another: a reader that requests 120 windows
+/// of 10,000 dimensions in a loop; 5,000 streams with one update per second; 10,000 idle sockets. Under each load, rows are
+/// flushed and <c>/healthz</c> is probed, compared with no load. The memory of the service, which has its own process, is
+/// measured, too.
 /// </summary>
 internal static class LimitsVerb
 {
@@ -20,16 +21,16 @@ internal static class LimitsVerb
     private const int Streams = 5000;
     private const int IdleSockets = 10_000;
 
-    // Of this process: what is not a load's.
+    // Files that this process has open apart from the load.
     private const int OtherFiles = 1000;
 
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
 
-    // So long may a probe take.
+    // A slower probe is a failure.
     private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(1);
 
-    /// <summary>What was seen during a load.</summary>
-    internal sealed record Result(double FlushP99Ms, double HealthMostMs, int HealthFailures, double MaxMb);
+    /// <summary>The measurements under a load.</summary>
+    internal sealed record Result(double FlushP99Ms, double HealthMaxMs, int HealthFailures, double MaxMb);
 
     public static async Task RunAsync(Run run)
     {
@@ -43,7 +44,7 @@ internal static class LimitsVerb
         var rows = new Rows(producer, http);
         await FillAsync(side.Redis.GetDatabase());
 
-        // What starts compiles first.
+        // Warm up: code is compiled first.
         await MeasureAsync(side, rows, TimeSpan.FromSeconds(5));
         var alone = await MeasureAsync(side, rows, span);
         var reader = await DuringAsync("a large reader", () => LargeReader.Start(side.Process.Port));
@@ -56,7 +57,7 @@ internal static class LimitsVerb
         run.Report.Add("limits_flush_p99_streams", "×", [streamers.FlushP99Ms / alone.FlushP99Ms]);
         run.Report.Add("limits_flush_p99_idle", "×", [sockets.FlushP99Ms / alone.FlushP99Ms]);
         run.Report.Add("limits_flush_p99_worst", "×", [all.Max(result => result.FlushP99Ms) / alone.FlushP99Ms]);
-        run.Report.Add("limits_health_most_ms", "ms", [all.Max(result => result.HealthMostMs)]);
+        run.Report.Add("limits_health_most_ms", "ms", [all.Max(result => result.HealthMaxMs)]);
         run.Report.Add("limits_health_failures", "", [all.Sum(result => result.HealthFailures)]);
         run.Report.Add("limits_rss_mb", "MB", [all.Max(result => result.MaxMb)]);
 
@@ -74,26 +75,26 @@ internal static class LimitsVerb
         }
     }
 
-    /// <summary>As many of both as this process, which opens them, may have; says so when that is fewer.</summary>
+    /// <summary>Reduces both loads to the number of files that this process may open, and reports it.</summary>
     private static (int Streams, int Idle) Scaled(int streams, int idle)
     {
         var files = File.Exists("/proc/self/limits")
             ? long.Parse(File.ReadLines("/proc/self/limits").First(line => line.StartsWith("Max open files", StringComparison.Ordinal))
                 .Split(' ', StringSplitOptions.RemoveEmptyEntries)[3], CultureInfo.InvariantCulture)
             : 1024;
-        var most = (int)Math.Min(Math.Max(0, files - OtherFiles), int.MaxValue);
-        if (most < Math.Max(streams, idle))
+        var max = (int)Math.Min(Math.Max(0, files - OtherFiles), int.MaxValue);
+        if (max < Math.Max(streams, idle))
         {
-            Console.Error.WriteLine($"A process may open {files} files here: {Math.Min(streams, most)} streams and {Math.Min(idle, most)} idle sockets, not {streams} and {idle}.");
+            Console.Error.WriteLine($"The limit of {files} open files allows only {Math.Min(streams, max)} streams and {Math.Min(idle, max)} idle sockets instead of {streams} and {idle}.");
         }
 
-        return (Math.Min(streams, most), Math.Min(idle, most));
+        return (Math.Min(streams, max), Math.Min(idle, max));
     }
 
-    /// <summary>Flushes rows one by one, each a batch of its own, and probes beside.</summary>
+    /// <summary>Flushes rows one by one, each in its own batch, with probes in parallel.</summary>
     private static async Task<Result> MeasureAsync(Side side, Rows rows, TimeSpan span)
     {
-        var (flushes, most, failures, memory) = (new List<double>(), 0.0, 0, 0L);
+        var (flushes, slowest, failures, memory) = (new List<double>(), 0.0, 0, 0L);
         var began = Stopwatch.GetTimestamp();
         var probing = Task.Run(ProbeAsync);
         while (Stopwatch.GetElapsedTime(began) < span)
@@ -105,11 +106,11 @@ internal static class LimitsVerb
 
         await probing;
         flushes.Sort();
-        return new(flushes[(int)(flushes.Count * 0.99)], most, failures, memory / 1e6);
+        return new(flushes[(int)(flushes.Count * 0.99)], slowest, failures, memory / 1e6);
 
         async Task ProbeAsync()
         {
-            // Like an orchestrator: a connection a probe.
+            // One connection per probe, like an orchestrator.
             using var prober = new HttpClient(new SocketsHttpHandler { PooledConnectionLifetime = TimeSpan.Zero }) { BaseAddress = new($"http://127.0.0.1:{side.Process.Port}") };
             while (Stopwatch.GetElapsedTime(began) < span)
             {
@@ -124,7 +125,7 @@ internal static class LimitsVerb
                     failures++;
                 }
 
-                most = Math.Max(most, Stopwatch.GetElapsedTime(asked).TotalMilliseconds);
+                slowest = Math.Max(slowest, Stopwatch.GetElapsedTime(asked).TotalMilliseconds);
                 await Task.Delay(Pace, TimeProvider.System, CancellationToken.None);
             }
         }
@@ -132,7 +133,7 @@ internal static class LimitsVerb
 
     private static async Task FillAsync(IDatabase database)
     {
-        // Older than the windows of the rows, and within retention.
+        // Older than the windows of the rows, but within retention.
         var fields = Enumerable.Range(0, Dimensions)
             .SelectMany(dimension => new HashEntry[] { new($"type_{dimension}.count", 400 + dimension), new($"type_{dimension}.users", 120) }).ToArray();
         for (var window = 1; window < Windows; window++)
@@ -143,13 +144,13 @@ internal static class LimitsVerb
         }
     }
 
-    /// <summary>Rows of one window, each sent when the last one is written: a flush a row.</summary>
+    /// <summary>Rows of one window, each sent once the previous one is written: one flush per row.</summary>
     private sealed class Rows(IProducer<Null, byte[]> producer, HttpClient http)
     {
         private long _next;
         private (long Time, double Seconds) _last;
 
-        /// <summary>Sends a row, and gives how long its flush took, in ms.</summary>
+        /// <summary>Sends a row, and returns the duration of its flush in milliseconds.</summary>
         public async Task<double> FlushAsync()
         {
             await producer.ProduceAsync(new TopicPartition(BenchmarkRows.Topic, 0), new() { Value = BenchmarkRows.Value(_next++ % 100) });
@@ -168,7 +169,7 @@ internal static class LimitsVerb
         }
     }
 
-    /// <summary>Asks for the longest list there is, again and again.</summary>
+    /// <summary>Requests the longest possible list in a loop.</summary>
     private sealed class LargeReader : IAsyncDisposable
     {
         private readonly CancellationTokenSource _stop = new();
@@ -211,12 +212,12 @@ internal static class LimitsVerb
             }
             catch (OperationCanceledException)
             {
-                // Enough.
+                // The load is over.
             }
         }
     }
 
-    /// <summary>Streams that read.</summary>
+    /// <summary>Stream clients that read everything.</summary>
     private sealed class StreamReaders : IAsyncDisposable
     {
         private readonly List<Socket> _sockets = [];
@@ -256,12 +257,12 @@ internal static class LimitsVerb
             }
             catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
             {
-                // Enough.
+                // The load is over.
             }
         }
     }
 
-    /// <summary>Sockets that send nothing; one that is closed is opened anew.</summary>
+    /// <summary>Sockets that send nothing. A closed one is reopened.</summary>
     private sealed class Idle : IAsyncDisposable
     {
         private readonly CancellationTokenSource _stop = new();

@@ -5,15 +5,15 @@ using Confluent.Kafka;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>memory</c>: a long run, fed as fast as it is consumed. Bytes allocated a row, above those of the bare client and those of the
-/// bare client with the product's decoder; the process's memory at its most, and how it grows over the second half.
+/// <c>memory</c>: a long run, fed as fast as it is consumed. Measures the bytes allocated per row beyond those of the bare client,
+/// and of the bare client with the product's decoder; the process's peak memory; and its growth over the second half.
 /// </summary>
 internal static partial class MemoryVerb
 {
-    // What the mock keeps of 24 partitions, with something to spare.
+    // What the mock can hold in 24 partitions, with some headroom.
     private const long MaxAhead = 500_000;
 
-    /// <summary>One side.</summary>
+    /// <summary>The result of one side.</summary>
     internal sealed record Result(double BytesPerRow, double PeakMb, double SlopeMbPerMillionRows);
 
     public static async Task RunAsync(Run run)
@@ -38,7 +38,7 @@ internal static partial class MemoryVerb
         var service = side.Process;
         using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{service.Port}") };
 
-        // What starting costs is no row's: it is over after the first ones.
+        // Exclude the cost of starting, which is over after the first rows.
         const long WarmUp = 100_000;
         await FeedAsync(side, 0, WarmUp);
         var before = await AllocatedAsync(http);
@@ -63,7 +63,7 @@ internal static partial class MemoryVerb
         }
     }
 
-    /// <summary>Produces rows, never further ahead of the commits than the mock keeps.</summary>
+    /// <summary>Produces rows, never further ahead of the commits than the mock can hold.</summary>
     private static async Task FeedAsync(Side side, long from, long to, Action<long>? progress = null)
     {
         using var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig
@@ -97,7 +97,7 @@ internal static partial class MemoryVerb
     private static async Task<double> AllocatedAsync(HttpClient http) => double.Parse(
         Allocated().Match(await http.GetStringAsync("/metrics")).Groups[1].Value, CultureInfo.InvariantCulture);
 
-    /// <summary>The slope of the line that is nearest to all points.</summary>
+    /// <summary>The slope of the least-squares line.</summary>
     private static double Slope(List<(double X, double Y)> points)
     {
         var (x, y) = (points.Average(point => point.X), points.Average(point => point.Y));

@@ -14,7 +14,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Benchmarks;
 
-/// <summary><c>micro</c>: the stages of a row one by one, by BenchmarkDotNet.</summary>
+/// <summary><c>micro</c>: the stages of a row one by one, with BenchmarkDotNet.</summary>
 internal static class MicroVerb
 {
     public static Task RunAsync(Run run)
@@ -34,7 +34,7 @@ internal static class MicroVerb
     }
 }
 
-/// <summary>What each stage costs a row: windows of four dimensions.</summary>
+/// <summary>The cost of each stage per row, with four dimensions per window.</summary>
 public class RowStages
 {
     private const int Rows = 10_000;
@@ -46,7 +46,7 @@ public class RowStages
     private readonly Batch _batch = new();
     private readonly QueuedRow[] _rows;
 
-    /// <summary>Decodes the rows that the other stages take.</summary>
+    /// <summary>Decodes the rows for the other stages.</summary>
     public RowStages()
     {
         var partition = new AssignedPartition(new(BenchmarkRows.Topic, 0), new RowCounter());
@@ -58,7 +58,7 @@ public class RowStages
     [Benchmark(OperationsPerInvoke = Rows)]
     public long Decode() => DecodeAll(_values);
 
-    /// <summary>The same of rows that are not plain, by white space in front: by the full reader.</summary>
+    /// <summary>The same for rows with leading white space, which need the full reader.</summary>
     [Benchmark(OperationsPerInvoke = Rows)]
     public long DecodeFull() => DecodeAll(_spaced);
 

@@ -21,10 +21,10 @@ internal static class Program
     };
 
     /// <summary>Runs a verb, or <c>all</c> of them.</summary>
-    /// <returns>0; 1 when it cannot be run; 2 when there is no such verb.</returns>
+    /// <returns>0; 1 if the verb cannot run; 2 if there is no such verb.</returns>
     public static async Task<int> Main(string[] args)
     {
-        // Baselines and servers, each in a process of its own.
+        // Baselines and servers, each in its own process.
         switch (args)
         {
             case ["bare-stream"]:
@@ -82,11 +82,11 @@ internal static class Program
     private static int Number(string text) => int.Parse(text, CultureInfo.InvariantCulture);
 }
 
-/// <summary>What a verb is run with.</summary>
-/// <param name="Quick">Fewer and shorter rounds: to see that it works, not to quote.</param>
-/// <param name="Report">Takes the figures.</param>
+/// <summary>The settings of a run.</summary>
+/// <param name="Quick">Fewer and shorter rounds: to check that it works, not to quote.</param>
+/// <param name="Report">Collects the figures.</param>
 internal sealed record Run(bool Quick, Report Report)
 {
-    /// <summary>Rounds of each side.</summary>
+    /// <summary>Rounds per side.</summary>
     public int Rounds => Quick ? 2 : 5;
 }

@@ -7,17 +7,17 @@ using System.Text;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// Connections that ask one route again and again, one request each at a time. One thread takes them in turns, with blocking
-/// sockets: two calls of the system a request is the least that asking can cost, on cores that the server wants too.
+/// Connections that request one route in a loop, one request at a time each. A single thread serves them in turn with blocking
+/// sockets: two system calls per request are the least a client can cost on cores that it shares with the server.
 /// </summary>
 internal static class ReadClients
 {
     private const int Connections = 32;
     private const int MaxHeaderBytes = 4096;
 
-    /// <summary>Asks for a span of time, and until there are so many answers.</summary>
-    /// <returns>How many answers came, and the time that it took.</returns>
-    /// <exception cref="InvalidOperationException">An answer was not 200 or had another length: speed of that is none.</exception>
+    /// <summary>Sends requests for a time, and at least until a number of answers has arrived.</summary>
+    /// <returns>The number of answers, and the time it took.</returns>
+    /// <exception cref="InvalidOperationException">An answer was not 200, or had another length, so its speed means nothing.</exception>
     public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span, long atLeast = 0)
     {
         var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: bench\r\n\r\n");
@@ -50,24 +50,24 @@ internal static class ReadClients
 
     private static void Receive(Socket socket, byte[] buffer, int length)
     {
-        var (had, end) = (0, -1);
-        while (end < 0 || had < end)
+        var (received, end) = (0, -1);
+        while (end < 0 || received < end)
         {
-            had += socket.Receive(buffer, had, buffer.Length - had, SocketFlags.None) is > 0 and var read
+            received += socket.Receive(buffer, received, buffer.Length - received, SocketFlags.None) is > 0 and var read
                 ? read : throw new InvalidOperationException("The server closed a connection.");
-            var answer = buffer.AsSpan(0, had);
+            var answer = buffer.AsSpan(0, received);
             if (end < 0 && answer.IndexOf("\r\n\r\n"u8) is >= 0 and var head)
             {
                 end = head + 4 + Length(answer[..(head + 2)]);
                 if (end != head + 4 + length)
                 {
-                    throw new InvalidOperationException($"Not what was asked for: {Encoding.ASCII.GetString(answer)}");
+                    throw new InvalidOperationException($"Unexpected answer: {Encoding.ASCII.GetString(answer)}");
                 }
             }
         }
     }
 
-    /// <summary>The length of an answer's body; -1 when it is no answer, or has none.</summary>
+    /// <summary>The length of the answer's body; -1 if it is not a 200, or has no length.</summary>
     private static int Length(ReadOnlySpan<byte> head)
     {
         var name = "\r\nContent-Length: "u8;

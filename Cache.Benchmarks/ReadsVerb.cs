@@ -5,9 +5,10 @@ using StackExchange.Redis;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>reads</c>: requests a second of 32 connections on the routes that dashboards ask, while 100 updates a second arrive,
-/// against <see cref="BareReads"/>. The updates are those of another replica: a field of the newest window of one type, then
-/// of the other, with their message; so that what it costs is reading, and not consuming too.
+/// <c>reads</c>: requests per second over 32 connections, on the routes that dashboards use, while 100 updates per second
+/// arrive, compared with <see cref="BareReads"/>. The updates look like another replica's: they alternate between a field of the
+/// newest event window and one of the newest performance window, each with its message. So the cost is that of reading alone, not
+/// of consuming.
 /// </summary>
 internal static class ReadsVerb
 {
@@ -22,7 +23,7 @@ internal static class ReadsVerb
 
     private static readonly RedisChannel Updates = RedisChannel.Literal("cache:updates");
 
-    /// <summary>One side of one route in one round.</summary>
+    /// <summary>The result of one side on one route in one round.</summary>
     internal sealed record Result(double RequestsPerSecond, double CpuMicrosPerRequest);
 
     public static async Task RunAsync(Run run)
@@ -56,14 +57,14 @@ internal static class ReadsVerb
 
     private static async Task MeasureAsync(Run run, ServerProcess service, ServerProcess bare, int[] lengths, IDatabase database)
     {
-        // Short, and many: what a neighbour takes of the machine changes within seconds, and both sides should meet the same.
+        // Many short rounds: the load from neighbours on the host changes within seconds, and both sides should see the same.
         var (span, rounds) = (TimeSpan.FromSeconds(0.5), run.Quick ? run.Rounds : 4 * run.Rounds);
 
-        // While both sides are measured: Redis and this process do the same then.
+        // Update during both sides, so that Redis and this process do the same work for each.
         using var stop = new CancellationTokenSource();
         var updating = Task.Run(() => StreamVerb.TickAsync(number => Update(database, number), stop.Token));
 
-        // Code that runs often is compiled anew, several times, until it is as fast as it gets; there is more of it in the service.
+        // Warm up for tiered compilation, which recompiles hot code several times; the service has more of it.
         for (var route = 0; route < Routes.Length; route++)
         {
             ReadClients.Ask(service.Port, Routes[route], lengths[route], span, run.Quick ? 10_000 : 60_000);
@@ -105,7 +106,7 @@ internal static class ReadsVerb
         return new(requests / elapsed.TotalSeconds, (server.Cpu - cpu).TotalMicroseconds / requests);
     }
 
-    /// <summary>Saves the body of each route's answer; gives their lengths.</summary>
+    /// <summary>Saves the body of each route's answer, and returns their lengths.</summary>
     private static async Task<int[]> SaveAsync(ServerProcess service, string folder)
     {
         using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{service.Port}") };
@@ -125,7 +126,7 @@ internal static class ReadsVerb
         return lengths;
     }
 
-    /// <summary>A window of each type, as the service writes them.</summary>
+    /// <summary>Writes a window of each type, as the service does.</summary>
     private static void Write(IDatabase database, long window)
     {
         string[] events = ["page_view", "click", "add_to_cart", "purchase"];
@@ -140,7 +141,7 @@ internal static class ReadsVerb
         }
     }
 
-    /// <summary>An update of one field; its value always has as many digits, so that an answer always has the same length.</summary>
+    /// <summary>Updates one field. Its value always has the same number of digits, so that answers always have the same length.</summary>
     private static void Update(IDatabase database, long number)
     {
         var value = 100 + (number / 2 % 900);

@@ -11,14 +11,14 @@ internal sealed class Report
 
     private readonly List<Figure> _figures = [];
 
-    /// <summary>Adds a figure of several rounds: its median, with the least and the most.</summary>
+    /// <summary>Adds a figure from several rounds: median, minimum and maximum.</summary>
     public void Add(string name, string unit, IEnumerable<double> rounds)
     {
         var all = rounds.ToList();
         _figures.Add(new(name, unit, Median(all), all.Min(), all.Max()));
     }
 
-    /// <summary>The one in the middle.</summary>
+    /// <summary>The median.</summary>
     public static double Median(IEnumerable<double> rounds)
     {
         var sorted = rounds.Order().ToList();
@@ -26,7 +26,7 @@ internal sealed class Report
         return sorted.Count % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
     }
 
-    /// <summary>Adds how two sides compare, round by round.</summary>
+    /// <summary>Adds the ratio of two sides, round by round.</summary>
     public void AddRatio(string name, IEnumerable<double> ours, IEnumerable<double> theirs) =>
         Add(name, "×", ours.Zip(theirs, (our, their) => their == 0 ? double.NaN : our / their));
 
@@ -44,7 +44,7 @@ internal sealed class Report
         _figures.ForEach(figure => Console.WriteLine($"{figure.Name}={Text(figure.Median)}"));
     }
 
-    /// <summary>Writes the figures into a JSON file; those of other verbs stay in it.</summary>
+    /// <summary>Writes the figures to a JSON file, and keeps those of other verbs.</summary>
     public void Write(string path)
     {
         Directory.CreateDirectory(Path.GetDirectoryName(path)!);

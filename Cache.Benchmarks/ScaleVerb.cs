@@ -1,6 +1,6 @@
 namespace Cache.Benchmarks;
 
-/// <summary><c>scale</c>: what a row of a backlog costs as windows get more dimensions, as more windows stay, and as replicas share the work.</summary>
+/// <summary><c>scale</c>: the cost per row of a backlog with more dimensions per window, with longer retention, and with more replicas.</summary>
 internal static class ScaleVerb
 {
     public static async Task RunAsync(Run run)

@@ -7,7 +7,7 @@ using System.Text.RegularExpressions;
 
 namespace Cache.Benchmarks;
 
-/// <summary>A server in a process of its own, so that what it costs can be told from what the measuring costs.</summary>
+/// <summary>A server in its own process, which separates its cost from the cost of measuring.</summary>
 internal sealed partial class ServerProcess : IAsyncDisposable
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
@@ -32,10 +32,10 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         Running[this] = true;
     }
 
-    /// <summary>The port it listens on.</summary>
+    /// <summary>The port that it listens on.</summary>
     public int Port { get; private set; }
 
-    /// <summary>Memory that it has in RAM, bytes.</summary>
+    /// <summary>Its resident memory, in bytes.</summary>
     public long ResidentBytes
     {
         get
@@ -45,7 +45,7 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>CPU time that it took so far.</summary>
+    /// <summary>The CPU time it has used so far.</summary>
     public TimeSpan Cpu
     {
         get
@@ -66,7 +66,7 @@ internal sealed partial class ServerProcess : IAsyncDisposable
     public static ServerProcess Start(string assembly, params IEnumerable<string> arguments) =>
         new("dotnet", [Path.Combine(AppContext.BaseDirectory, assembly), .. arguments]);
 
-    /// <summary>Starts one of our own programs on a free port, and waits until it says where it listens.</summary>
+    /// <summary>Starts one of our own programs on a free port, and waits until it reports its address.</summary>
     public static async Task<ServerProcess> StartAsync(string assembly, params IEnumerable<string> arguments)
     {
         var server = Start(assembly, arguments);
@@ -75,9 +75,10 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         return server;
     }
 
-    /// <summary>Waits for a line of its output.</summary>
-    /// <returns>The first line with the text, and when it came (<see cref="Stopwatch.GetTimestamp"/>).</returns>
-    /// <exception cref="InvalidOperationException">The process ended, or said nothing of it for minutes.</exception>
+    /// <summary>Waits for a line of output.</summary>
+    /// <returns>The first line with the text, and when it was printed (<see cref="Stopwatch.GetTimestamp"/>).</returns>
+    /// <exception cref="InvalidOperationException">The process ended without printing it.</exception>
+    /// <exception cref="TimeoutException">Nothing was printed for minutes.</exception>
     public async Task<(string Line, long At)> LineAsync(string text)
     {
         while (true)
@@ -104,7 +105,7 @@ internal sealed partial class ServerProcess : IAsyncDisposable
     }
 
     /// <summary>Starts a redis-server on a free port that keeps nothing on disk.</summary>
-    /// <exception cref="InvalidOperationException">There is none on this machine.</exception>
+    /// <exception cref="InvalidOperationException">redis-server is not installed, or did not start.</exception>
     public static async Task<ServerProcess> StartRedisAsync()
     {
         using var probe = new TcpListener(IPAddress.Loopback, 0);
@@ -129,11 +130,11 @@ internal sealed partial class ServerProcess : IAsyncDisposable
         }
         catch (System.ComponentModel.Win32Exception)
         {
-            throw new InvalidOperationException("redis-server is not installed; the figures are those of a real one.");
+            throw new InvalidOperationException("redis-server is not installed. The benchmarks need a real one.");
         }
     }
 
-    /// <summary>Ends what still runs: a run that failed half-way leaves servers behind, some of them held, which nothing else would end.</summary>
+    /// <summary>Kills remaining servers: a run that failed halfway leaves some behind, even suspended ones, which nothing else would end.</summary>
     public static void KillAll()
     {
         foreach (var server in Running.Keys)

@@ -6,9 +6,9 @@ using StackExchange.Redis;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// One side of a comparison of consumers: the service, some replicas of it, or a <see cref="BareConsumer"/>, in a group of its own and
-/// with a redis-server of its own. Sides that take turns are held (SIGSTOP) meanwhile: so all are warm, read the same rows, and
-/// have the machine to themselves.
+/// One side of a comparison of consumers: the service, several replicas of it, or a <see cref="BareConsumer"/>, with its own consumer
+/// group and its own redis-server. Between its turns, a side is suspended (SIGSTOP). This way all sides are warm, read the same
+/// rows, and have the machine to themselves.
 /// </summary>
 internal sealed class Side : IAsyncDisposable
 {
@@ -31,19 +31,19 @@ internal sealed class Side : IAsyncDisposable
         _partitions = admin.GetMetadata(BenchmarkRows.Topic, Timeout).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
     }
 
-    /// <summary>What it cost to read some rows.</summary>
+    /// <summary>The cost of a turn.</summary>
     internal readonly record struct Turn(TimeSpan Elapsed, TimeSpan Cpu);
 
-    /// <summary>Where the broker is.</summary>
+    /// <summary>The address of the broker.</summary>
     public string BootstrapServers => $"127.0.0.1:{_kafka.Port}";
 
-    /// <summary>A client of its Redis.</summary>
+    /// <summary>A connection to its Redis.</summary>
     public ConnectionMultiplexer Redis { get; }
 
-    /// <summary>The process, the first one of several.</summary>
+    /// <summary>The process; the first one if there are several.</summary>
     public ServerProcess Process => _processes[0];
 
-    /// <summary>Starts a baseline; it says each time when it is through with as many rows more.</summary>
+    /// <summary>Starts a baseline, which reports progress after every <paramref name="rows"/> rows.</summary>
     public static async Task<Side> StartBareAsync(ServerProcess kafka, string name, long rows)
     {
         var side = await ConnectAsync(kafka);
@@ -51,9 +51,9 @@ internal sealed class Side : IAsyncDisposable
         return side;
     }
 
-    /// <summary>Starts the service; it has its partitions.</summary>
+    /// <summary>Starts the service, and waits until its partitions are assigned.</summary>
     /// <param name="kafka">The broker.</param>
-    /// <param name="replicas">How many of it.</param>
+    /// <param name="replicas">Number of replicas.</param>
     /// <param name="arguments">Further settings.</param>
     public static async Task<Side> StartServiceAsync(ServerProcess kafka, int replicas = 1, params string[] arguments)
     {
@@ -72,23 +72,23 @@ internal sealed class Side : IAsyncDisposable
         return side;
     }
 
-    /// <summary>Holds it until its turn.</summary>
+    /// <summary>Suspends it until its turn.</summary>
     public void Hold() => _processes.ForEach(process => process.Signal("STOP"));
 
-    /// <summary>Lets a service have its turn, until all that was produced so far is written and committed.</summary>
-    /// <param name="rows">How much that is.</param>
+    /// <summary>Gives a service its turn, until all rows produced so far are written and committed.</summary>
+    /// <param name="rows">The number of those rows.</param>
     public Task<Turn> CommitAsync(long rows) => TakeTurnAsync(async () =>
     {
         await CommittedAsync(rows);
         return Stopwatch.GetTimestamp();
     });
 
-    /// <summary>Lets a baseline have its turn, until it is through with all that was produced so far.</summary>
-    /// <param name="rows">How much that is.</param>
+    /// <summary>Gives a baseline its turn, until it has consumed all rows produced so far.</summary>
+    /// <param name="rows">The number of those rows.</param>
     public Task<Turn> ReadAsync(long rows) => TakeTurnAsync(async () => (await Process.LineAsync(BareConsumer.Through(rows))).At);
 
-    /// <summary>Ends when a number of rows is committed.</summary>
-    /// <exception cref="InvalidOperationException">They were not within minutes.</exception>
+    /// <summary>Waits until a number of rows is committed.</summary>
+    /// <exception cref="InvalidOperationException">They were not committed within minutes.</exception>
     public async Task CommittedAsync(long rows)
     {
         var started = Stopwatch.GetTimestamp();
@@ -97,17 +97,17 @@ internal sealed class Side : IAsyncDisposable
         {
             if (Stopwatch.GetElapsedTime(started) > Timeout)
             {
-                throw new InvalidOperationException($"{committed} of {rows} rows were committed after {Timeout}.");
+                throw new InvalidOperationException($"Only {committed} of {rows} rows were committed after {Timeout}.");
             }
 
             await Task.Delay(Pace, TimeProvider.System, CancellationToken.None);
         }
     }
 
-    /// <summary>Looks that Redis has what the last row said.</summary>
-    /// <param name="rows">How many rows were produced.</param>
-    /// <param name="dimensions">Dimensions of a window.</param>
-    /// <exception cref="InvalidOperationException">It has not: what was measured is not the job.</exception>
+    /// <summary>Checks that Redis has the value of the last row.</summary>
+    /// <param name="rows">Number of rows produced.</param>
+    /// <param name="dimensions">Dimensions per window.</param>
+    /// <exception cref="InvalidOperationException">It does not, so the measured work is not the job.</exception>
     public async Task RequireLastAsync(long rows, int dimensions = 4)
     {
         var last = rows - 1;
@@ -115,17 +115,17 @@ internal sealed class Side : IAsyncDisposable
         var count = (long?)await Redis.GetDatabase().HashGetAsync($"metrics:event:{window}", field);
         if (count != BenchmarkRows.CountOf(last, dimensions))
         {
-            throw new InvalidOperationException($"Redis has {field} = {count} in window {window}, and not {BenchmarkRows.CountOf(last, dimensions)}.");
+            throw new InvalidOperationException($"Redis has {field} = {count} in window {window} instead of {BenchmarkRows.CountOf(last, dimensions)}.");
         }
     }
 
-    /// <summary>Looks that Redis has as many windows as are kept.</summary>
-    /// <exception cref="InvalidOperationException">It has not.</exception>
+    /// <summary>Checks that Redis has as many windows as retention keeps.</summary>
+    /// <exception cref="InvalidOperationException">It does not.</exception>
     public async Task RequireWindowsAsync(long windows)
     {
-        if (await Redis.GetDatabase().SortedSetLengthAsync("metrics:event:windows") is var there && there != windows)
+        if (await Redis.GetDatabase().SortedSetLengthAsync("metrics:event:windows") is var actual && actual != windows)
         {
-            throw new InvalidOperationException($"Redis has {there} windows, and not {windows}.");
+            throw new InvalidOperationException($"Redis has {actual} windows instead of {windows}.");
         }
     }
 

@@ -4,9 +4,9 @@ using System.Net;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>startup</c>: from the start of the process to the first 200 of <c>/readyz</c>, with broker and Redis up, and a consumer group
-/// that nobody else is in; against <see cref="BareReads"/>, from its start to its first answer. The mock broker waits 100 ms for more members of a
-/// new group; a real one as long as its <c>group.initial.rebalance.delay.ms</c> says, 3 s by default.
+/// <c>startup</c>: the time from the start of the process to the first 200 from <c>/readyz</c>, with broker and Redis up and a
+/// consumer group without other members, compared with <see cref="BareReads"/> from its start to its first answer. For a new group,
+/// the mock broker waits 100 ms for more members; a real one waits for <c>group.initial.rebalance.delay.ms</c>, 3 s by default.
 /// </summary>
 internal static class StartupVerb
 {
@@ -40,10 +40,10 @@ internal static class StartupVerb
         }
     }
 
-    /// <summary>One start.</summary>
-    /// <param name="AnswerMs">Until the first 200.</param>
-    /// <param name="ListeningMs">Until it listened.</param>
-    /// <param name="CpuMs">The CPU time until the first 200.</param>
+    /// <summary>The result of one start.</summary>
+    /// <param name="AnswerMs">Time to the first 200.</param>
+    /// <param name="ListeningMs">Time until it listened.</param>
+    /// <param name="CpuMs">CPU time to the first 200.</param>
     internal sealed record Result(double AnswerMs, double ListeningMs, double CpuMs);
 
     private static async Task<Result> MeasureAsync(string route, Func<Task<ServerProcess>> start)
@@ -63,7 +63,7 @@ internal static class StartupVerb
 
             if (took > Timeout)
             {
-                throw new InvalidOperationException($"{route} says after {took}: {await answer.Content.ReadAsStringAsync()}");
+                throw new InvalidOperationException($"{route} still answers, after {took}: {await answer.Content.ReadAsStringAsync()}");
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(5), TimeProvider.System, CancellationToken.None);

@@ -4,8 +4,8 @@ using System.Globalization;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// Processor time that other machines on the same host took from this one: what is late then is late for it. Linux tells it
-/// (proc_stat(5), <c>steal</c>); elsewhere there is none.
+/// CPU time that other machines on the same host took from this one, and a cause of delays. Linux reports it (proc_stat(5),
+/// <c>steal</c>); elsewhere it is 0.
 /// </summary>
 internal sealed class StolenTime
 {
@@ -18,7 +18,7 @@ internal sealed class StolenTime
     private readonly long _began = Stopwatch.GetTimestamp();
     private readonly double _before = Seconds();
 
-    /// <summary>What was taken since this was made, percent of all processors.</summary>
+    /// <summary>The share of all processors' time that was stolen since this object was created, in percent.</summary>
     public double Percent => 100 * (Seconds() - _before) / Stopwatch.GetElapsedTime(_began).TotalSeconds / Environment.ProcessorCount;
 
     private static double Seconds() => File.Exists(Source)

@@ -9,8 +9,8 @@ using StackExchange.Redis;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>stream</c>: 1,000 clients of <c>GET /stream</c> at 100 updates a second, against <see cref="BareStream"/>. How much
-/// arrives, how late, and what a client and a delivery cost the server.
+/// <c>stream</c>: 1,000 clients of <c>GET /stream</c> at 100 updates per second, compared with <see cref="BareStream"/>. Measures
+/// how much arrives, how late, and the server's cost per client and per delivery.
 /// </summary>
 internal static class StreamVerb
 {
@@ -19,7 +19,7 @@ internal static class StreamVerb
 
     private static readonly RedisChannel Updates = RedisChannel.Literal("cache:updates");
 
-    /// <summary>One side in one round.</summary>
+    /// <summary>The result of one side in one round.</summary>
     internal sealed record Result(double DeliveredPerSecond, double P50Ms, double P99Ms, double KbPerClient, double CpuMicrosPerDelivery);
 
     public static async Task RunAsync(Run run)
@@ -67,11 +67,11 @@ internal static class StreamVerb
         }
     }
 
-    /// <summary>An update of four event types; in the place of the window's start stands when it was made.</summary>
+    /// <summary>An update of four event types, with its creation time in place of the window start.</summary>
     public static byte[] Message() => Encoding.ASCII.GetBytes(
         $$$"""{"type":"event","window_start":{{{Stopwatch.GetTimestamp()}}},"fields":{"page_view.count":61,"page_view.users":22,"click.count":117,"click.users":31,"add_to_cart.count":7,"add_to_cart.users":3,"purchase.count":3,"purchase.users":2}}""");
 
-    /// <summary>Does something at the rate of the updates; what it is late for it makes up for.</summary>
+    /// <summary>Calls an action at the rate of the updates, and catches up after delays.</summary>
     public static async Task TickAsync(Action<long> tick, CancellationToken cancellationToken)
     {
         var started = Stopwatch.GetTimestamp();
@@ -89,13 +89,13 @@ internal static class StreamVerb
         }
         catch (OperationCanceledException)
         {
-            // Enough.
+            // The measurement is over.
         }
     }
 
     private static async Task<Result> MeasureAsync(ServerProcess server, TimeSpan span)
     {
-        // What the first request alone costs is no client's.
+        // Exclude the one-time cost of the first request.
         using (var first = await OpenAsync(server.Port))
         {
             await Task.Delay(TimeSpan.FromSeconds(1), TimeProvider.System, CancellationToken.None);
@@ -134,7 +134,7 @@ internal static class StreamVerb
         return socket;
     }
 
-    /// <summary>Reads a stream and notes how old each update is.</summary>
+    /// <summary>Reads a stream, and notes the age of each update.</summary>
     private static async Task ReadAsync(Socket socket, Delays delays)
     {
         var buffer = new byte[8192];
@@ -154,7 +154,7 @@ internal static class StreamVerb
         }
     }
 
-    /// <summary>How late updates came, in steps of 0.1 ms.</summary>
+    /// <summary>A histogram of delays, in steps of 0.1 ms.</summary>
     private sealed class Delays
     {
         private const int StepsPerMs = 10;
@@ -163,7 +163,7 @@ internal static class StreamVerb
 
         private readonly long[] _steps = new long[StepsPerMs * 30_000];
 
-        /// <summary>Notes the updates in what was read; gives back what belongs to one that is not there yet.</summary>
+        /// <summary>Notes the updates in a buffer, and returns the rest, which belongs to an incomplete update.</summary>
         public ReadOnlySpan<byte> Note(ReadOnlySpan<byte> read)
         {
             var now = Stopwatch.GetTimestamp();

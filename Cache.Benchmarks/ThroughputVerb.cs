@@ -1,9 +1,9 @@
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>throughput</c>: a backlog, until its last row is visible in Redis and committed, against what consuming alone costs
-/// (<see cref="BareConsumer"/>). Each side is one process for all rounds; the first round, in which code is still being
-/// compiled, is told apart as <c>cold</c>, and the second does not count.
+/// <c>throughput</c>: the time for a backlog, until its last row is visible in Redis and committed, compared with the cost of
+/// consuming alone (<see cref="BareConsumer"/>). Each side is one process for all rounds. The first round, in which code is still
+/// being compiled, is reported separately as <c>cold</c>; the second does not count.
 /// </summary>
 internal static class ThroughputVerb
 {
@@ -51,7 +51,7 @@ internal static class ThroughputVerb
             ("service", async () => new Result(rows, await service.CommitAsync(produced))),
             ("seed", MeasureSeedAsync));
 
-        // It does some tens of thousands of rows a second: more of them tell no more. The first of them warm it up.
+        // It manages some tens of thousands of rows per second, so more rows would add nothing. The first half is the warm-up.
         async Task<Result> MeasureSeedAsync()
         {
             var some = rows / 10;
@@ -63,6 +63,6 @@ internal static class ThroughputVerb
 
     private static double Rate(Result result) => result.Rows / result.Turn.Elapsed.TotalSeconds;
 
-    /// <summary>One side in one round.</summary>
+    /// <summary>The result of one side in one round.</summary>
     private sealed record Result(long Rows, Side.Turn Turn);
 }

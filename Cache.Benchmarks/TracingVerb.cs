@@ -8,14 +8,14 @@ using Microsoft.Extensions.Logging;
 namespace Cache.Benchmarks;
 
 /// <summary>
-/// <c>tracing</c>: a backlog whose rows carry a trace, with telemetry absent, sampled out (no row's trace is sampled, and one flush
-/// of a hundred, as docs/deploy.md advises), and with every row's and every flush's spans exported.
+/// <c>tracing</c>: a backlog whose rows carry a trace, with telemetry absent; sampled out (no row's trace and one flush in a
+/// hundred is sampled, as docs/deploy.md advises); and exported, with the spans of every row and every flush.
 /// </summary>
 internal static class TracingVerb
 {
     public static async Task RunAsync(Run run)
     {
-        // Many short rounds: what the machine does to one of them is as much as what is looked for.
+        // Many short rounds: the noise in a single one is as large as the difference to be measured.
         var rows = run.Quick ? 100_000L : 200_000L;
         await using var collector = await StartCollectorAsync();
         string[] export = ["--OTEL_EXPORTER_OTLP_ENDPOINT", AddressOf(collector), "--OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"];
@@ -33,7 +33,7 @@ internal static class TracingVerb
         run.Report.AddRatio("tracing_on_cost", costs["exported"], costs["absent"]);
     }
 
-    /// <summary>Takes whatever is exported, and drops it.</summary>
+    /// <summary>Starts a collector that accepts everything and drops it.</summary>
     private static async Task<WebApplication> StartCollectorAsync()
     {
         var builder = WebApplication.CreateSlimBuilder();

@@ -2,21 +2,21 @@ using System.Globalization;
 
 namespace Cache.Benchmarks;
 
-/// <summary>A service with settings and a backlog of its own, to be compared with others.</summary>
-/// <param name="Name">Names it in the results.</param>
-/// <param name="Backlog">What it reads.</param>
-/// <param name="Replicas">How many share the work.</param>
+/// <summary>A service with its own settings and backlog, to compare with others.</summary>
+/// <param name="Name">Its name in the results.</param>
+/// <param name="Backlog">The rows it reads.</param>
+/// <param name="Replicas">The number of replicas that share the work.</param>
 /// <param name="Arguments">Its settings.</param>
 internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, params string[] Arguments)
 {
-    // Code that runs once a batch is compiled for good only after some rounds, and later where something compares its CPU time.
+    // Code that runs once per batch reaches its final tier only after some rounds; comparing CPU time takes even more of them.
     private const int WarmUps = 3;
     private const int LongWarmUps = 15;
     private const int ManyRounds = 25;
-    private const int ProcessesEach = 2;
+    private const int ProcessesPerVariant = 2;
 
-    /// <summary>Runs some in turns, each with a broker of its own, a few rounds more than count.</summary>
-    /// <returns>Microseconds a row, a round each, by the variants' names.</returns>
+    /// <summary>Runs variants in turn, each with its own broker; the first rounds are warm-up and do not count.</summary>
+    /// <returns>Microseconds per row, one value per round, by the variants' names.</returns>
     public static async Task<Dictionary<string, List<double>>> MeasureAsync(Run run, params Variant[] variants)
     {
         await using var all = await Running.StartAsync(variants);
@@ -30,20 +30,21 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
     }
 
     /// <summary>
-    /// Runs some at the same time, so that what the machine does to one it does to all, and several processes of each, of which
-    /// two alike differ by some percent for as long as they live: for differences smaller than either.
+    /// Measures differences smaller than the noise of the machine and of single processes. Runs variants at the same time, so that
+    /// disturbances affect all of them, and several processes per variant, because even identical ones differ by some percent for
+    /// their whole lives.
     /// </summary>
-    /// <returns>Microseconds of CPU time a row, the mean of a variant's processes, a round each, by the variants' names.</returns>
+    /// <returns>Microseconds of CPU time per row, the mean of a variant's processes, one value per round, by the variants' names.</returns>
     public static async Task<Dictionary<string, List<double>>> MeasureTogetherAsync(Run run, params Variant[] variants)
     {
-        await using var all = await Running.StartAsync([.. Enumerable.Repeat(variants, run.Quick ? 1 : ProcessesEach).SelectMany(_ => _)]);
+        await using var all = await Running.StartAsync([.. Enumerable.Repeat(variants, run.Quick ? 1 : ProcessesPerVariant).SelectMany(_ => _)]);
         var costs = variants.ToDictionary(variant => variant.Name, _ => new List<double>());
         var rounds = run.Quick ? run.Rounds : ManyRounds;
         for (var round = run.Quick ? 0 : 1 - LongWarmUps; round <= rounds; round++)
         {
             all.Fill();
 
-            // The other way round each time: who starts first has the machine to itself for a moment.
+            // Reverse the order in every other round: the first to start has the machine to itself for a moment.
             var sides = round % 2 == 0 ? all.Sides : [.. all.Sides.Reverse()];
             var turns = await Task.WhenAll(sides.Select(all.CommitAsync));
             foreach (var alike in sides.Zip(turns, (one, turn) => (one.Variant, Cost: turn.Cpu.TotalMicroseconds / one.Variant.Backlog.Rows)).GroupBy(one => one.Variant.Name))
@@ -61,7 +62,7 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
         return costs;
     }
 
-    /// <summary>Variants that run, each with a broker of its own.</summary>
+    /// <summary>Running variants, each with its own broker.</summary>
     private sealed class Running : IAsyncDisposable
     {
         private readonly List<(Variant Variant, ServerProcess Kafka, Side Side)> _sides = [];
@@ -78,7 +79,7 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
                 running._sides.Add((variant, kafka, await Side.StartServiceAsync(kafka, variant.Replicas, variant.Arguments)));
             }
 
-            // Not before: a replica that joins may take the mock as long as a session, and who is held for longer is out of the group.
+            // Only now: with the mock, a join can take as long as a session, and a side suspended for longer is expelled from its group.
             running._sides.ForEach(one => one.Side.Hold());
             return running;
         }

@@ -11,26 +11,26 @@ using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Http;
 
-/// <summary>An answer; it may be sent any number of times.</summary>
+/// <summary>An answer, which can be sent any number of times.</summary>
 internal abstract class Answer
 {
     /// <summary>The content type of JSON.</summary>
     public const string JsonType = "application/json; charset=utf-8";
 
-    // What waits for the network at most: so much of a client that does not read, and no more, is in its connection's buffer.
+    // Limits how much is buffered for a client that does not read.
     private const int MaxUnsent = 64 * 1024;
 
-    /// <summary>The bytes that it holds.</summary>
+    /// <summary>The bytes it holds in memory.</summary>
     public abstract int Length { get; }
 
-    /// <summary>An answer in JSON.</summary>
+    /// <summary>Creates a JSON answer.</summary>
     public static Answer Json(Action<Utf8JsonWriter> write) => Of(JsonType, body =>
     {
         using var json = new Utf8JsonWriter(body);
         write(json);
     });
 
-    /// <summary>An answer of some type.</summary>
+    /// <summary>Creates an answer of any content type.</summary>
     public static Answer Of(string contentType, Action<IBufferWriter<byte>> write)
     {
         var body = new ArrayBufferWriter<byte>(1024);
@@ -38,13 +38,13 @@ internal abstract class Answer
         return new HeldAnswer(body.WrittenMemory, contentType);
     }
 
-    /// <summary>Sends it; of a HEAD request the server sends the headers alone.</summary>
+    /// <summary>Sends the answer; for a HEAD request, only its headers.</summary>
     public abstract Task SendAsync(HttpContext context);
 
-    /// <summary>To be asked for again each time, and never kept for anybody else.</summary>
+    /// <summary>Makes caches revalidate on every request, and shared caches store nothing.</summary>
     protected static void Headers(HttpResponse response) => response.Headers.CacheControl = "private, no-cache";
 
-    /// <summary>Writes a large body as fast as the client takes it; false when it is gone.</summary>
+    /// <summary>Writes a large body as fast as the client reads it; returns false if the client is gone.</summary>
     protected static async ValueTask<bool> WriteAsync(PipeWriter writer, ReadOnlyMemory<byte> body)
     {
         while (!body.IsEmpty)
@@ -61,10 +61,10 @@ internal abstract class Answer
         return true;
     }
 
-    /// <summary>Closes the connection of a client that takes less than a modem would: what a large answer holds is everybody's.</summary>
-    protected static void HurryUp(HttpContext context)
+    /// <summary>Sets the minimum rate below which a client is disconnected: large answers use memory that all clients share.</summary>
+    protected static void SetMinDataRate(HttpContext context)
     {
-        // HTTP/2 has none, for a connection carries several answers.
+        // HTTP/2 lacks this feature, because one connection carries several answers.
         if (context.Features.Get<IHttpMinResponseDataRateFeature>() is { } rate)
         {
             rate.MinDataRate = new(bytesPerSecond: 4096, gracePeriod: TimeSpan.FromSeconds(10));
@@ -73,7 +73,7 @@ internal abstract class Answer
 }
 
 /// <summary>
-/// An answer that is complete before its first byte leaves, so that it has a length and a tag: who has it already gets 304.
+/// An answer that is complete before its first byte is sent. It has a length and an ETag; a client that already has it gets 304.
 /// </summary>
 internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) : Answer
 {
@@ -82,14 +82,14 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
     /// <inheritdoc/>
     public override int Length => body.Length;
 
-    /// <summary>Sends it, or 304.</summary>
+    /// <summary>Sends the answer, or 304.</summary>
     public override Task SendAsync(HttpContext context)
     {
         var response = context.Response;
         response.Headers.ETag = _tag;
 
         Headers(response);
-        if (HasIt(context.Request))
+        if (IsCurrent(context.Request))
         {
             response.StatusCode = StatusCodes.Status304NotModified;
             return Task.CompletedTask;
@@ -103,7 +103,7 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
         response.ContentType = contentType;
         response.ContentLength = body.Length;
 
-        // Without a token: to make one for each request costs, and a client that goes ends the writing anyway.
+        // No token: creating one per request has a cost, and a disconnect ends the write anyway.
         var written = response.BodyWriter.WriteAsync(body, CancellationToken.None);
         return written.IsCompletedSuccessfully ? Task.CompletedTask : written.AsTask();
     }
@@ -113,14 +113,14 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
         using var room = context.RequestServices.GetRequiredService<LargeReads>().Take(body.Length, context);
         context.Response.ContentType = contentType;
         context.Response.ContentLength = body.Length;
-        HurryUp(context);
+        SetMinDataRate(context);
         if (!HttpMethods.IsHead(context.Request.Method))
         {
             await WriteAsync(context.Response.BodyWriter, body);
         }
     }
 
-    /// <summary>A strong tag: of the bytes themselves, so the same on every replica.</summary>
+    /// <summary>A strong ETag: a hash of the bytes, and therefore the same on every replica.</summary>
     private static string Tag(ReadOnlySpan<byte> body)
     {
         var hash = XxHash128.HashToUInt128(body);
@@ -131,21 +131,21 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
         });
     }
 
-    /// <summary>Whether <c>If-None-Match</c> names the tag; a proxy that compressed the answer may have made it weak.</summary>
-    private bool HasIt(HttpRequest request)
+    /// <summary>Whether <c>If-None-Match</c> matches the ETag, which a proxy may have weakened by compressing the answer.</summary>
+    private bool IsCurrent(HttpRequest request)
     {
-        var named = request.Headers.IfNoneMatch;
-        return named.Count > 0 && EntityTagHeaderValue.TryParseList(named, out var tags)
+        var header = request.Headers.IfNoneMatch;
+        return header.Count > 0 && EntityTagHeaderValue.TryParseList(header, out var tags)
             && tags.Any(known => known.Tag == _tag || known.Equals(EntityTagHeaderValue.Any));
     }
 }
 
 /// <summary>
-/// An answer that is sent while it is read, since it is too long to be held: without a length and a tag. What fails before the
-/// first piece is an error like any other; what fails later closes the connection, so that nobody takes a part for the whole.
+/// An answer that is sent while it is read, because it is too long to hold; it has neither a length nor an ETag. A failure before
+/// the first piece is an error like any other; a later one closes the connection, so that a part is never mistaken for the whole.
 /// </summary>
-/// <param name="contentType">Its type.</param>
-/// <param name="read">Reads it for a request, piece by piece; a piece is gone when the next is asked for.</param>
+/// <param name="contentType">Its content type.</param>
+/// <param name="read">Reads it for a request, piece by piece; a piece is valid until the next one is requested.</param>
 internal sealed class StreamedAnswer(string contentType, Func<HttpContext, IAsyncEnumerable<ReadOnlyMemory<byte>>> read) : Answer
 {
     /// <inheritdoc/>
@@ -163,12 +163,12 @@ internal sealed class StreamedAnswer(string contentType, Func<HttpContext, IAsyn
             return;
         }
 
-        HurryUp(context);
+        SetMinDataRate(context);
         try
         {
             while (await WriteAsync(context.Response.BodyWriter, pieces.Current) && await pieces.MoveNextAsync())
             {
-                // On to the next.
+                // The condition does the work.
             }
         }
         catch (Exception exception) when (ApiAnswers.IsReported(exception))
@@ -183,7 +183,7 @@ internal sealed class StreamedAnswer(string contentType, Func<HttpContext, IAsyn
     }
 }
 
-/// <summary>Text into an answer.</summary>
+/// <summary>Writes text into an answer.</summary>
 internal static class AnswerText
 {
     /// <summary>Writes text as UTF-8.</summary>

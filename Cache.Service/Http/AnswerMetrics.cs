@@ -3,7 +3,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http;
 
-/// <summary>The instruments of large answers.</summary>
+/// <summary>Instruments for large answers.</summary>
 internal sealed class AnswerMetrics
 {
     private readonly Total _held = new();
@@ -13,8 +13,8 @@ internal sealed class AnswerMetrics
     public AnswerMetrics(IMeterFactory meters)
     {
         var meter = ServiceMeter.Of(meters);
-        meter.CreateObservableUpDownCounter("cache.answers.held", () => _held.Value, unit: "By", description: "Memory that large answers hold while they are read and sent.");
-        meter.CreateObservableCounter("cache.answers.refused", () => _refused.Value, description: "Large answers refused because others held all the memory there is for them.");
+        meter.CreateObservableUpDownCounter("cache.answers.held", () => _held.Value, unit: "By", description: "Memory held by large answers while they are read and sent.");
+        meter.CreateObservableCounter("cache.answers.refused", () => _refused.Value, description: "Large answers refused because others held all the memory reserved for them.");
         meter.CreateObservableCounter("cache.answers.cut", () => _cut.Value, description: "Answers cut off because Redis failed after their first bytes were sent.");
     }
 

@@ -3,30 +3,30 @@ using Cache.Service.Persist;
 
 namespace Cache.Service.Http;
 
-/// <summary>What the data routes have in common: how they read <c>limit</c>, answer, and say that they cannot.</summary>
+/// <summary>Shared by the data routes: parsing <c>limit</c>, sending answers and reporting errors.</summary>
 internal static class ApiAnswers
 {
     private const int DefaultLimit = 20;
 
-    // Leaves time to say so within the second that a caller is promised.
+    // Leaves time to report the failure within the one second promised to callers.
     private static readonly TimeSpan RedisTimeout = TimeSpan.FromSeconds(0.75);
 
-    /// <summary>A route for GET, and for HEAD, which asks whether there is anything new.</summary>
+    /// <summary>Maps a route for GET, and for HEAD, with which a client checks for something new.</summary>
     public static RouteHandlerBuilder MapRead(this IEndpointRouteBuilder routes, string pattern, Delegate read)
     {
         routes.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
         return routes.MapGet(pattern, read)
-            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or not in time; something else is in the place of what is asked for; or answers on their way hold as much as they may (then with `Retry-After`)."));
+            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or not in time; a key in Redis holds another type; or answers in progress hold the maximum of memory (in which case `Retry-After` is set)."));
     }
 
-    /// <summary>Sends an answer once it is there; says so, with 503, when Redis does not give it or has something else there.</summary>
+    /// <summary>Sends an answer once it has been read; answers 503 if Redis does not deliver it, or a key holds another type.</summary>
     public static Task SendAsync(HttpContext context, Task<Answer> answer) =>
         answer is { IsCompletedSuccessfully: true, Result: HeldAnswer { Length: < LargeReads.MinBytes } small } ? small.SendAsync(context) : SendOnceReadAsync(context, answer);
 
-    /// <summary>Whether a failure is one that a caller is told of, and not a fault of our own.</summary>
+    /// <summary>Whether a failure is reported to the caller with its reason, as opposed to a defect of the service.</summary>
     public static bool IsReported(Exception exception) => RedisErrors.IsUnavailable(exception) || exception is SlowReadException or NoRoomException;
 
-    /// <summary>When a caller is told that Redis does not answer.</summary>
+    /// <summary>Starts the time limit after which a caller gets "Redis does not answer".</summary>
     public static CancellationTokenSource Deadline(CancellationToken cancellationToken = default)
     {
         var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
@@ -34,7 +34,7 @@ internal static class ApiAnswers
         return deadline;
     }
 
-    /// <summary>Reads <c>limit</c>: how many at most, 20 by default; notes an error when it cannot be read.</summary>
+    /// <summary>Parses <c>limit</c>, 20 by default; adds an error if it is invalid.</summary>
     public static int Limit(string? text, Dictionary<string, string[]> errors)
     {
         if (text is null)
@@ -42,7 +42,7 @@ internal static class ApiAnswers
             return DefaultLimit;
         }
 
-        // Any number of digits: a limit beyond what there is means all.
+        // Any number of digits: a limit beyond what exists means all.
         if (text.Length > 0 && text.All(char.IsAsciiDigit) && text.TrimStart('0') is { Length: > 0 } digits)
         {
             return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : int.MaxValue;
@@ -52,7 +52,7 @@ internal static class ApiAnswers
         return DefaultLimit;
     }
 
-    /// <summary>Answers bad input with 400, naming the parameters.</summary>
+    /// <summary>Answers 400, naming the invalid parameters.</summary>
     public static Task WriteErrorsAsync(HttpContext context, Dictionary<string, string[]> errors) =>
         Results.ValidationProblem(errors, detail: string.Join(" ", errors.Select(error => $"{error.Value[0]}."))).ExecuteAsync(context);
 
@@ -66,17 +66,17 @@ internal static class ApiAnswers
         {
             var (title, detail) = exception switch
             {
-                NoRoomException => ("Too many large answers at once", $"{exception.Message} Try again soon, or ask for fewer windows: limit, from, to."),
-                SlowReadException => ("The answer took too long", $"{exception.Message} Ask for fewer windows (limit, from, to), or try again soon."),
+                NoRoomException => ("Too many large answers at once", $"{exception.Message} Retry shortly, or ask for fewer windows (limit, from, to)."),
+                SlowReadException => ("The answer took too long", $"{exception.Message} Ask for fewer windows (limit, from, to), or retry shortly."),
                 _ when RedisErrors.IsWrongType(exception) => (
-                    "A key in Redis holds another type", "What is asked for is kept in Redis, and something else is in its place. Delete or rename that key."),
-                _ => ("Redis does not answer", "What is asked for is kept in Redis, and it does not answer right now. Try again soon."),
+                    "A key in Redis holds another type", "A key needed for this answer exists in Redis, but with another type. Delete or rename it."),
+                _ => ("Redis does not answer", "This data is in Redis, which does not answer right now. Retry shortly."),
             };
             if (exception is NoRoomException)
             {
                 context.Response.Headers.RetryAfter = "1";
 
-                // It was found, but is not what is sent.
+                // It belongs to the answer that is not sent.
                 context.Response.Headers.ETag = default;
             }
 

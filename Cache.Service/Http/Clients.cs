@@ -3,10 +3,10 @@ using System.Security.Claims;
 
 namespace Cache.Service.Http;
 
-/// <summary>Tells clients apart, for limits.</summary>
+/// <summary>Identifies clients, for limits per client.</summary>
 internal static class Clients
 {
-    /// <summary>Who asks: the key or the token's subject; without either, the remote address.</summary>
+    /// <summary>The client that sent a request: its key or the token's subject, otherwise its remote address.</summary>
     public static string Of(HttpContext context)
     {
         var user = context.User;
@@ -16,7 +16,7 @@ internal static class Clients
             : Of(context.Connection.RemoteIpAddress);
     }
 
-    /// <summary>Whose an address is.</summary>
+    /// <summary>The client at an address.</summary>
     public static string Of(IPAddress? address)
     {
         if (address is null)
@@ -29,7 +29,7 @@ internal static class Clients
             address = address.MapToIPv4();
         }
 
-        // A network gives a host as many IPv6 addresses as it likes; the first half tells the network.
+        // A host can have any number of IPv6 addresses in its network; the first half identifies the network.
         return address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6
             ? Convert.ToHexStringLower(address.GetAddressBytes().AsSpan(0, 8))
             : address.ToString();

@@ -2,33 +2,33 @@ using System.Text;
 
 namespace Cache.Service.Http;
 
-/// <summary>Which dimensions a reader wants: names with commas.</summary>
+/// <summary>The dimensions that a reader asks for: a comma-separated list of names.</summary>
 internal sealed class DimensionFilter
 {
-    /// <summary>What a parameter that carries one says of itself.</summary>
-    public const string Description = "Event types or device categories, with commas; all by default. One that is not there gives nothing.";
+    /// <summary>The description of a query parameter with a filter.</summary>
+    public const string Description = "Event types or device categories, comma-separated; all by default. Unknown ones select nothing.";
 
-    // Looked up once a field, of which a list of windows has hundreds of thousands.
+    // Looked up once per field, and a list of windows has hundreds of thousands of fields.
     private readonly HashSet<byte[]>.AlternateLookup<ReadOnlySpan<byte>> _names;
 
     private DimensionFilter(IEnumerable<byte[]> names) => _names = new HashSet<byte[]>(names, new ByContent()).GetAlternateLookup<ReadOnlySpan<byte>>();
 
-    /// <summary>The filter; null for all, which is also what no name at all means.</summary>
+    /// <summary>Parses a filter; returns null for all dimensions, also if the list has no names.</summary>
     public static DimensionFilter? Of(string? text)
     {
         var names = text is null ? [] : text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
         return names.Length == 0 ? null : new(names.Select(Encoding.UTF8.GetBytes));
     }
 
-    /// <summary>Whether it wants a field, named <c>{dimension}.{measure}</c>.</summary>
-    public bool Wants(ReadOnlySpan<byte> field) => Names(DimensionOf(field));
+    /// <summary>Whether it selects a field, named <c>{dimension}.{measure}</c>.</summary>
+    public bool Selects(ReadOnlySpan<byte> field) => SelectsDimension(DimensionOf(field));
 
-    /// <summary>Whether it wants a dimension.</summary>
-    public bool Names(string dimension) => Names(Encoding.UTF8.GetBytes(dimension));
+    /// <summary>Whether it selects a dimension.</summary>
+    public bool SelectsDimension(string dimension) => SelectsDimension(Encoding.UTF8.GetBytes(dimension));
 
-    private bool Names(ReadOnlySpan<byte> dimension) => _names.Contains(dimension);
+    private bool SelectsDimension(ReadOnlySpan<byte> dimension) => _names.Contains(dimension);
 
-    /// <summary>What stands before the measure; a dimension may have dots of its own.</summary>
+    /// <summary>The part of a field name before the measure; a dimension may contain dots.</summary>
     public static ReadOnlySpan<byte> DimensionOf(ReadOnlySpan<byte> field) =>
         field.LastIndexOf((byte)'.') is var dot and > 0 ? field[..dot] : field;
 
@@ -42,7 +42,7 @@ internal sealed class DimensionFilter
 
         public int GetHashCode(ReadOnlySpan<byte> alternate)
         {
-            // With a seed that nobody knows: names come from readers.
+            // HashCode is randomly seeded: names come from readers, who could otherwise cause collisions.
             var hash = new HashCode();
             hash.AddBytes(alternate);
             return hash.ToHashCode();

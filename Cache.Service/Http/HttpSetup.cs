@@ -2,12 +2,12 @@ using Cache.Service.Options;
 
 namespace Cache.Service.Http;
 
-/// <summary>The registration of what routes and streams share.</summary>
+/// <summary>Registers what routes and streams share.</summary>
 internal static class HttpSetup
 {
     public static void AddHttp(this WebApplicationBuilder builder)
     {
-        // Not in appsettings.json, where it would win over ASPNETCORE_URLS.
+        // Not in appsettings.json, where it would override ASPNETCORE_URLS.
         if (!HostSettings.NamesAddress(builder.Configuration))
         {
             builder.WebHost.UseUrls("http://*:8080");

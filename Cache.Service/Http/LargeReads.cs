@@ -5,32 +5,32 @@ using Cache.Service.Telemetry;
 namespace Cache.Service.Http;
 
 /// <summary>
-/// Bounds what large answers take from everybody else: the memory that they hold while they are read and sent
-/// (<c>http_answers_max_mb</c>), and how many of those that are streamed are read at once.
+/// Bounds what large answers cost everyone else: the memory they hold while they are read and sent
+/// (<c>http_answers_max_mb</c>), and the number of streamed answers that are read at the same time.
 /// </summary>
 internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : IDisposable
 {
-    /// <summary>What a field takes at most while it is read and written, or nearly: a name of 134 bytes, its value, and what .NET adds.</summary>
+    /// <summary>Estimated maximum per field while it is read and written: a name of 134 bytes, the value, and .NET's overhead.</summary>
     public const int BytesPerField = 300;
 
-    /// <summary>What a field takes while it is sent, of an answer that is streamed: some 20 as text, in a buffer that may be twice as large.</summary>
+    /// <summary>Estimate per field of a streamed answer while it is sent: about 20 as text, in a buffer that may be twice as large.</summary>
     public const int BytesPerFieldSent = 60;
 
-    /// <summary>An answer of fewer bytes is no large one: connections bound how many there are.</summary>
+    /// <summary>Smaller answers do not count as large: the limit on connections already bounds their number.</summary>
     public const int MinBytes = 64 * 1024;
 
-    private readonly long _most = options.HttpAnswersMaxMb * 1024L * 1024;
+    private readonly long _max = options.HttpAnswersMaxMb * 1024L * 1024;
     private readonly Lock _gate = new();
     private readonly Dictionary<string, long> _byClient = [];
 
-    // Half of the cores at most: the rest is for rows, probes and answers that are expected within the second.
+    // At most half of the cores: the rest are for rows, probes and small answers, which are due within a second.
     private readonly SemaphoreSlim _turns = new(Math.Max(1, Environment.ProcessorCount / 2));
     private long _held;
 
-    /// <summary>Takes room for an answer, until the lease is disposed. One answer always has room, however large it is.</summary>
-    /// <param name="bytes">How much it holds.</param>
-    /// <param name="context">The request that it is for, whose client gets half of the room at most; null when it is for all who ask.</param>
-    /// <exception cref="NoRoomException">Others hold too much.</exception>
+    /// <summary>Reserves room for an answer, until the lease is disposed. A single answer always finds room, however large it is.</summary>
+    /// <param name="bytes">How much the answer holds.</param>
+    /// <param name="context">The request it is for, whose client gets at most half of the room; null if the answer is shared by all clients.</param>
+    /// <exception cref="NoRoomException">Other answers hold too much.</exception>
     public Room Take(long bytes, HttpContext? context = null)
     {
         if (bytes < MinBytes)
@@ -42,7 +42,7 @@ internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : 
         lock (_gate)
         {
             var own = _byClient.GetValueOrDefault(client);
-            if (_held > 0 && (_held + bytes > _most || (context is not null && own + bytes > _most / 2)))
+            if (_held > 0 && (_held + bytes > _max || (context is not null && own + bytes > _max / 2)))
             {
                 metrics.Refused();
                 throw new NoRoomException(options.HttpAnswersMaxMb);
@@ -56,7 +56,7 @@ internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : 
         return new(this, client, bytes);
     }
 
-    /// <summary>Waits for the turn to read and write a part of an answer that is streamed; it ends when the lease is disposed.</summary>
+    /// <summary>Waits for a turn to read and write a part of a streamed answer. The turn ends when the lease is disposed.</summary>
     public async Task<Turn> TurnAsync(CancellationToken cancellationToken)
     {
         await _turns.WaitAsync(cancellationToken);
@@ -80,7 +80,7 @@ internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : 
         metrics.Hold(-bytes);
     }
 
-    /// <summary>Room that is taken; to be disposed once.</summary>
+    /// <summary>Reserved room; dispose it once.</summary>
     public readonly struct Room(LargeReads reads, string client, long bytes) : IDisposable
     {
         /// <inheritdoc/>
@@ -93,7 +93,7 @@ internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : 
         }
     }
 
-    /// <summary>A turn that has come; to be disposed once.</summary>
+    /// <summary>A turn; dispose it once.</summary>
     public readonly struct Turn(SemaphoreSlim turns) : IDisposable
     {
         /// <inheritdoc/>
@@ -101,9 +101,9 @@ internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : 
     }
 }
 
-/// <summary>Answers on their way hold as much as they may.</summary>
+/// <summary>Answers in progress hold the maximum of memory.</summary>
 internal sealed class NoRoomException(int maxMb)
-    : Exception(string.Create(CultureInfo.InvariantCulture, $"Answers on their way hold up to {maxMb} MB (http_answers_max_mb), half of it for one client."));
+    : Exception(string.Create(CultureInfo.InvariantCulture, $"Answers in progress may hold {maxMb} MB in total (http_answers_max_mb), and half of that per client."));
 
-/// <summary>Redis answers, but what was asked for did not come in time.</summary>
-internal sealed class SlowReadException() : Exception("Redis answers, but not with all of this in time.");
+/// <summary>Redis answers, but did not deliver the whole answer in time.</summary>
+internal sealed class SlowReadException() : Exception("Redis answers, but did not deliver all of this in time.");

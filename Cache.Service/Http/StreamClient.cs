@@ -5,12 +5,12 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Http;
 
-/// <summary>One open stream: its place in the ring, and whether there is something to look at.</summary>
-/// <param name="hub">Has the updates.</param>
-/// <param name="reason">Why it has to read everything first.</param>
+/// <summary>One open stream: its position in the ring, and the signal that wakes it.</summary>
+/// <param name="hub">Holds the updates.</param>
+/// <param name="reason">Why the client has to read everything first.</param>
 internal sealed class StreamClient(UpdateHub hub, string reason)
 {
-    // Holds whether it was woken, and nothing else.
+    // Only a signal: capacity 1, further writes are dropped.
     private readonly Channel<bool> _woken = Channel.CreateBounded<bool>(
         new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
     private string? _resync = reason;
@@ -18,38 +18,38 @@ internal sealed class StreamClient(UpdateHub hub, string reason)
     private long _seen;
     private bool _heartbeat;
 
-    /// <summary>It has seen what was up to here, and need not read everything.</summary>
+    /// <summary>Resumes after the update that the client saw last, without a resync.</summary>
     public void ResumeAfter(long number) => (_seen, _resync) = (number, null);
 
-    /// <summary>Something may have come.</summary>
+    /// <summary>Wakes the stream to look for new updates.</summary>
     public void Wake() => _woken.Writer.TryWrite(true);
 
-    /// <summary>Says something, so that the connection is not taken for dead.</summary>
+    /// <summary>Requests a heartbeat, so that the connection is not considered dead.</summary>
     public void Heartbeat()
     {
         Volatile.Write(ref _heartbeat, true);
         Wake();
     }
 
-    /// <summary>How its connection is closed.</summary>
+    /// <summary>Sets how to close the connection.</summary>
     public void OnCut(Action cut) => _cut = cut;
 
-    /// <summary>Closes its connection.</summary>
+    /// <summary>Closes the connection.</summary>
     public void Cut() => _cut?.Invoke();
 
-    /// <summary>Ends the waiting for good.</summary>
+    /// <summary>Ends the stream's wait permanently.</summary>
     public void End() => _woken.Writer.TryComplete();
 
-    /// <summary>Waits until it is woken; false at the end. By no token: to register with one would cost more than the wait.</summary>
+    /// <summary>Waits to be woken; returns false at the end. No token: registering with one would cost more than the wait.</summary>
     public ValueTask<bool> WaitAsync() => _woken.Reader.WaitToReadAsync(CancellationToken.None);
 
-    /// <summary>It is awake, and looks at what there is after this: what comes later wakes it again.</summary>
-    public void Awake() => _woken.Reader.TryRead(out _);
+    /// <summary>Resets the signal. Call it before looking for updates, so that later ones wake the stream again.</summary>
+    public void ResetWake() => _woken.Reader.TryRead(out _);
 
-    /// <summary>Whether it is time to say something.</summary>
+    /// <summary>Whether a heartbeat is due; resets it.</summary>
     public bool TakeHeartbeat() => Interlocked.Exchange(ref _heartbeat, false);
 
-    /// <summary>Takes what comes next; false when there is nothing.</summary>
+    /// <summary>Takes the next item; returns false if there is none.</summary>
     public bool TryTake(out StreamItem item)
     {
         var (last, next) = (hub.Last, _seen + 1);
@@ -75,8 +75,8 @@ internal sealed class StreamClient(UpdateHub hub, string reason)
     }
 }
 
-/// <summary>What comes next on a stream.</summary>
-/// <param name="Number">What the client has seen with it.</param>
-/// <param name="Update">An update; null for an order to read everything again.</param>
-/// <param name="Resync">Why everything is to be read again.</param>
+/// <summary>The next item on a stream: an update, or a resync.</summary>
+/// <param name="Number">The position that the client has reached with it.</param>
+/// <param name="Update">An update; null for a resync.</param>
+/// <param name="Resync">Why the client has to read everything again; null for an update.</param>
 internal readonly record struct StreamItem(long Number, Update? Update, string? Resync);

@@ -3,7 +3,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http;
 
-/// <summary>The instruments of updates and streams.</summary>
+/// <summary>Instruments for updates and streams.</summary>
 internal sealed class StreamMetrics
 {
     private readonly Total _clients = new();
@@ -16,10 +16,10 @@ internal sealed class StreamMetrics
     {
         var meter = ServiceMeter.Of(meters);
         meter.CreateObservableUpDownCounter("cache.stream.clients", () => _clients.Value, description: "Open streams.");
-        meter.CreateObservableCounter("cache.stream.drops", () => _drops.Value, description: "Times a slow stream was told to read everything again.");
+        meter.CreateObservableCounter("cache.stream.drops", () => _drops.Value, description: "Resyncs of slow streams: they were too far behind.");
         meter.CreateObservableCounter("cache.stream.cuts", _cuts.Measure,
-            description: "Streams cut off, by reason: the client took nothing, or all streams together held too much.");
-        meter.CreateObservableUpDownCounter("cache.stream.held", () => _held.Value, unit: "By", description: "Memory held by streams that wait for their clients.");
+            description: "Streams cut off, by reason: the client read nothing, or all streams together held too much.");
+        meter.CreateObservableUpDownCounter("cache.stream.held", () => _held.Value, unit: "By", description: "Memory held by streams waiting for their clients.");
         meter.CreateObservableCounter("cache.updates.ignored", () => _updatesIgnored.Value, description: "Messages on the update channel that were not updates.");
     }
 
@@ -39,9 +39,9 @@ internal sealed class StreamMetrics
 /// <summary>Why a stream was cut off.</summary>
 internal enum StreamCutReason
 {
-    /// <summary>Its client took nothing for a while.</summary>
+    /// <summary>Its client read nothing for a while.</summary>
     TakesNothing,
 
-    /// <summary>Streams that wait for their clients held too much together.</summary>
+    /// <summary>The streams waiting for their clients held too much in total.</summary>
     NoRoom,
 }

@@ -6,10 +6,10 @@ using Cache.Service.Persist;
 
 namespace Cache.Service.Http;
 
-/// <summary>One touched window or session, as <c>cache:updates</c> told it, with the event that goes to the streams: made once, shared by all.</summary>
+/// <summary>A changed window or session, as published on <c>cache:updates</c>, with its event for the streams: built once, shared by all.</summary>
 internal sealed class Update
 {
-    /// <summary>The types that there are.</summary>
+    /// <summary>All types of updates.</summary>
     public static readonly IReadOnlyList<string> Types = ["event", "performance", "session"];
 
     private static readonly byte[] BeforeMessage = "data: "u8.ToArray();
@@ -26,7 +26,7 @@ internal sealed class Update
         Frame = FrameOf(message, id);
     }
 
-    /// <summary>Counts up from 1 in this process; the gapless part of the event id.</summary>
+    /// <summary>Counts up from 1 in this process, without gaps; the second part of the event id.</summary>
     public long Number { get; }
 
     /// <summary><c>event</c>, <c>performance</c> or <c>session</c>.</summary>
@@ -38,8 +38,8 @@ internal sealed class Update
     private ReadOnlyMemory<byte> Message => Frame.AsMemory(_message);
 
     /// <summary>
-    /// Reads a message; null when it is no update, but somebody else's. It is looked through to its end, so that it can be
-    /// taken for what it is ever after.
+    /// Parses a message; returns null if it is not an update but something that another program published. The whole message is
+    /// validated here, so no later step has to check it again.
     /// </summary>
     public static Update? Read(long number, byte[] message, string id)
     {
@@ -56,15 +56,15 @@ internal sealed class Update
         }
     }
 
-    /// <summary>The update with the fields of some dimensions, as a Server-Sent Event; empty when it has none of them.</summary>
+    /// <summary>The update with the fields of the selected dimensions, as a Server-Sent Event; empty if it has none of them.</summary>
     public byte[] FrameOf(DimensionFilter dimensions) => Type == "session" ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
 
-    /// <summary>A session has one dimension, its device, and goes as a whole.</summary>
+    /// <summary>A session has a single dimension, its device category, and is sent as a whole or not at all.</summary>
     private byte[] FrameOfSession(DimensionFilter dimensions)
     {
         using var message = JsonDocument.Parse(Message);
         return message.RootElement.GetProperty("fields").TryGetProperty(SessionStore.Device, out var device)
-            && device.ValueKind == JsonValueKind.String && dimensions.Names(device.GetString()!) ? Frame : [];
+            && device.ValueKind == JsonValueKind.String && dimensions.SelectsDimension(device.GetString()!) ? Frame : [];
     }
 
     private byte[] FrameOfWindow(DimensionFilter dimensions)
@@ -92,7 +92,7 @@ internal sealed class Update
             {
                 var name = Name(ref reader);
                 reader.Read();
-                if (dimensions.Wants(name))
+                if (dimensions.Selects(name))
                 {
                     any = true;
                     json.WritePropertyName(name);
@@ -131,8 +131,8 @@ internal sealed class Update
     }
 
     /// <summary>
-    /// The type of an update; null, or an exception, when it is none: no JSON, a type that there is not, a property twice that
-    /// may be there once, half a character.
+    /// The type of an update; null, or an exception, if the message is not one: invalid JSON, an unknown type, a duplicate
+    /// property, or half a character.
     /// </summary>
     private static string? TypeOf(byte[] message)
     {

@@ -10,39 +10,39 @@ using StackExchange.Redis;
 namespace Cache.Service.Http;
 
 /// <summary>
-/// Listens to the updates of every replica and keeps the last of them in one ring that all streams read from, each at its
-/// own place: an update costs a stream no more than being woken. A client that comes back goes on at its place; one whose
-/// place is no longer kept, or lies before a gap in the subscription, is told to read everything again.
+/// Listens to the updates of every replica and keeps the latest in a ring that all streams read from, each at its own
+/// position: an update costs a stream no more than being woken. A client that reconnects resumes at its position. If that
+/// position is no longer in the ring, or precedes a gap in the subscription, the client gets a resync: read everything again.
 /// </summary>
 internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, StreamMetrics metrics, TimeProvider time, FatalError fatal, ILogger<UpdateHub> logger)
     : Worker(fatal, time, logger)
 {
-    /// <summary>Updates that are kept: some seconds' worth under load, minutes otherwise.</summary>
+    /// <summary>Updates kept in the ring: a few seconds' worth under load, minutes otherwise.</summary>
     public const int KeptUpdates = 2048;
 
-    // Windows of many dimensions make large updates.
+    // Windows with many dimensions make large updates.
     private const long MaxKeptBytes = 32 * 1024 * 1024;
 
-    // Below the minute after which proxies close a silent connection.
+    // Well below the minute after which proxies close an idle connection.
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
-    // A connection that is cut off on its way looks like a channel on which nothing happens. The client library finds out after
-    // 20 s of commands without a reply, or a minute without commands; streams are told within 5 s.
+    // A connection that is cut off on the network looks like a channel without messages. The client library notices after
+    // 20 s of commands without a reply, or after a minute without commands; streams get a resync within 5 s.
     private static readonly TimeSpan PingInterval = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan PingTimeout = TimeSpan.FromSeconds(3);
 
-    // Tells this process's ids from those of another replica, or of its own last life.
+    // Distinguishes this process's event ids from those of other replicas, and from those before a restart.
     private readonly string _instance = Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(4));
 
-    // Written under the gate, read without: a place holds what it should when the update there has the number looked for.
+    // Written under the gate, read without it: a slot is valid if the update in it has the expected number.
     private readonly Update?[] _ring = new Update?[KeptUpdates];
     private readonly Lock _gate = new();
     private readonly Lock _clientsGate = new();
     private volatile StreamClient[] _clients = [];
     private ISubscriber? _subscriber;
     private volatile bool _isSilent;
-    private bool _saidIgnored;
+    private bool _loggedIgnored;
     private long _last;
     private long _lastEvent;
     private long _lastPerformance;
@@ -50,29 +50,29 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
     private long _oldest = 1;
     private long _keptBytes;
 
-    /// <summary>Streams that are open.</summary>
+    /// <summary>The number of open streams.</summary>
     public int Clients => _clients.Length;
 
-    /// <summary>The number of the last update, or gap.</summary>
+    /// <summary>The number of the last update or gap.</summary>
     public long Last => Volatile.Read(ref _last);
 
-    /// <summary>Whether updates are heard; not before the first subscription, nor while it is lost or silent.</summary>
+    /// <summary>Whether updates arrive: false before the first subscription, and while the subscription is lost or silent.</summary>
     public bool IsListening => !_isSilent && IsSubscribed;
 
-    /// <summary>Whether the subscription looks well, and yet nothing comes through it.</summary>
+    /// <summary>Whether the subscription looks healthy although nothing comes through it.</summary>
     public bool IsSilent => _isSilent;
 
     private bool IsSubscribed =>
         Volatile.Read(ref _subscriber) is { } subscriber && subscriber.SubscribedEndpoint(keys.Updates) is not null && subscriber.IsConnected(keys.Updates);
 
-    /// <summary>The number of the last update of a type of windows, or of a gap.</summary>
+    /// <summary>The number of the last update to windows of one type, or of the last gap.</summary>
     public long LastOf(RowKind kind) => Volatile.Read(ref kind == RowKind.Event ? ref _lastEvent : ref _lastPerformance);
 
     /// <summary>The event id of an update.</summary>
     public string IdOf(long number) => string.Create(CultureInfo.InvariantCulture, $"{_instance}-{number}");
 
     /// <summary>Opens a stream.</summary>
-    /// <param name="lastEventId">What the client saw last; null for a client that is new.</param>
+    /// <param name="lastEventId">The last event id that the client saw; null for a new client.</param>
     public StreamClient Open(string? lastEventId)
     {
         var client = new StreamClient(this, lastEventId is null ? "start" : "gap");
@@ -98,7 +98,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         }
     }
 
-    /// <summary>Takes a message of the channel; what is no update is ignored, and that is said once.</summary>
+    /// <summary>Receives a message from the channel. A message that is not an update is ignored, which is logged once.</summary>
     public void Receive(byte[] message)
     {
         lock (_gate)
@@ -107,9 +107,9 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
             if (Update.Read(number, message, IdOf(number)) is not { } update)
             {
                 metrics.UpdateIgnored();
-                if (!_saidIgnored)
+                if (!_loggedIgnored)
                 {
-                    _saidIgnored = true;
+                    _loggedIgnored = true;
                     LogIgnored(keys.Updates.ToString());
                 }
 
@@ -119,12 +119,12 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
             _keptBytes += update.Frame.Length;
             while (number - _oldest >= KeptUpdates || (_keptBytes > MaxKeptBytes && _oldest < number))
             {
-                Forget();
+                EvictOldest();
             }
 
             Volatile.Write(ref _ring[number % KeptUpdates], update);
 
-            // Before a stream may tell it: who reads after that gets no answer from before.
+            // Before any stream can send the update: a client that reads after it must not get an older answer.
             if (update.Type == RedisKeys.TypeName(RowKind.Event))
             {
                 Volatile.Write(ref _lastEvent, number);
@@ -140,17 +140,17 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         WakeAll();
     }
 
-    /// <summary>Updates may have been missed: no stream goes on over that.</summary>
+    /// <summary>Marks a gap: updates may have been missed, so every stream gets a resync.</summary>
     public void Gap()
     {
         lock (_gate)
         {
             while (_oldest <= _last)
             {
-                Forget();
+                EvictOldest();
             }
 
-            // A number of its own, so that an id from before the gap is no longer the latest.
+            // The gap takes a number of its own, so that an id from before it is no longer the latest.
             _oldest = _last + 2;
             Volatile.Write(ref _lastGap, _last + 1);
             Volatile.Write(ref _lastEvent, _last + 1);
@@ -161,10 +161,10 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         WakeAll();
     }
 
-    /// <summary>The update of a number; null when it is not kept any more, or there is none.</summary>
+    /// <summary>The update with a number; null if it is no longer in the ring, or does not exist.</summary>
     internal Update? Find(long number) => Volatile.Read(ref _ring[number % KeptUpdates]) is { } update && update.Number == number ? update : null;
 
-    /// <summary>Why the updates after a number are not all there; counts a client that was too slow.</summary>
+    /// <summary>Why some updates after a number are missing; counts a client that was too slow.</summary>
     internal string LostSince(long number)
     {
         if (number < Volatile.Read(ref _lastGap))
@@ -184,7 +184,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         var subscriber = multiplexer.GetSubscriber();
         await SubscribeAsync(subscriber, stoppingToken);
 
-        // The client subscribes again by itself; what was published meanwhile is gone.
+        // The client library resubscribes on its own, but anything published in the meantime is lost.
         multiplexer.ConnectionFailed += (_, _) => Gap();
         multiplexer.ConnectionRestored += (_, _) => Gap();
         Volatile.Write(ref _subscriber, subscriber);
@@ -196,7 +196,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         }
     }
 
-    /// <summary>Asks for a sign of life on the connection of the subscription; without one, what streams show may be old.</summary>
+    /// <summary>Pings the connection of the subscription. Without a reply, clients of streams may be showing old data.</summary>
     private async Task PingAsync(ISubscriber subscriber, CancellationToken stoppingToken)
     {
         var last = Last;
@@ -206,12 +206,12 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         }
         catch (RedisException)
         {
-            // A connection that is known to be lost has made its gap.
+            // A connection known to be lost has already marked its gap.
             return;
         }
         catch (TimeoutException)
         {
-            // An update is as good as a reply, and of a Redis that stands still there is nothing to miss.
+            // An update is as good as a reply, and a frozen Redis publishes nothing that could be missed.
             if (IsSubscribed && Last == last && await redis.AnswersAsync(stoppingToken))
             {
                 if (!_isSilent)
@@ -220,7 +220,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
                     LogSilent(PingTimeout.TotalSeconds);
                 }
 
-                // Each time: as long as nothing comes, reading is the way to know.
+                // On every ping without a reply: while the subscription is silent, clients can only read.
                 Gap();
             }
 
@@ -241,14 +241,14 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         {
             try
             {
-                // One at a time and in order: a plain handler is called by several threads at once, and an older value
-                // could come after a newer one.
+                // One message at a time, in order: a plain handler is called by several threads at once, so an older value
+                // could overtake a newer one.
                 (await subscriber.SubscribeAsync(keys.Updates)).OnMessage(message => Receive((byte[])message.Message!));
                 return;
             }
             catch (Exception exception) when (Failures.IsRetryable(exception))
             {
-                // What did not work is remembered: once Redis is back, its messages would pile up with nobody to read them.
+                // The client library remembers a failed subscription: once Redis is back, its messages would pile up unread.
                 subscriber.Unsubscribe(keys.Updates, flags: CommandFlags.FireAndForget);
                 await Task.Delay(RetryInterval, Time, stoppingToken);
             }
@@ -271,11 +271,11 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         }
     }
 
-    private void Forget()
+    private void EvictOldest()
     {
-        ref var place = ref _ring[_oldest++ % KeptUpdates];
-        _keptBytes -= place?.Frame.Length ?? 0;
-        Volatile.Write(ref place, null);
+        ref var slot = ref _ring[_oldest++ % KeptUpdates];
+        _keptBytes -= slot?.Frame.Length ?? 0;
+        Volatile.Write(ref slot, null);
     }
 
     private bool TryNumber(string? id, out long number)
@@ -285,14 +285,14 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
             && long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out number);
     }
 
-    [LoggerMessage(EventIds.Streaming + 1, LogLevel.Information, "Listening to updates.")]
+    [LoggerMessage(EventIds.Streaming + 1, LogLevel.Information, "Subscribed to updates.")]
     private partial void LogListening();
 
     [LoggerMessage(EventIds.Streaming + 2, LogLevel.Warning,
-        "A message on {Channel} is no update, and is ignored, as are others like it (cache_updates_ignored_total). Somebody else publishes there.")]
+        "Ignoring a message on {Channel} that is not an update; later ones are only counted (cache_updates_ignored_total). Another program publishes there.")]
     private partial void LogIgnored(string channel);
 
     [LoggerMessage(EventIds.Streaming + 3, LogLevel.Warning,
-        "The subscription to updates is silent: no reply within {Seconds} s. Streams are told to read everything again until it replies.")]
+        "The subscription to updates is silent: no reply within {Seconds} s. Until it replies, streams are told to read everything again.")]
     private partial void LogSilent(double seconds);
 }

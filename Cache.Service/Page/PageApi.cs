@@ -2,13 +2,13 @@ using Microsoft.Extensions.FileProviders;
 
 namespace Cache.Service.Page;
 
-/// <summary>The live page at <c>/</c>: static files beside the program, which read the API like any other client.</summary>
+/// <summary>The live page at <c>/</c>: static files next to the program, which use the API like any other client.</summary>
 internal static class PageApi
 {
     public static void AddPage(this WebApplicationBuilder builder) =>
         builder.Services.AddResponseCompression(compression =>
         {
-            // The page's own files alone: answers of the API are small or live.
+            // Only the page's own files: API answers are small or streamed.
             compression.MimeTypes = ["text/html", "text/css", "text/javascript", "image/svg+xml"];
             compression.EnableForHttps = true;
         });
@@ -17,7 +17,7 @@ internal static class PageApi
     {
         var files = new FileServerOptions { FileProvider = new PhysicalFileProvider(Path.Combine(AppContext.BaseDirectory, "Page")) };
 
-        // Asked for again each time, and answered with 304 unless a new version was installed.
+        // Browsers revalidate on every load, and get 304 unless a new version was installed.
         files.StaticFileOptions.OnPrepareResponse = answer => answer.Context.Response.Headers.CacheControl = "no-cache";
         app.UseResponseCompression();
         app.UseFileServer(files);

@@ -1,14 +1,14 @@
-// The two charts. They draw on a canvas and show no text that comes from Kafka: names and numbers stand beside them, as text.
+// The two charts. They draw on a canvas, and show no text from Kafka: names and numbers are next to them, as text.
 
 /* global echarts */
 
 import * as format from "./format.js";
 
-// Room for half a label at the end, always: otherwise the chart gets narrower whenever the last window has one.
+// Always leave room for half a label at the right end. Otherwise the chart shrinks whenever the last window has a label.
 const FIXED = { right: 26, outerBoundsMode: "none" };
 
 class Chart {
-  /** @param element The chart's frame: a slider over the windows. @param pick Called with the index of a place, or undefined for the newest. */
+  /** @param element The chart's frame: a slider over the windows. @param pick Called with the index of the selected slot, or undefined for the newest. */
   constructor(element, pick) {
     this.element = element;
     this.pick = pick;
@@ -23,12 +23,12 @@ class Chart {
     element.addEventListener("blur", () => this.#show(undefined));
   }
 
-  /** Draws again, from nothing when colours have changed. */
-  draw(option, fromNothing) {
-    this.chart.setOption({ animation: false, ...option }, fromNothing ? { notMerge: true } : { replaceMerge: ["series"] });
+  /** Redraws the chart, from scratch if colours have changed. */
+  draw(option, fromScratch) {
+    this.chart.setOption({ animation: false, ...option }, fromScratch ? { notMerge: true } : { replaceMerge: ["series"] });
   }
 
-  /** What a screen reader is told of the place that is picked. */
+  /** Describes the selected window for screen readers. */
   describe(index, text) {
     set(this.element, "aria-valuemin", "0");
     set(this.element, "aria-valuemax", String(Math.max(0, this.places.starts.length - 1)));
@@ -48,12 +48,12 @@ class Chart {
   #key(event) {
     const last = this.places.starts.length - 1;
     const now = Number(this.element.getAttribute("aria-valuenow"));
-    const to = {
+    const target = {
       ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, PageDown: now - 10, PageUp: now + 10, Home: 0, End: last,
     }[event.key];
-    if (last >= 0 && (to !== undefined || event.key === "Escape")) {
+    if (last >= 0 && (target !== undefined || event.key === "Escape")) {
       event.preventDefault();
-      const index = Math.max(this.places.first, Math.min(last, to ?? last));
+      const index = Math.max(this.places.first, Math.min(last, target ?? last));
       this.#show(index === last ? undefined : index);
     }
   }
@@ -61,8 +61,8 @@ class Chart {
 
 /** Stacked columns: events by type. */
 export class EventsChart extends Chart {
-  /** @param series { name, color, values } each, from the bottom up. @param openFrom Windows from this place on are still filling. */
-  render(places, series, openFrom, look, fromNothing) {
+  /** @param series Array of { name, color, values }, from the bottom up. @param openFrom Windows from this slot on are still filling. */
+  render(places, series, openFrom, look, fromScratch) {
     this.places = places;
     this.draw({
       grid: { left: 44, top: 10, bottom: 24, ...FIXED },
@@ -78,14 +78,14 @@ export class EventsChart extends Chart {
         emphasis: { disabled: true },
         data: values.map((value, index) => value && index >= openFrom ? { value, itemStyle: { opacity: 0.5 } } : value),
       })),
-    }, fromNothing);
+    }, fromScratch);
   }
 }
 
-/** Lines, average above and 95th percentile below: load times by device. */
+/** Lines: load times by device, the average above and the 95th percentile below. */
 export class LoadChart extends Chart {
-  /** @param series { name, color, values: [averages, p95s] } each. */
-  render(places, series, look, fromNothing) {
+  /** @param series Array of { name, color, values: [averages, p95s] }. */
+  render(places, series, look, fromScratch) {
     this.places = places;
     const titles = ["Average", "95th percentile"];
     this.draw({
@@ -106,15 +106,15 @@ export class LoadChart extends Chart {
         itemStyle: { color },
         emphasis: { disabled: true },
         symbol: "circle",
-        // A window between two that are missing would not be seen otherwise.
+        // Otherwise a window between two missing ones would be invisible.
         symbolSize: (_, { dataIndex }) => values[panel][dataIndex - 1] === undefined && values[panel][dataIndex + 1] === undefined ? 5 : 0,
         data: values[panel].map((value) => value ?? null),
       }))),
-    }, fromNothing);
+    }, fromScratch);
   }
 }
 
-/** The colours and the font of the page, for a canvas cannot have a style sheet. */
+/** The page's colours and font, because style sheets do not apply inside a canvas. */
 export function look() {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(`--${name}`).trim();
@@ -126,7 +126,7 @@ export function look() {
 }
 
 function timeAxis({ starts, step }, look, labelled = true) {
-  // As many labels as fit; each stays with its window while that moves to the left.
+  // About five labels; each stays with its window as that moves to the left.
   const every = Math.ceil(starts.length / 5);
   const isLabelled = (index) => starts[index] !== undefined
     && (step ? Math.round(starts[index] / step) % every === 0 : (starts.length - 1 - index) % every === 0);
@@ -154,7 +154,7 @@ function valueAxis(look, formatter) {
 }
 
 function pointer(type, look) {
-  // The pointer alone: its numbers stand in the table below, and do not cover what they are about.
+  // Only the pointer, without a tooltip that would cover the chart: its numbers are in the table below.
   return {
     trigger: "axis", showContent: false, renderMode: "richText",
     axisPointer: { type, animation: false, shadowStyle: { color: look.pointer }, lineStyle: { color: look.muted, type: "solid", width: 1 } },

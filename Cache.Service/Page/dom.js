@@ -1,6 +1,6 @@
-// Text into elements, and nothing but text: what comes from Kafka is data, whatever it looks like.
+// Puts text into elements, and only text: anything from Kafka is data, whatever it looks like.
 
-/** Sets the text of an element, if it is another. */
+/** Sets the text of an element, if it has changed. */
 export function text(element, value) {
   if (element.textContent !== value) {
     element.textContent = value;
@@ -8,8 +8,8 @@ export function text(element, value) {
 }
 
 /**
- * Brings the rows of a table in line: rows and cells that are there stay, so that only what has changed is painted, and a
- * screen reader keeps its place.
+ * Updates the rows of a table in place: existing rows and cells stay, so that only changes are repainted, and a screen reader
+ * keeps its position.
  * @param body A tbody or thead. @param rows Arrays of cells: texts, or { text, tag, color, className, span, title }.
  */
 export function rows(body, rows) {

@@ -1,30 +1,30 @@
-// The way to the service: the stream, what to read again after a gap, and the pipeline's state once a second. It never gives
-// up: whatever fails is tried again.
+// The connection to the service: the stream, reads after a resync, and the pipeline's state once per second. Everything that
+// fails is retried, indefinitely.
 
-import { MOST } from "./windows.js";
+import { MAX_WINDOWS } from "./windows.js";
 
 const POLL_MS = 1000;
 const RETRY_MS = 1500;
 
-// The stream has a heartbeat every 15 s.
-const SILENCE_MS = 40_000;
+// The stream sends a heartbeat every 15 s.
+const HEARTBEAT_TIMEOUT_MS = 40_000;
 
 const KEY_HEADER = "X-Api-Key";
 const KEY_STORE = "cache.api_key";
 const SESSIONS_TOPIC = "session_metrics";
-const SESSIONS = 8;
+const MAX_SESSIONS = 8;
 
-// Sessions end without an update.
-const SESSIONS_MS = 15_000;
+// Poll, because sessions expire without an update.
+const SESSIONS_POLL_MS = 15_000;
 
-// Fields that are read at most: with thousands of dimensions fewer windows are shown.
-const MOST_FIELDS = 200_000;
+// With thousands of dimensions, fewer windows are read.
+const MAX_FIELDS = 200_000;
 
 export class Feed {
-  /** The pipeline's state as last told. */
+  /** The last known state of the pipeline. */
   pipeline;
 
-  /** When the service last answered; when the stream was last open; when the last update came. Milliseconds of this clock. */
+  /** When the service last answered, the stream was last open, and the last update arrived; in milliseconds of the browser's clock. */
   answeredAt;
   openAt;
   updatedAt;
@@ -32,7 +32,7 @@ export class Feed {
   /** The active sessions, latest first; undefined where sessions are off. */
   sessions;
 
-  /** Whether the service asks for a key, or for another one. */
+  /** Whether the service requires a key, or rejected the current one. */
   isRefused = false;
 
   #handlers;
@@ -54,7 +54,7 @@ export class Feed {
     this.#poll();
   }
 
-  /** Goes on with an API key, for as long as the tab is open. */
+  /** Continues with an API key, which is kept until the tab is closed. */
   use(key) {
     sessionStorage.setItem(KEY_STORE, key);
     this.isRefused = false;
@@ -66,7 +66,7 @@ export class Feed {
     return this.#source?.readyState === EventSource.OPEN;
   }
 
-  // Without waiting for the stream, which some proxies keep back.
+  // Do not wait for the stream before reading: some proxies buffer it.
   #begin() {
     this.#open();
     this.#reload();
@@ -101,14 +101,14 @@ export class Feed {
       }
     });
     source.addEventListener("error", () => {
-      // A lost connection the browser mends by itself; an answer that is no stream ends it for good.
+      // The browser reconnects on its own, unless the answer was not a stream.
       if (source.readyState === EventSource.CLOSED) {
         setTimeout(() => source === this.#source && this.#open(), RETRY_MS);
       }
     });
   }
 
-  // Nobody looks: costs the service nothing, and coming back reads all again.
+  // A hidden page costs the service nothing. When it is shown again, it reads everything again.
   #close() {
     this.#source?.close();
     this.#source = undefined;
@@ -118,7 +118,7 @@ export class Feed {
     this.#heardAt = this.openAt = Date.now();
   }
 
-  /** Reads all windows; updates that come meanwhile are applied on top, since the answer may be older or newer than they. */
+  /** Reads all windows. Updates that arrive in the meantime are applied on top, because the answer may be older or newer. */
   async #reload() {
     const turn = ++this.#turns;
     this.#reloading = turn;
@@ -141,7 +141,7 @@ export class Feed {
 
   async #windows(type) {
     const fields = Object.keys(await read(`metrics/${type}/latest`)).length;
-    const limit = Math.max(5, Math.min(MOST, Math.floor(MOST_FIELDS / Math.max(1, fields))));
+    const limit = Math.max(5, Math.min(MAX_WINDOWS, Math.floor(MAX_FIELDS / Math.max(1, fields))));
     return (await read(`metrics/${type}/windows?limit=${limit}`)).windows;
   }
 
@@ -152,7 +152,7 @@ export class Feed {
         this.answeredAt = Date.now();
         await this.#readSessions();
       } catch (error) {
-        // Of the rest answeredAt tells.
+        // All other failures show in answeredAt.
         if (error.status === 401) {
           this.isRefused = true;
           this.#close();
@@ -165,7 +165,7 @@ export class Feed {
         this.openAt = Date.now();
       }
 
-      if (Date.now() - this.#heardAt > SILENCE_MS) {
+      if (Date.now() - this.#heardAt > HEARTBEAT_TIMEOUT_MS) {
         this.#open();
       }
 
@@ -175,14 +175,14 @@ export class Feed {
     setTimeout(() => this.#poll(), POLL_MS);
   }
 
-  /** Once a second at most, however many sessions end in it. */
+  /** Reads sessions at most once per second, no matter how many updates arrive. */
   async #readSessions() {
     if (!Object.hasOwn(this.pipeline.rows, SESSIONS_TOPIC)) {
       this.sessions = undefined;
-    } else if (Date.now() - this.#sessionsAt > SESSIONS_MS) {
+    } else if (Date.now() - this.#sessionsAt > SESSIONS_POLL_MS) {
       this.#sessionsAt = Date.now();
       try {
-        this.sessions = (await read(`sessions/active?limit=${SESSIONS}`)).sessions;
+        this.sessions = (await read(`sessions/active?limit=${MAX_SESSIONS}`)).sessions;
       } catch (error) {
         this.#sessionsAt = 0;
         throw error;

@@ -1,4 +1,4 @@
-// Numbers, times and durations as people read them, in the reader's own language and time zone.
+// Formats numbers, times and durations, in the reader's own language and time zone.
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
@@ -9,16 +9,16 @@ const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" 
 
 export const absent = "–";
 
-/** A count; from a million on in short, so that columns keep their width. */
+/** A count; abbreviated from a million on, so that columns keep their width. */
 export const count = (value) => value === undefined ? absent : Math.abs(value) < 1e6 ? whole.format(value) : compact.format(value);
 
 /** A number for an axis. */
 export const axis = (value) => compact.format(value);
 
-/** A rate, with as many digits as tell something. */
+/** A rate; below 100 with up to three significant digits. */
 export const rate = (value) => value < 100 ? fine.format(value) : count(value);
 
-/** Milliseconds in the unit that suits them. */
+/** A duration in milliseconds, in the unit that suits it. */
 export function duration(ms) {
   if (ms === undefined) {
     return absent;
@@ -35,20 +35,20 @@ export function duration(ms) {
   return ms < 7_200_000 ? `${whole.format(ms / 60_000)} min` : `${whole.format(ms / 3_600_000)} h`;
 }
 
-/** A load time: in milliseconds as long as that is readable, so that a column is of one unit. */
+/** A load time: in milliseconds while that is readable, so that a column has a single unit. */
 export const load = (ms) => ms === undefined || ms >= 100_000 ? duration(ms) : `${ms < 10 ? fine.format(ms) : whole.format(ms)} ms`;
 
-/** How long ago something was, in whole seconds while that tells something. */
+/** How long ago something was; in whole seconds up to two minutes. */
 export function ago(ms) {
   const seconds = Math.max(0, Math.round(ms / 1000));
   return seconds < 2 ? "just now" : seconds < 120 ? `${seconds} s ago` : `${duration(ms)} ago`;
 }
 
-/** The time of day; with the date when that is not today's. */
+/** The time of day, with the date unless it is today. */
 export function time(ms) {
   const date = new Date(ms);
   return date.toDateString() === new Date().toDateString() ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
 }
 
-/** The time of day for an axis: seconds only where windows are shorter than a minute. */
+/** The time of day for an axis; with seconds only if windows are shorter than a minute. */
 export const tick = (ms, step) => (step % 60_000 === 0 ? shortClock : clock).format(new Date(ms));

@@ -1,20 +1,22 @@
-// What the page shows: brings what the feed tells into the elements of index.html.
+// Renders what the feed delivers into the elements of index.html.
 
 import { EventsChart, LoadChart, look } from "./charts.js";
 import { rows, text } from "./dom.js";
 import { Feed } from "./feed.js";
 import * as format from "./format.js";
-import { MOST, SHOWN, Windows, places } from "./windows.js";
+import { MAX_SHOWN, MAX_WINDOWS, Windows, places } from "./windows.js";
 
 const DRAW_MS = 250;
-const LATEST = 8;
-const LISTED = 200;
+const STALE_MS = 4000;
+const IDLE_MS = 60_000;
+const MAX_TABLE_WINDOWS = 8;
+const MAX_LISTED = 200;
 
 const byId = (id) => document.getElementById(id);
 const narrow = matchMedia("(max-width: 40rem)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** One type of windows: what is known, and the cards that show it. */
+/** One metric type: its windows, and the cards that show them. */
 class Panel {
   constructor(windows, chart, show) {
     this.windows = windows;
@@ -28,7 +30,7 @@ class Panel {
     }
 
     this.chart = new chart(this.card.querySelector(".chart"), (index) => {
-      this.picked = index;
+      this.selected = index;
       draw();
     });
     this.find = this.card.querySelector("input");
@@ -36,29 +38,29 @@ class Panel {
     this.card.querySelector("details").addEventListener("toggle", draw);
   }
 
-  draw(look, fromNothing) {
+  draw(look, fromScratch) {
     const { windows } = this;
     const starts = windows.starts;
     const shown = windows.shown;
-    const axis = places(starts, narrow.matches ? [15, 30] : [15, 30, MOST]);
+    const axis = places(starts, narrow.matches ? [15, 30] : [15, 30, MAX_WINDOWS]);
     const openFrom = axis.step ? axis.starts.findIndex((start) => start + axis.step > serverTime()) : -1;
-    const index = axis.starts[this.picked] === undefined ? axis.starts.length - 1 : this.picked;
+    const index = axis.starts[this.selected] === undefined ? axis.starts.length - 1 : this.selected;
     const start = axis.starts[index];
     const series = shown.map((name, place) => ({ name, color: look.series(place) }));
     const others = windows.dimensionCount - shown.length;
 
-    this.show({ panel: this, axis, series, others, openFrom: openFrom < 0 ? Infinity : openFrom, look, fromNothing, start });
+    this.show({ panel: this, axis, series, others, openFrom: openFrom < 0 ? Infinity : openFrom, look, fromScratch, start });
 
     const notes = [index === axis.starts.length - 1 ? "newest" : "", openFrom >= 0 && index >= openFrom ? "still filling" : ""].filter(Boolean);
     this.part("at", start === undefined ? "" : format.time(start)).dateTime = start === undefined ? "" : new Date(start).toISOString();
-    const none = loaded ? "No window yet" : "Loading …";
+    const none = loaded ? "No windows yet" : "Loading …";
     this.part("note", start === undefined ? none : notes.join(", "));
     this.chart.describe(index, start === undefined ? none : [format.time(start), ...notes, this.card.querySelector(".big").textContent].join(", "));
     this.#drawAll(start, others);
     this.#drawTable(starts, series);
   }
 
-  /** A line of a table: the dimension, and its two values in a window. */
+  /** A table row: the dimension, and its two values in a window. */
   line(start, name, color) {
     return [{ tag: "th", scope: "row", text: name, title: name, color }, ...this.#cells(this.windows.values(start, name))];
   }
@@ -67,7 +69,7 @@ class Panel {
     return values.map(this.windows.type === "event" ? format.count : format.load);
   }
 
-  /** Every dimension, when there are more than have a colour: those that the reader looks for, as many as one can read. */
+  /** Lists all dimensions, if there are more than colours: those that match the search, up to a readable number. */
   #drawAll(start, others) {
     const all = this.card.querySelector("details");
     all.hidden = others === 0;
@@ -75,14 +77,14 @@ class Panel {
       return;
     }
 
-    const title = `All ${format.count(others + SHOWN)} ${this.windows.type === "event" ? "types" : "devices"}`;
+    const title = `All ${format.count(others + MAX_SHOWN)} ${this.windows.type === "event" ? "types" : "devices"}`;
     text(all.querySelector("summary"), title);
     all.querySelector(".scroll").ariaLabel = title;
     if (all.open) {
       const wanted = this.find.value.trim().toLowerCase();
       const found = this.windows.dimensions(start).filter((name) => name.toLowerCase().includes(wanted));
-      rows(all.querySelector("tbody"), found.slice(0, LISTED).map((name) => this.line(start, name, "transparent")));
-      this.part("more", found.length > LISTED ? `${format.count(found.length - LISTED)} more: type to find them.` : found.length === 0 ? "None of that name in this window." : "");
+      rows(all.querySelector("tbody"), found.slice(0, MAX_LISTED).map((name) => this.line(start, name, "transparent")));
+      this.part("more", found.length > MAX_LISTED ? `${format.count(found.length - MAX_LISTED)} more; type to find them.` : found.length === 0 ? "No match in this window." : "");
     }
   }
 
@@ -95,7 +97,7 @@ class Panel {
       [{ tag: "td", text: "" },
         ...series.flatMap(() => [{ tag: "th", scope: "col", text: first, className: "apart" }, { tag: "th", scope: "col", text: second }])],
     ]);
-    rows(this.table.tBodies[0], starts.slice(-LATEST).reverse().map((start) => [
+    rows(this.table.tBodies[0], starts.slice(-MAX_TABLE_WINDOWS).reverse().map((start) => [
       { tag: "th", scope: "row", text: format.time(start) },
       ...series.flatMap(({ name }) => this.windows.values(start, name).map((value, column) => ({ text: format.count(value), className: column === 0 ? "apart" : "" }))),
     ]));
@@ -108,7 +110,7 @@ class Panel {
   }
 }
 
-function showEvents({ panel, axis, series, others, openFrom, look, fromNothing, start }) {
+function showEvents({ panel, axis, series, others, openFrom, look, fromScratch, start }) {
   const { windows } = panel;
   const charted = new Set(series.map(({ name }) => name));
   const isOther = (name) => !charted.has(name);
@@ -117,7 +119,7 @@ function showEvents({ panel, axis, series, others, openFrom, look, fromNothing, 
     layers.push({ name: "\0others", color: look.others, values: axis.starts.map((at) => windows.total(at, isOther)) });
   }
 
-  panel.chart.render(axis, layers, openFrom, look, fromNothing);
+  panel.chart.render(axis, layers, openFrom, look, fromScratch);
   panel.part("total", start === undefined ? format.absent : format.count(windows.total(start)));
   rows(panel.card.querySelector(".legend tbody"), [
     ...series.map(({ name, color }) => panel.line(start, name, color)),
@@ -127,18 +129,18 @@ function showEvents({ panel, axis, series, others, openFrom, look, fromNothing, 
   ]);
 }
 
-function showPerformance({ panel, axis, series, look, fromNothing, start }) {
+function showPerformance({ panel, axis, series, look, fromScratch, start }) {
   const { windows } = panel;
   const lines = series.map(({ name, color }) => ({
     name, color, values: [0, 1].map((measure) => axis.starts.map((at) => windows.values(at, name)[measure])),
   }));
-  panel.chart.render(axis, lines, look, fromNothing);
+  panel.chart.render(axis, lines, look, fromScratch);
   const slowest = Math.max(...windows.dimensions(start).map((name) => windows.values(start, name)[1] ?? -1));
   panel.part("total", slowest < 0 ? format.absent : format.load(slowest));
   rows(panel.card.querySelector(".legend tbody"), series.map(({ name, color }) => panel.line(start, name, color)));
 }
 
-/** The service's clock, as far as it is known: it is what decides whether a window is over. */
+/** The service's clock, if known: it decides whether a window has ended. */
 let clockAhead = 0;
 const serverTime = () => Date.now() + clockAhead;
 
@@ -157,12 +159,12 @@ function showPipeline() {
     tile("rate", `${format.rate((consumed - rowsBefore.rows) * 1000 / (pipeline.time - rowsBefore.time))} /s`);
   }
 
-  // Over some seconds, so that a flush more or less does not make it jump.
+  // Averaged over a few seconds, so that a single flush does not make it jump.
   if (rowsBefore?.instance !== pipeline.instance || pipeline.time - rowsBefore.time > 5000) {
     rowsBefore = { instance: pipeline.instance, time: pipeline.time, rows: consumed };
   }
 
-  tile("rate-note", `${format.count(consumed)} since the start`);
+  tile("rate-note", `${format.count(consumed)} since start`);
 
   const known = pipeline.lag.filter((partition) => partition.rows !== null);
   const lag = known.reduce((total, partition) => total + partition.rows, 0);
@@ -180,10 +182,10 @@ function showPipeline() {
   const letters = sum(pipeline.dead_letters);
   const worst = Object.entries(pipeline.dead_letters).sort((a, b) => b[1] - a[1]).map(([reason, number]) => `${format.count(number)} ${reason}`).join(", ");
   tile("letters", format.count(letters), letters > 0 ? "warn" : "");
-  tile("letters-note", letters === 0 ? "since the start" : worst, "", worst);
+  tile("letters-note", letters === 0 ? "since start" : worst, "", worst);
 
   showPartitions(pipeline.lag);
-  text(byId("replica"), `Pipeline and lag are those of ${pipeline.instance}`);
+  text(byId("replica"), `Pipeline figures: replica ${pipeline.instance}`);
   showSessions(pipeline);
   showEmpty(pipeline);
 }
@@ -198,10 +200,10 @@ function showSessions({ time }) {
     format.duration(session.duration),
     format.ago(time - session.end_time),
   ]);
-  rows(byId("sessions").querySelector("tbody"), lines.length > 0 ? lines : [[{ text: "None is active.", span: 6, className: "spare" }]]);
+  rows(byId("sessions").querySelector("tbody"), lines.length > 0 ? lines : [[{ text: "No active sessions", span: 6, className: "spare" }]]);
 }
 
-/** A row a topic, a column a partition. */
+/** One row per topic, one column per partition. */
 function showPartitions(lag) {
   const table = byId("partitions").querySelector("table");
   const topics = [...new Set(lag.map((partition) => partition.topic))];
@@ -228,7 +230,7 @@ function tile(id, value, tone = "", title = "") {
   element.title = title;
 }
 
-/** Before the first window: how to send one, once it would arrive. */
+/** Before the first window, shows how to send one, as soon as it would arrive. */
 function showEmpty({ kafka, ready }) {
   const isEmpty = loaded && panels.every(({ windows }) => windows.isEmpty);
   byId("empty").hidden = !isEmpty;
@@ -242,16 +244,20 @@ function showEmpty({ kafka, ready }) {
   }
 }
 
-/** How far what one sees can be trusted: a tone, what is wrong, and whether the numbers are old. */
+/** When the windows shown were last known to be current. */
+let currentAt;
+
+/** Judges how far the numbers can be trusted: a tone, what is wrong, whether they are stale, and a short form for the title. */
 function judge(now) {
   const { pipeline } = feed;
   if (feed.isRefused) {
-    return ["warn", "The service asks for an API key.", false, "key needed"];
+    return ["warn", "The service requires an API key.", false, "key required"];
   }
 
-  const until = feed.answeredAt ? ` These are the numbers of ${format.time(feed.answeredAt)}.` : "";
-  if (now - (feed.answeredAt ?? startedAt) > 4000) {
-    return ["bad", `The service does not answer.${until}`, true, "no answer"];
+  const shownAt = currentAt ?? feed.answeredAt;
+  const showing = shownAt ? ` Showing data from ${format.time(shownAt)}.` : "";
+  if (now - (feed.answeredAt ?? startedAt) > STALE_MS) {
+    return ["bad", `The service does not answer.${showing}`, true, "no answer"];
   }
 
   if (!pipeline) {
@@ -262,15 +268,15 @@ function judge(now) {
     const isRedis = pipeline.reasons.some((reason) => reason.startsWith("Redis"));
     const why = `Not ready: ${sentence(pipeline.reasons)}`;
     return isRedis
-      ? ["bad", loaded ? `${why} What is shown is old.` : why, true, "Redis away"]
+      ? ["bad", loaded ? why + showing : why, true, "Redis down"]
       : ["warn", why, false, "not ready"];
   }
 
-  if (now - (feed.openAt ?? startedAt) > 4000) {
-    return ["warn", "The stream is interrupted; connecting again.", true, "interrupted"];
+  if (now - (feed.openAt ?? startedAt) > STALE_MS) {
+    return ["warn", "The stream is interrupted; reconnecting.", true, "interrupted"];
   }
 
-  return ["good", feed.updatedAt && now - feed.updatedAt > 60_000 ? "Ready, and idle." : loaded && panels.every(({ windows }) => windows.isEmpty) ? "Ready, and waiting for the first row." : "Live.", false, ""];
+  return ["good", feed.updatedAt && now - feed.updatedAt > IDLE_MS ? "Ready, idle." : loaded && panels.every(({ windows }) => windows.isEmpty) ? "Ready, waiting for the first row." : "Live.", false, ""];
 }
 
 const sentence = (reasons) => `${reasons.join("; ").replace(/\.$/, "")}.`;
@@ -278,6 +284,10 @@ const sentence = (reasons) => `${reasons.join("; ").replace(/\.$/, "")}.`;
 function showState() {
   const now = Date.now();
   const [tone, words, isStale, short] = judge(now);
+  if (loaded && !isStale && !feed.isRefused) {
+    currentAt = feed.answeredAt;
+  }
+
   byId("state").dataset.tone = tone;
   text(byId("state-text"), words);
   text(byId("state-age"), feed.updatedAt ? `Last update ${format.ago(now - feed.updatedAt)}.` : "");
@@ -291,17 +301,17 @@ let due;
 let drawnAt = 0;
 let colors;
 
-/** Draws soon, and not more often than one can look. */
+/** Schedules a redraw, and limits how often that happens. */
 function draw() {
   due ??= setTimeout(() => requestAnimationFrame(() => {
     due = undefined;
     drawnAt = Date.now();
-    const fromNothing = !colors;
+    const fromScratch = !colors;
     colors ??= look();
     showState();
     showPipeline();
     if (!byId("charts").hidden) {
-      panels.forEach((panel) => panel.draw(colors, fromNothing));
+      panels.forEach((panel) => panel.draw(colors, fromScratch));
     }
   }), Math.max(0, drawnAt + DRAW_MS - Date.now()));
 }
@@ -339,7 +349,7 @@ byId("key").querySelector("form").addEventListener("submit", (event) => {
   feed.use(byId("key").querySelector("input").value);
   event.target.reset();
 
-  // At once: a second click on a form that is about to go would come to nothing.
+  // At once, so that the form is gone before a second click.
   showState();
   draw();
 });
@@ -347,6 +357,6 @@ byId("key").querySelector("form").addEventListener("submit", (event) => {
 text(byId("zone"), `Times are local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`);
 feed.start();
 
-// Time passes also while nothing comes.
+// Ages change even if nothing arrives.
 setInterval(draw, 1000);
 draw();

@@ -1,22 +1,22 @@
-// The newest windows of one type, as answers and updates tell them. Knows nothing of the page.
+// The newest windows of one type, from answers and updates. Independent of the page.
 
-/** Windows that the page keeps and charts. */
-export const MOST = 60;
+/** Maximum number of windows that the page keeps and charts. */
+export const MAX_WINDOWS = 60;
 
-/** Dimensions that get a colour of their own. */
-export const SHOWN = 7;
+/** Maximum number of dimensions with a colour of their own. */
+export const MAX_SHOWN = 7;
 
 export class Windows {
   #byStart = new Map();
   #shown = [];
 
-  /** @param measures The two measures of the type, the one that ranks dimensions first. */
+  /** @param measures The two measures of the type; the first one ranks dimensions. */
   constructor(type, measures) {
     this.type = type;
     this.measures = measures;
   }
 
-  /** Starts of the windows, oldest first. */
+  /** Window starts, oldest first. */
   get starts() {
     return [...this.#byStart.keys()].sort((a, b) => a - b);
   }
@@ -25,7 +25,7 @@ export class Windows {
     return this.#byStart.size === 0;
   }
 
-  /** Takes an answer of /metrics/…/windows for all that there is. */
+  /** Replaces all windows with an answer of /metrics/…/windows. */
   replace(windows) {
     this.#byStart.clear();
     for (const { window_start: start, ...fields } of windows) {
@@ -33,7 +33,7 @@ export class Windows {
     }
   }
 
-  /** Takes the fields of one window, whichever an update has. */
+  /** Merges fields into a window: those of an update, or all of them. */
   merge(start, fields) {
     let window = this.#byStart.get(start);
     if (!window) {
@@ -41,7 +41,7 @@ export class Windows {
     }
 
     for (const [field, value] of Object.entries(fields)) {
-      // A dimension may have dots of its own.
+      // A dimension may contain dots.
       const dot = field.lastIndexOf(".");
       const measure = this.measures.indexOf(field.slice(dot + 1));
       if (dot > 0 && measure >= 0 && typeof value === "number") {
@@ -52,17 +52,17 @@ export class Windows {
       }
     }
 
-    if (this.#byStart.size > MOST) {
+    if (this.#byStart.size > MAX_WINDOWS) {
       this.#byStart.delete(Math.min(...this.#byStart.keys()));
     }
   }
 
-  /** The two values of a dimension in a window; undefined where there is none. */
+  /** The two values of a dimension in a window; undefined if missing. */
   values(start, dimension) {
     return this.#byStart.get(start)?.get(dimension) ?? [undefined, undefined];
   }
 
-  /** The sum of the first measure in a window, of those dimensions that a filter lets through. */
+  /** The sum of the first measure in a window, over the dimensions that a filter selects. */
   total(start, wanted = () => true) {
     let sum = 0;
     for (const [dimension, [value]] of this.#byStart.get(start) ?? []) {
@@ -72,19 +72,19 @@ export class Windows {
     return sum;
   }
 
-  /** Dimensions of a window, in the order of the alphabet. */
+  /** The dimensions of a window, in alphabetical order. */
   dimensions(start) {
     return [...this.#byStart.get(start)?.keys() ?? []].sort((a, b) => a < b ? -1 : 1);
   }
 
-  /** How many dimensions the windows have together. */
+  /** The number of distinct dimensions across all windows. */
   get dimensionCount() {
     return new Set([...this.#byStart.values()].flatMap((window) => [...window.keys()])).size;
   }
 
   /**
-   * The dimensions that are charted, each at its place for good: one gives up its place (and its colour) only when it has
-   * fallen far behind, so that nothing flickers.
+   * The charted dimensions, in stable order: a dimension loses its slot (and its colour) only when it has fallen far behind, so
+   * that nothing flickers.
    */
   get shown() {
     const sums = new Map();
@@ -95,14 +95,14 @@ export class Windows {
     }
 
     const ranked = [...sums.keys()].sort((a, b) => sums.get(b) - sums.get(a) || (a < b ? -1 : 1));
-    const staying = new Set(ranked.slice(0, 2 * SHOWN));
+    const staying = new Set(ranked.slice(0, 2 * MAX_SHOWN));
     const places = this.#shown.map((dimension) => staying.has(dimension) ? dimension : undefined);
-    for (const dimension of ranked.slice(0, SHOWN)) {
+    for (const dimension of ranked.slice(0, MAX_SHOWN)) {
       if (!places.includes(dimension)) {
         const free = places.indexOf(undefined);
         if (free >= 0) {
           places[free] = dimension;
-        } else if (places.length < SHOWN) {
+        } else if (places.length < MAX_SHOWN) {
           places.push(dimension);
         }
       }
@@ -113,11 +113,11 @@ export class Windows {
 }
 
 /**
- * The places on a chart's time axis: a few fixed numbers of them, so that nothing is squeezed with each window; the places of
- * windows that are missing stay empty.
- * @param lengths The numbers of places to choose from, ascending.
- * @returns {{ starts: (number|undefined)[], first: number, step: number|undefined }} oldest first; the place of the oldest
- * window; and the usual distance of two windows.
+ * The slots on a chart's time axis. Their number is one of a few fixed ones, so that the chart does not get tighter with each
+ * window; the slots of missing windows stay empty.
+ * @param lengths The numbers of slots to choose from, ascending.
+ * @returns {{ starts: (number|undefined)[], first: number, step: number|undefined }} window starts, oldest first; the slot of
+ * the oldest window; and the usual interval between windows.
  */
 export function places(starts, lengths) {
   const newest = starts.at(-1);

@@ -9,20 +9,20 @@ public sealed class Chromium : IAsyncDisposable
     private IPlaywright? _playwright;
     private IBrowser? _browser;
 
-    /// <summary>Skips the test where chromium is not installed; gives its path.</summary>
+    /// <summary>Returns the path of chromium; skips the test if it is not installed.</summary>
     public static string Require() => Requirement.Program("chromium", "chromium");
 
-    /// <summary>Opens a page of its own, with nothing stored. The test has asked for chromium before (<see cref="Require"/>).</summary>
+    /// <summary>Opens a separate page with empty storage. The test has to call <see cref="Require"/> first.</summary>
     /// <param name="address">The service.</param>
-    /// <param name="change">Changes what the page is opened with.</param>
+    /// <param name="change">Changes the page's options.</param>
     internal async Task<OpenPage> OpenAsync(Uri address, Action<BrowserNewContextOptions>? change = null)
     {
         return new(await NewContextAsync(address, change), address);
     }
 
-    /// <summary>A window of its own, for pages that are not the service's.</summary>
-    /// <param name="address">What routes are relative to.</param>
-    /// <param name="change">Changes what pages are opened with.</param>
+    /// <summary>Creates a separate browser context, for pages other than the service's.</summary>
+    /// <param name="address">The base address of routes.</param>
+    /// <param name="change">Changes the options of pages.</param>
     internal async Task<IBrowserContext> NewContextAsync(Uri address, Action<BrowserNewContextOptions>? change = null)
     {
         var program = Require();
@@ -80,12 +80,12 @@ internal sealed class OpenPage : IAsyncDisposable
 
     public IPage Page { get; private set; } = null!;
 
-    /// <summary>What the page or the browser complained about: errors, refused loads, dialogs.</summary>
+    /// <summary>Complaints of the page or the browser: errors, refused loads, dialogs.</summary>
     public IReadOnlyCollection<string> Complaints => _complaints;
 
     public async Task<OpenPage> LoadAsync(string route = "/")
     {
-        // Some of what the page's own policy stops is no request yet: the browser tells of it only in the page.
+        // Some loads are blocked by the page's own policy before they become requests: only an event in the page reports them.
         await _context.ExposeFunctionAsync("noteBlocked", (string address) => Note(_foreign, $"blocked: {address}", address.Contains(':', StringComparison.Ordinal)));
         await _context.AddInitScriptAsync("addEventListener('securitypolicyviolation', event => noteBlocked(event.blockedURI))");
         Page = await _context.NewPageAsync();
@@ -93,7 +93,7 @@ internal sealed class OpenPage : IAsyncDisposable
         return this;
     }
 
-    /// <summary>What was asked of anybody but the service, whether it got through or the page's policy stopped it; from now on forgotten.</summary>
+    /// <summary>Takes the requests to anything but the service, whether they got through or were blocked by the page's policy.</summary>
     public IReadOnlyList<string> TakeForeign()
     {
         var taken = new List<string>();
@@ -105,21 +105,21 @@ internal sealed class OpenPage : IAsyncDisposable
         return taken;
     }
 
-    /// <summary>Waits until the state's sentence contains a text.</summary>
+    /// <summary>Waits until the page's state contains a text.</summary>
     public Task StatesAsync(string text) => ContainsAsync("#state-text", text);
 
     /// <summary>Waits until an element's text contains a text.</summary>
     public Task ContainsAsync(string selector, string text) =>
         Assertions.Expect(Page.Locator(selector)).ToContainTextAsync(text, new() { Timeout = TestTimeout });
 
-    /// <summary>Waits until a dimension stands in a card's legend with these numbers.</summary>
+    /// <summary>Waits until a card's legend has a dimension with these numbers.</summary>
     public Task ShowsAsync(string type, string dimension, params string[] numbers) =>
         Assertions.Expect(Row(type, dimension)).ToHaveTextAsync(dimension + string.Concat(numbers), new() { Timeout = TestTimeout });
 
     public ILocator Row(string type, string dimension) =>
         Page.Locator($"[data-type={type}] .legend tbody tr", new() { Has = Page.GetByText(dimension, new() { Exact = true }) });
 
-    /// <summary>What a chart has drawn.</summary>
+    /// <summary>The pixels of a chart.</summary>
     public Task<string> PixelsAsync(string type) =>
         Page.Locator($"[data-type={type}] canvas").First.EvaluateAsync<string>("canvas => canvas.toDataURL()");
 
@@ -129,9 +129,9 @@ internal sealed class OpenPage : IAsyncDisposable
         Assert.Empty(TakeForeign());
     }
 
-    private static void Note(ConcurrentQueue<string> list, string text, bool isWorthIt)
+    private static void Note(ConcurrentQueue<string> list, string text, bool isRelevant)
     {
-        if (isWorthIt)
+        if (isRelevant)
         {
             list.Enqueue(text);
         }

@@ -3,7 +3,7 @@ using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Page;
 
-/// <summary>The files of the live page, as the service serves them.</summary>
+/// <summary>The files of the live page, as served.</summary>
 public sealed class PageFileTests
 {
     [Theory]
@@ -12,7 +12,7 @@ public sealed class PageFileTests
     [InlineData("/page.js", "text/javascript")]
     [InlineData("/echarts.js", "text/javascript")]
     [InlineData("/icon.svg", "image/svg+xml")]
-    public async Task Files_AreThere_SmallOnTheWire_AndAskedForAgainWithoutBeingSentAgain(string route, string mediaType)
+    public async Task Files_AreServed_Compressed_AndRevalidated(string route, string mediaType)
     {
         await using var stack = await InProcessStack.StartAsync();
 

@@ -12,7 +12,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Page;
 
-/// <summary>The live page, as people see it: in a browser, on a running stack.</summary>
+/// <summary>The live page as users see it: in a browser, on a running stack.</summary>
 public sealed class PageTests : IClassFixture<Chromium>
 {
     private readonly Chromium _chromium;
@@ -24,7 +24,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_OnTheEmbeddedStack_ShowsNumbersThatMove_WithoutAComplaint()
+    public async Task Page_OnTheEmbeddedStack_ShowsMovingNumbers_WithoutErrors()
     {
         await using var stack = await EmbeddedStack.StartAsync(StackOptions.Parse("--urls", "http://127.0.0.1:0"));
         await using var browser = await _chromium.OpenAsync(stack.ServiceUri);
@@ -44,7 +44,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task Page_AsksNobodyButTheService_WithItsPolicyAndWithout(bool withoutPolicy)
+    public async Task Page_ContactsOnlyTheService_WithAndWithoutItsPolicy(bool withoutPolicy)
     {
         await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, Event(Window(1), "a", 1), Load(Window(1), "tv", 1, 2));
@@ -54,7 +54,7 @@ public sealed class PageTests : IClassFixture<Chromium>
         await browser.StatesAsync("Live.");
         Assert.Empty(browser.TakeForeign());
 
-        // So that the test would see one, by each of the ways there are.
+        // Prove that the test would see a foreign request, however it is made.
         await browser.Page.EvaluateAsync(
             """
             () => {
@@ -89,7 +89,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_ShowsEachMeasure_AsTheStreamTellsIt()
+    public async Task Page_ShowsEachMeasure_AsTheStreamSendsIt()
     {
         await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, Event(Window(1), "page_view", 12, 5), Event(Window(1), "click", 1234), Load(Window(1), "Mobile", 812.5, 1530.25));
@@ -101,7 +101,7 @@ public sealed class PageTests : IClassFixture<Chromium>
         await browser.ShowsAsync("performance", "Mobile", "813 ms", "1,530 ms");
         await browser.ContainsAsync("[data-type=event] [data-total]", "1,246");
 
-        // One measure alone, and a new window.
+        // A single measure, then a new window.
         await SendAsync(stack, Event(Window(1), "page_view", users: 6));
         await browser.ShowsAsync("event", "page_view", "12", "6");
         await SendAsync(stack, Event(Window(2), "page_view", 7, 3));
@@ -111,7 +111,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_WhenEmpty_TellsHowToSendARow_AndShowsIt()
+    public async Task Page_WhenEmpty_ExplainsHowToSendARow_AndShowsIt()
     {
         await using var stack = await InProcessStack.StartAsync();
         await using var browser = await OpenAsync(stack);
@@ -121,7 +121,7 @@ public sealed class PageTests : IClassFixture<Chromium>
         await browser.ContainsAsync("#empty-kcat", $"kcat -P -b {stack.KafkaAddress} -t event_metrics");
         await Assertions.Expect(browser.Page.Locator("#charts")).ToBeHiddenAsync();
 
-        // The very row of the kcat line.
+        // Send the row from the kcat line.
         var line = await browser.Page.InnerTextAsync("#empty-kcat");
         await SendAsync(stack, line.Split('\'')[1]);
 
@@ -130,7 +130,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_WhenTheServiceRestarts_SaysSo_AndGoesOnByItself()
+    public async Task Page_WhenTheServiceRestarts_SaysSo_AndRecovers()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("urls", $"http://127.0.0.1:{FreePort()}"));
         await stack.StartServiceAsync();
@@ -139,7 +139,7 @@ public sealed class PageTests : IClassFixture<Chromium>
         await browser.ShowsAsync("event", "a", "1", "–");
 
         await stack.StopServiceAsync();
-        await browser.StatesAsync("The service does not answer. These are the numbers of");
+        await browser.StatesAsync("The service does not answer. Showing data from");
         await Assertions.Expect(browser.Page.Locator("main.stale")).ToBeVisibleAsync();
         Assert.Equal("Cache: no answer", await browser.Page.TitleAsync());
         await browser.ShowsAsync("event", "a", "1", "–");
@@ -152,7 +152,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_WhenRedisIsAway_SaysSo_AndGoesOnByItself()
+    public async Task Page_WhenRedisIsDown_SaysSo_AndRecovers()
     {
         await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, Event(Window(1), "a", 1));
@@ -160,7 +160,9 @@ public sealed class PageTests : IClassFixture<Chromium>
         await browser.ShowsAsync("event", "a", "1", "–");
 
         stack.OwnRedis.Break();
-        await browser.StatesAsync("Redis does not answer");
+        await browser.StatesAsync("Redis does not answer. Showing data from ");
+        Assert.Matches(@"Showing data from \d\d:\d\d:\d\d\.$", await browser.Page.InnerTextAsync("#state-text"));
+        Assert.Equal("Cache: Redis down", await browser.Page.TitleAsync());
         await Assertions.Expect(browser.Page.Locator("main.stale")).ToBeVisibleAsync();
         await browser.ShowsAsync("event", "a", "1", "–");
 
@@ -173,7 +175,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     [Fact]
     public async Task Page_WhenNotReady_SaysWhy()
     {
-        // The partitions are to outlast the brokers' absence: a short session would be lost at about the time the ends are.
+        // Long enough for the partitions to outlast the outage: a short session would expire at about the time that the ends do.
         await using var stack = await InProcessStack.StartAsync(null, ("Kafka:session.timeout.ms", "15000"));
         await using var browser = await OpenAsync(stack);
         await browser.StatesAsync("Ready");
@@ -186,7 +188,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_NotReadyFromTheStart_SaysWhatItWaitsFor_AndTellsHowToSendARowOnlyWhenItWouldArrive()
+    public async Task Page_NotReadyFromTheStart_SaysWhatItWaitsFor_AndExplainsHowToSendARowOnlyOnceItWouldArrive()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         stack.Broker.BreakAllBrokers();
@@ -194,12 +196,12 @@ public sealed class PageTests : IClassFixture<Chromium>
         await stack.StartServiceAsync();
         await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!, Phone)).LoadAsync();
 
-        // Nothing was read yet: no empty charts, and nothing that could be old.
+        // Nothing has been read yet: no empty charts, and no data that could be old.
         await browser.StatesAsync($"Not ready: no partitions assigned: Kafka at {stack.KafkaAddress} does not answer yet: ");
         await browser.StatesAsync("Connection refused");
         await browser.StatesAsync("; Redis does not answer.");
         await Assertions.Expect(browser.Page.Locator("#charts, #tables, #empty").And(browser.Page.Locator(":visible"))).ToHaveCountAsync(0);
-        Assert.DoesNotContain("old", await browser.Page.InnerTextAsync("#state"));
+        Assert.DoesNotContain("Showing data", await browser.Page.InnerTextAsync("#state"));
         await browser.ContainsAsync("#partitions", "This replica has no partitions.");
         await AssertFitsAsync(browser);
 
@@ -209,13 +211,13 @@ public sealed class PageTests : IClassFixture<Chromium>
         await Assertions.Expect(browser.Page.Locator("#empty-kcat")).ToBeHiddenAsync();
 
         stack.Broker.MendAllBrokers();
-        await browser.StatesAsync("Ready, and waiting");
+        await browser.StatesAsync("Ready, waiting");
         await Assertions.Expect(browser.Page.Locator("#empty-kcat")).ToBeVisibleAsync();
         await Assertions.Expect(browser.Page.Locator("#empty-wait")).ToBeHiddenAsync();
     }
 
     [Fact]
-    public async Task Page_WithoutTheStream_ShowsWhatThereIs_AndSaysThatItIsInterrupted()
+    public async Task Page_WithoutTheStream_ShowsTheData_AndSaysThatItIsInterrupted()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
@@ -234,7 +236,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Page_WithKeysConfigured_AsksForOne_AndGoesOnWithIt()
+    public async Task Page_WithKeysConfigured_AsksForOne_AndContinuesWithIt()
     {
         const string Key = "0123456789abcdef+&";
         await using var stack = await InProcessStack.StartAsync(null, ("api_keys", Key));
@@ -242,34 +244,34 @@ public sealed class PageTests : IClassFixture<Chromium>
         await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
         var page = browser.Page;
 
-        await browser.StatesAsync("The service asks for an API key");
+        await browser.StatesAsync("The service requires an API key");
         await Assertions.Expect(page.Locator("#charts")).ToBeHiddenAsync();
         await AssertAccessibleAsync(browser);
         await page.GetByLabel("Key", new() { Exact = true }).FillAsync("a wrong one");
-        Assert.True(await page.GetByRole(AriaRole.Button, new() { Name = "Go on" }).EvaluateAsync<bool>("button => (button.click(), button.closest('#key').hidden)"));
-        await browser.StatesAsync("The service asks for an API key");
+        Assert.True(await page.GetByRole(AriaRole.Button, new() { Name = "Continue" }).EvaluateAsync<bool>("button => (button.click(), button.closest('#key').hidden)"));
+        await browser.StatesAsync("The service requires an API key");
 
         await page.GetByLabel("Key", new() { Exact = true }).FillAsync(Key);
-        await page.GetByRole(AriaRole.Button, new() { Name = "Go on" }).ClickAsync();
-        await browser.StatesAsync("Ready, and waiting");
+        await page.GetByRole(AriaRole.Button, new() { Name = "Continue" }).ClickAsync();
+        await browser.StatesAsync("Ready, waiting");
         await SendAsync(stack, Event(Window(1), "a", 1));
         await browser.ShowsAsync("event", "a", "1", "–");
 
-        // Kept for this tab.
+        // The tab keeps the key.
         await page.ReloadAsync();
         await browser.ShowsAsync("event", "a", "1", "–");
         Assert.DoesNotContain(Key, stack.Log);
     }
 
     [Fact]
-    public async Task Page_ShowsSessions_WhereTheyAreOn()
+    public async Task Page_ShowsSessions_IfTheyAreOn()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("cache_kafka_topics", $"{Events},{Performance},{Sessions}"));
         stack.Broker.CreateTopic(Sessions, partitions: 1);
         await stack.StartServiceAsync();
         await using var browser = await OpenAsync(stack);
         await browser.StatesAsync("Ready");
-        await browser.ContainsAsync("#sessions tbody", "None is active.");
+        await browser.ContainsAsync("#sessions tbody", "No active sessions");
 
         var now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
         await stack.Kafka.SendAsync(Sessions, 0, Session("<b>s-1</b>", now, "user-7", "Mobile"));
@@ -279,7 +281,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task HostileDimensions_AreShownAsTheTextThatTheyAre()
+    public async Task HostileDimensions_AreShownAsText()
     {
         string[] hostile =
         [
@@ -303,7 +305,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Thousand_Dimensions_StayReadable_AndCanBeFound()
+    public async Task ThousandDimensions_StayReadable_AndCanBeFound()
     {
         await using var stack = await InProcessStack.StartAsync();
         for (var minute = 0; minute < 10; minute++)
@@ -329,7 +331,7 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task Charts_AreOperatedByKeyboard()
+    public async Task Charts_CanBeOperatedByKeyboard()
     {
         await using var stack = await InProcessStack.StartAsync();
         await SendAsync(stack, [.. Enumerable.Range(0, 5).Select(minute => Event(Window(minute), "a", minute + 1))]);
@@ -395,8 +397,8 @@ public sealed class PageTests : IClassFixture<Chromium>
     }
 
     /// <summary>
-    /// The pictures of the README, of a stack that has run for five minutes. They are kept where <c>CACHE_SCREENSHOTS</c> says,
-    /// so that the committed ones change only when asked.
+    /// Takes the README's pictures, of a stack that has run for five minutes. They are saved to <c>CACHE_SCREENSHOTS</c>, so that
+    /// the committed ones change only on request.
     /// </summary>
     [Fact]
     public async Task Pictures_AreTakenAndSmall()
@@ -483,7 +485,7 @@ public sealed class PageTests : IClassFixture<Chromium>
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 
-    /// <summary>A port that no outgoing connection takes while the service is stopped (Linux takes those from 32768 up).</summary>
+    /// <summary>A port that no outgoing connection uses while the service is stopped (Linux assigns those from 32768 up).</summary>
     private static int FreePort()
     {
         while (true)

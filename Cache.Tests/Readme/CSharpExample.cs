@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Cache.Tests.Readme;
 
-/// <summary>The C# example of the README, as it stands there.</summary>
+/// <summary>The README's C# example, verbatim.</summary>
 internal static class CSharpExample
 {
     public static async Task RunAsync(HttpClient cache, TextWriter Console)
@@ -22,7 +22,7 @@ internal static class CSharpExample
         await using var stream = await cache.GetStreamAsync("/stream?types=event");
         await foreach (var update in SseParser.Create(stream).EnumerateAsync())
         {
-            // message: a window was touched; resync: read over HTTP again what you show; heartbeat: nothing happened.
+            // message: a window has changed; resync: read your data over HTTP again; heartbeat: nothing happened.
             Console.WriteLine($"{update.EventType} {update.Data}");
         }
 

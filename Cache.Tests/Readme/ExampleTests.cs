@@ -4,7 +4,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Readme;
 
-/// <summary>The examples of the README do what it says, as they stand there.</summary>
+/// <summary>The README's examples work as printed.</summary>
 public sealed class ExampleTests
 {
     [Fact]
@@ -30,7 +30,7 @@ public sealed class ExampleTests
         }
         finally
         {
-            // The stream ends with the service.
+            // Stopping the service ends the stream.
             await stack.StopServiceAsync();
             await running.ContinueWith(_ => { }, TaskScheduler.Default);
         }
@@ -89,7 +89,7 @@ public sealed class ExampleTests
         return stack;
     }
 
-    /// <summary>Latest and windows are printed, and then, from the stream, what comes later.</summary>
+    /// <summary>The example prints the latest window and recent ones, and then updates from the stream.</summary>
     private static async Task ReportsAsync(RunningStack stack, Func<string> output)
     {
         await Eventually.HoldsAsync(() => Assert.Contains("resync", output()));
@@ -99,7 +99,7 @@ public sealed class ExampleTests
         await Eventually.HoldsAsync(() => Assert.Contains("33", output()));
     }
 
-    /// <summary>The one block of the README in a language that reads the stream.</summary>
+    /// <summary>The README's only block in a language that reads the stream.</summary>
     private static string Example(string language) =>
         Assert.Single(File.ReadAllText(Repository.File("README.md")).Split("```" + language + "\n").Skip(1).Select(block => block.Split("```")[0]),
             block => block.Contains("/stream", StringComparison.Ordinal));

@@ -3,7 +3,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http.Access;
 
-/// <summary>The instruments of who is let in.</summary>
+/// <summary>Instruments for access.</summary>
 internal sealed class AccessMetrics
 {
     private readonly TotalByReason<RefusedConnection> _connectionsRefused = new();
@@ -17,12 +17,12 @@ internal sealed class AccessMetrics
 /// <summary>Why a connection was closed at once.</summary>
 internal enum RefusedConnection
 {
-    /// <summary>As many are open as there may be.</summary>
+    /// <summary>The maximum number of connections is open.</summary>
     All,
 
-    /// <summary>Its address has as many open as one may have.</summary>
+    /// <summary>Its address has its maximum number of connections open.</summary>
     Client,
 
-    /// <summary>It said nothing.</summary>
+    /// <summary>It sent nothing.</summary>
     Silent,
 }

@@ -9,7 +9,7 @@ using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Http.Access;
 
-/// <summary>Who may ask, how often, and how much: for the data routes and the stream. Health stays open.</summary>
+/// <summary>Authentication, rate limits and request limits for the data routes and the stream. Health routes stay open.</summary>
 internal static partial class AccessSetup
 {
     private const string KeyOrToken = "key or token";
@@ -24,7 +24,7 @@ internal static partial class AccessSetup
             kestrel.AddServerHeader = false;
             kestrel.ConfigureEndpointDefaults(listen => listen.Use(kestrel.ApplicationServices.GetRequiredService<ConnectionLimiter>().Limit));
 
-            // No route takes a body. A token with many groups is some 10 kB, and the default for all headers is 32 KiB.
+            // No route accepts a body. A token with many groups is about 10 kB, and the default limit for all headers is 32 KiB.
             kestrel.Limits.MaxRequestBodySize = 16 * 1024;
             kestrel.Limits.MaxRequestHeaderCount = 64;
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
@@ -50,7 +50,7 @@ internal static partial class AccessSetup
         }
     }
 
-    /// <summary>In the order in which a request passes: headers, errors, CORS (a preflight carries no key), key, rate, permission.</summary>
+    /// <summary>Adds the middleware in request order: headers, errors, CORS (a preflight carries no key), authentication, rate limit, authorization.</summary>
     public static void UseAccess(this WebApplication app, CacheOptions options)
     {
         app.UseHealthPort(options);
@@ -68,12 +68,12 @@ internal static partial class AccessSetup
         }
         else
         {
-            // A laptop's own need not be warned.
+            // On loopback only, open data is no reason for a warning.
             var level = HostSettings.IsLoopbackOnly(app.Configuration, out _) ? LogLevel.Information : LogLevel.Warning;
             app.Lifetime.ApplicationStarted.Register(() => OpenToAll(app.Logger, level));
         }
 
-        // Before permission is asked for: guessing keys is limited like anything else.
+        // Before authorization, so that guessing keys is rate-limited, too.
         if (options.RateLimitPerSecond > 0)
         {
             app.UseRateLimiter();
@@ -85,7 +85,7 @@ internal static partial class AccessSetup
         }
     }
 
-    /// <summary>Routes that give data: a key or a token where one is configured, and the rate limit.</summary>
+    /// <summary>Maps the group of data routes: they require a key or token if any are configured, and are rate-limited.</summary>
     public static RouteGroupBuilder MapProtected(this IEndpointRouteBuilder routes, CacheOptions options)
     {
         var data = routes.MapGroup("").WithMetadata(DescribedAnswer.Unauthorized, DescribedAnswer.TooMany);
@@ -98,7 +98,7 @@ internal static partial class AccessSetup
         return data;
     }
 
-    /// <summary>Limits the rate of routes, where one is configured: of those whose answer is made anew each time.</summary>
+    /// <summary>Applies the rate limit, if one is configured. For routes whose answer is built on every request.</summary>
     public static void LimitRate(this IEndpointConventionBuilder routes, CacheOptions options)
     {
         if (options.RateLimitPerSecond > 0)
@@ -108,8 +108,8 @@ internal static partial class AccessSetup
     }
 
     /// <summary>
-    /// Where only this machine reaches the service, any page in a browser of it does, under a name that its owner points here
-    /// (DNS rebinding): then only names of this machine are answered.
+    /// A service on loopback is still reachable from any web page open on this machine, through a host name that the page's
+    /// owner points at 127.0.0.1 (DNS rebinding). On loopback only, therefore, answer only to this machine's own names.
     /// </summary>
     private static void AllowHosts(WebApplicationBuilder builder)
     {
@@ -136,7 +136,7 @@ internal static partial class AccessSetup
 
         if (options.AcceptsTokens)
         {
-            // Reads Authentication:Schemes:Bearer by itself. What is wrong with a token is nobody's business but the log's.
+            // Reads Authentication:Schemes:Bearer on its own. Why a token is invalid goes to the log, never to the client.
             authentication.AddJwtBearer(token => token.IncludeErrorDetails = false);
         }
 
@@ -162,7 +162,7 @@ internal static partial class AccessSetup
             limiter.RejectionStatusCode = StatusCodes.Status429TooManyRequests;
             limiter.OnRejected = (rejected, _) =>
             {
-                // In whole seconds; the body comes from the status.
+                // Whole seconds. The status code pages add the body.
                 var wait = rejected.Lease.TryGetMetadata(MetadataName.RetryAfter, out var known) ? known : TimeSpan.FromSeconds(1);
                 rejected.HttpContext.Response.Headers.RetryAfter =
                     Math.Max(1, (long)Math.Ceiling(wait.TotalSeconds)).ToString(CultureInfo.InvariantCulture);
@@ -179,6 +179,6 @@ internal static partial class AccessSetup
         });
     }
 
-    [LoggerMessage(EventId = EventIds.Protect + 1, Message = "The data is open to whoever reaches the service. To protect it, set api_keys or Authentication:Schemes:Bearer.")]
+    [LoggerMessage(EventId = EventIds.Protect + 1, Message = "Data routes are open to anyone who can reach the service. To protect them, set api_keys or Authentication:Schemes:Bearer.")]
     private static partial void OpenToAll(ILogger logger, LogLevel level);
 }

@@ -8,18 +8,18 @@ using Microsoft.Extensions.Options;
 
 namespace Cache.Service.Http.Access;
 
-/// <summary>The keys of <c>api_keys</c>, kept as hashes.</summary>
+/// <summary>The keys in <c>api_keys</c>, held as hashes.</summary>
 internal sealed class ApiKeys(CacheOptions options)
 {
-    /// <summary>The header that carries a key.</summary>
+    /// <summary>The request header that carries the key.</summary>
     public const string Header = "X-Api-Key";
 
     private readonly byte[][] _hashes = [.. options.ApiKeys.Select(key => SHA256.HashData(Encoding.UTF8.GetBytes(key)))];
 
-    /// <summary>Which key it is, from 1; 0 when it is none. Takes as long for a wrong key as for any right one.</summary>
+    /// <summary>Returns the number of the matching key, from 1, or 0 if there is none. Takes the same time either way.</summary>
     public int Find(string presented)
     {
-        // Of hashes, so that neither the length nor the first wrong character shows in the time it takes.
+        // Comparing hashes keeps the key's length and the first wrong character from showing in the timing.
         Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
         SHA256.HashData(Encoding.UTF8.GetBytes(presented), hash);
         var found = 0;
@@ -40,7 +40,7 @@ internal sealed class ApiKeyHandler(
     IOptionsMonitor<AuthenticationSchemeOptions> options, ILoggerFactory loggers, UrlEncoder encoder, ApiKeys keys)
     : AuthenticationHandler<AuthenticationSchemeOptions>(options, loggers, encoder)
 {
-    /// <summary>The scheme's name.</summary>
+    /// <summary>The name of the authentication scheme.</summary>
     public const string SchemeName = "ApiKey";
 
     /// <inheritdoc/>
@@ -54,7 +54,7 @@ internal sealed class ApiKeyHandler(
 
         if (presented is not [{ } key] || keys.Find(key) is not (> 0 and var number))
         {
-            return Task.FromResult(AuthenticateResult.Fail("no such API key"));
+            return Task.FromResult(AuthenticateResult.Fail("unknown API key"));
         }
 
         var identity = new ClaimsIdentity([new(ClaimTypes.NameIdentifier, $"key {number}")], SchemeName);

@@ -7,27 +7,29 @@ using Microsoft.AspNetCore.Connections;
 namespace Cache.Service.Http.Access;
 
 /// <summary>
-/// Counts the open connections, in all (<c>http_max_connections</c>, and no more than the process may open files) and of an
-/// address (<c>http_max_connections_per_client</c>), and closes those that say nothing. Those of <c>health_port</c> are none of them.
+/// Limits open connections, in total (<c>http_max_connections</c>, capped by the process's limit on open files) and per
+/// address (<c>http_max_connections_per_client</c>), and closes connections that send nothing. <c>health_port</c> is counted separately.
 /// </summary>
 internal sealed partial class ConnectionLimiter
 {
-    /// <summary>Files that are kept for the brokers, Redis, probes, and what the runtime has yet to load: without any it ends the process.</summary>
+    /// <summary>
+    /// File descriptors reserved for brokers, Redis, probes, and assemblies the runtime has yet to load: if it runs out, it ends the process.
+    /// </summary>
     public const int Reserve = 256;
 
-    // Probes and scrapers are few, and keep theirs.
-    private const int MostOfHealthPort = 64;
+    // Probes and scrapers are few, and keep their connections open.
+    private const int MaxHealthPortConnections = 64;
 
-    // As long as the headers of a request may take.
-    private static readonly TimeSpan MaxSilence = TimeSpan.FromSeconds(10);
+    // Same as RequestHeadersTimeout.
+    private static readonly TimeSpan FirstByteTimeout = TimeSpan.FromSeconds(10);
 
     private readonly CacheOptions _options;
     private readonly AccessMetrics _metrics;
     private readonly Lock _gate = new();
     private readonly Dictionary<string, int> _byClient = [];
     private readonly int _max;
-    private int _all;
-    private int _ofHealthPort;
+    private int _total;
+    private int _healthPort;
 
     public ConnectionLimiter(CacheOptions options, AccessMetrics metrics, ILogger<ConnectionLimiter> logger)
         : this(options, metrics, logger, FileLimit(), OpenFiles())
@@ -45,7 +47,7 @@ internal sealed partial class ConnectionLimiter
         }
     }
 
-    /// <summary>Lets a connection in when there is a place for it, and it says something.</summary>
+    /// <summary>Admits a connection if it is within the limits and sends something.</summary>
     public ConnectionDelegate Limit(ConnectionDelegate next) => async connection =>
     {
         if (connection.LocalEndPoint is IPEndPoint { Port: var port } && port == _options.HealthPort)
@@ -63,7 +65,7 @@ internal sealed partial class ConnectionLimiter
 
         try
         {
-            if (await SaysSomethingAsync(connection))
+            if (await SendsFirstByteAsync(connection))
             {
                 await next(connection);
             }
@@ -82,7 +84,7 @@ internal sealed partial class ConnectionLimiter
     {
         try
         {
-            if (Interlocked.Increment(ref _ofHealthPort) <= MostOfHealthPort)
+            if (Interlocked.Increment(ref _healthPort) <= MaxHealthPortConnections)
             {
                 await next(connection);
             }
@@ -93,7 +95,7 @@ internal sealed partial class ConnectionLimiter
         }
         finally
         {
-            Interlocked.Decrement(ref _ofHealthPort);
+            Interlocked.Decrement(ref _healthPort);
         }
     }
 
@@ -104,10 +106,10 @@ internal sealed partial class ConnectionLimiter
         await connection.Transport.Output.CompleteAsync();
     }
 
-    /// <summary>Waits for the first bytes, and leaves them where they are. Of a connection without any the server would wait for two minutes.</summary>
-    private static async Task<bool> SaysSomethingAsync(ConnectionContext connection)
+    /// <summary>Waits for the first bytes without consuming them. Kestrel itself would wait two minutes.</summary>
+    private static async Task<bool> SendsFirstByteAsync(ConnectionContext connection)
     {
-        using var deadline = new CancellationTokenSource(MaxSilence);
+        using var deadline = new CancellationTokenSource(FirstByteTimeout);
         try
         {
             var first = await connection.Transport.Input.ReadAsync(deadline.Token);
@@ -120,12 +122,12 @@ internal sealed partial class ConnectionLimiter
         }
     }
 
-    /// <summary>Takes a place; why there is none.</summary>
+    /// <summary>Counts a connection in, or returns the limit that it exceeds.</summary>
     private RefusedConnection? Enter(string? client)
     {
         lock (_gate)
         {
-            if (_all >= _max)
+            if (_total >= _max)
             {
                 return RefusedConnection.All;
             }
@@ -141,7 +143,7 @@ internal sealed partial class ConnectionLimiter
                 _byClient[client] = own + 1;
             }
 
-            _all++;
+            _total++;
             return null;
         }
     }
@@ -150,7 +152,7 @@ internal sealed partial class ConnectionLimiter
     {
         lock (_gate)
         {
-            _all--;
+            _total--;
             if (client is not null && --_byClient[client] == 0)
             {
                 _byClient.Remove(client);
@@ -158,7 +160,7 @@ internal sealed partial class ConnectionLimiter
         }
     }
 
-    /// <summary>Whose connection it is; null when nobody counts it: no limit is set, or it is a proxy's, or of this machine.</summary>
+    /// <summary>The client to count a connection for; null if it is exempt: no limit is set, or it comes from a trusted proxy or this machine.</summary>
     private string? ClientOf(EndPoint? remote)
     {
         if (_options.HttpMaxConnectionsPerClient == 0 || remote is not IPEndPoint { Address: var address })
@@ -170,7 +172,7 @@ internal sealed partial class ConnectionLimiter
         return IPAddress.IsLoopback(address) || _options.TrustedProxies.Any(proxy => proxy.Contains(address)) ? null : Clients.Of(address);
     }
 
-    /// <summary>How many files the process may open, sockets among them; where the system does not tell, as many as one likes.</summary>
+    /// <summary>The process's limit on open files, sockets included; unlimited where the system does not report one.</summary>
     private static long FileLimit()
     {
         const string Limits = "/proc/self/limits";
@@ -180,15 +182,15 @@ internal sealed partial class ConnectionLimiter
             return long.MaxValue;
         }
 
-        // Name, soft limit, hard limit, unit; the runtime has raised the soft one as far as it may.
-        return long.TryParse(limit[Name.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0], NumberStyles.None, CultureInfo.InvariantCulture, out var most)
-            ? most : long.MaxValue;
+        // Name, soft limit, hard limit, unit. The runtime has already raised the soft limit to the hard one.
+        return long.TryParse(limit[Name.Length..].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0], NumberStyles.None, CultureInfo.InvariantCulture, out var max)
+            ? max : long.MaxValue;
     }
 
-    /// <summary>How many files the process has open, each of its assemblies among them.</summary>
+    /// <summary>The number of files that the process has open, including one per assembly.</summary>
     private static long OpenFiles() => Directory.Exists("/proc/self/fd") ? Directory.EnumerateFileSystemEntries("/proc/self/fd").LongCount() : 0;
 
     [LoggerMessage(EventIds.Protect + 2, LogLevel.Warning,
-        "HTTP takes {Most} connections: the process may open {Files} files, has {Open} open, and needs some for Kafka and Redis. For the {Asked} of http_max_connections raise that limit (ulimit -n, LimitNOFILE=).")]
+        "HTTP is limited to {Most} connections: the process may open {Files} files, has {Open} open, and needs some for Kafka and Redis. To allow the {Asked} in http_max_connections, raise the file limit (ulimit -n, LimitNOFILE=).")]
     private static partial void LogLimited(ILogger logger, int most, long files, long open, int asked);
 }

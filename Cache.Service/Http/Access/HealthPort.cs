@@ -3,12 +3,12 @@ using Cache.Service.Options;
 namespace Cache.Service.Http.Access;
 
 /// <summary>
-/// A port of its own for health and metrics (<c>health_port</c>): however many connections readers open, an orchestrator
-/// reaches it.
+/// A dedicated port for health and metrics (<c>health_port</c>), which an orchestrator can always reach, no matter how many
+/// connections readers open.
 /// </summary>
 internal static class HealthPort
 {
-    /// <summary>Listens on the port too, wherever else the service listens.</summary>
+    /// <summary>Listens on the health port in addition to the configured addresses.</summary>
     public static void ListenForProbes(this WebApplicationBuilder builder, CacheOptions options)
     {
         if (options.HealthPort == 0)
@@ -23,7 +23,7 @@ internal static class HealthPort
             return;
         }
 
-        // Kestrel looks at ports only where there are no addresses.
+        // Kestrel ignores ports once addresses are set, so turn them into addresses.
         var addresses = configuration["urls"] is { Length: > 0 } urls ? urls : string.Join(';', [.. Ports("http"), .. Ports("https")]);
         builder.WebHost.UseUrls($"{addresses};http://*:{options.HealthPort}");
 
@@ -32,7 +32,7 @@ internal static class HealthPort
             .Select(port => $"{scheme}://*:{port}");
     }
 
-    /// <summary>On that port there is nothing else.</summary>
+    /// <summary>Answers 404 to everything but probes on the health port.</summary>
     public static void UseHealthPort(this WebApplication app, CacheOptions options)
     {
         if (options.HealthPort == 0)

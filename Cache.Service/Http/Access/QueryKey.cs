@@ -6,23 +6,23 @@ using Microsoft.AspNetCore.WebUtilities;
 namespace Cache.Service.Http.Access;
 
 /// <summary>
-/// A browser's EventSource cannot set headers: on <c>/stream</c>, and nowhere else, the key may come as <c>?api_key=…</c>.
-/// It is moved into its header before anything of ASP.NET sees the request, so that no log and no trace can repeat it; on
-/// any other route, and under a name that only comes near, it is only taken out.
+/// A browser's EventSource cannot set headers, so <c>/stream</c>, and no other route, accepts the key as <c>?api_key=…</c>.
+/// The key is moved into its header before ASP.NET sees the request, so no log or trace can contain it. On any other route,
+/// or under a similar name, it is removed.
 /// </summary>
 internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
 {
     /// <summary>The query parameter.</summary>
     public const string Parameter = "api_key";
 
-    /// <summary>The route on which it is taken.</summary>
+    /// <summary>The route that accepts it.</summary>
     public const string StreamPath = "/stream";
 
-    // Names without their marks, as people write them for a key or a token.
-    private static readonly string[] Secrets = ["apikey", "apikeys", "xapikey", "accesstoken", "authorization", "bearer"];
+    // Names that people use for a key or token, without punctuation.
+    private static readonly string[] SecretNames = ["apikey", "apikeys", "xapikey", "accesstoken", "authorization", "bearer"];
 
-    // Without one of these there is none of those, however it is escaped.
-    private static readonly SearchValues<string> Signs = SearchValues.Create(["key", "token", "auth", "bearer", "%"], StringComparison.OrdinalIgnoreCase);
+    // A query without any of these contains none of those names, escaped or not.
+    private static readonly SearchValues<string> Hints = SearchValues.Create(["key", "token", "auth", "bearer", "%"], StringComparison.OrdinalIgnoreCase);
 
     private readonly DefaultHttpContextFactory _factory = new(services);
 
@@ -31,7 +31,7 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
     {
         if (featureCollection.Get<IHttpRequestFeature>() is { } request)
         {
-            if (request.QueryString.AsSpan().ContainsAny(Signs))
+            if (request.QueryString.AsSpan().ContainsAny(Hints))
             {
                 MoveOutOfQuery(request);
             }
@@ -63,7 +63,7 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
         }
     }
 
-    /// <summary>A client that escapes or forgets the question mark puts the query into the path.</summary>
+    /// <summary>Cuts off a query that ended up in the path because the client escaped or forgot the question mark.</summary>
     private static void CutPath(IHttpRequestFeature request)
     {
         if (request.Path.IndexOf('=', StringComparison.Ordinal) is >= 0 and var at)
@@ -75,12 +75,12 @@ internal sealed class QueryKey(IServiceProvider services) : IHttpContextFactory
 
     private static bool IsSecret(string name)
     {
-        // Escaped twice, it is no parameter of ours, and yet in the log.
-        for (var more = 2; more > 0 && name.Contains('%', StringComparison.Ordinal); more--)
+        // A name that is escaped twice is not our parameter, but it would still end up in the log.
+        for (var passes = 2; passes > 0 && name.Contains('%', StringComparison.Ordinal); passes--)
         {
             name = Uri.UnescapeDataString(name);
         }
 
-        return Secrets.Contains(string.Concat(name.Where(char.IsAsciiLetterOrDigit)), StringComparer.OrdinalIgnoreCase);
+        return SecretNames.Contains(string.Concat(name.Where(char.IsAsciiLetterOrDigit)), StringComparer.OrdinalIgnoreCase);
     }
 }

@@ -2,17 +2,17 @@ using Scalar.AspNetCore;
 
 namespace Cache.Service.Http.Access;
 
-/// <summary>The headers that tell a browser to trust nothing but this service: on every answer, errors too.</summary>
+/// <summary>Sets the headers that make a browser trust nothing but this service, on every answer including errors.</summary>
 internal static class SecurityHeaders
 {
-    // Nothing inline, nothing from elsewhere: what a hostile dimension smuggled into a page would neither run nor load.
+    // Nothing inline, nothing from other origins: markup smuggled in through a hostile dimension could neither run nor load anything.
     private const string Page =
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; connect-src 'self'; "
         + "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
     public static void UseSecurityHeaders(this IApplicationBuilder app) => app.Use((context, next) =>
     {
-        // At the last moment, since an error handler takes off what was set before.
+        // At the last moment, because the exception handler clears headers set earlier.
         context.Response.OnStarting(static state =>
         {
             var context = (HttpContext)state;
@@ -28,7 +28,7 @@ internal static class SecurityHeaders
         return next(context);
     });
 
-    /// <summary>Scalar's page starts by a script in the page, which carries this answer's nonce, and makes its own styles.</summary>
+    /// <summary>Scalar's page starts from an inline script, which carries this answer's nonce, and adds its own inline styles.</summary>
     private static string Scalar(string nonce) =>
         $"default-src 'none'; script-src 'self' 'nonce-{nonce}'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
         + "font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

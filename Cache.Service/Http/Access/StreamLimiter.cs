@@ -2,19 +2,19 @@ using Cache.Service.Options;
 
 namespace Cache.Service.Http.Access;
 
-/// <summary>Limits the open streams: in all (<c>stream_max_clients</c>), and per client (<c>stream_max_clients_per_client</c>).</summary>
+/// <summary>Limits open streams, in total (<c>stream_max_clients</c>) and per client (<c>stream_max_clients_per_client</c>).</summary>
 internal sealed class StreamLimiter(CacheOptions options)
 {
     private readonly Lock _gate = new();
     private readonly Dictionary<string, int> _byClient = [];
-    private int _all;
+    private int _total;
 
-    /// <summary>Admits a stream of a client; each that was admitted ends with <see cref="Leave"/>.</summary>
+    /// <summary>Admits a client's stream, if it is within the limits. Call <see cref="Leave"/> when an admitted stream ends.</summary>
     public StreamAdmission Enter(string client)
     {
         lock (_gate)
         {
-            if (_all >= options.StreamMaxClients)
+            if (_total >= options.StreamMaxClients)
             {
                 return StreamAdmission.ReplicaIsFull;
             }
@@ -26,17 +26,17 @@ internal sealed class StreamLimiter(CacheOptions options)
             }
 
             _byClient[client] = own + 1;
-            _all++;
+            _total++;
             return StreamAdmission.Admitted;
         }
     }
 
-    /// <summary>A stream has ended.</summary>
+    /// <summary>Counts out a stream that has ended.</summary>
     public void Leave(string client)
     {
         lock (_gate)
         {
-            _all--;
+            _total--;
             if (--_byClient[client] == 0)
             {
                 _byClient.Remove(client);
@@ -45,10 +45,10 @@ internal sealed class StreamLimiter(CacheOptions options)
     }
 }
 
-/// <summary>Whether a stream is admitted.</summary>
+/// <summary>Whether a stream was admitted, or why not.</summary>
 internal enum StreamAdmission
 {
-    /// <summary>It is.</summary>
+    /// <summary>It was.</summary>
     Admitted,
 
     /// <summary>The replica has <c>stream_max_clients</c> streams open.</summary>

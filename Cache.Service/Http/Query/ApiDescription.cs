@@ -7,14 +7,14 @@ using Microsoft.OpenApi;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary>Describes the API: the schemas, and what routes answer (<see cref="DescribedAnswer"/>).</summary>
+/// <summary>Describes the API: the schemas, and the answers of each route (<see cref="DescribedAnswer"/>).</summary>
 internal static class ApiDescription
 {
     public static void Configure(OpenApiOptions api, CacheOptions options)
     {
         api.AddDocumentTransformer((document, _, _) =>
         {
-            document.Info = new() { Title = "Cache", Version = BuildInfo.Version, Description = "Recent metric windows, as Redis has them now." };
+            document.Info = new() { Title = "Cache", Version = BuildInfo.Version, Description = "Recent metric windows, as they are in Redis now." };
             document.Components ??= new();
             document.Components.Schemas = Schemas(document);
             AddSecurity(document, options);
@@ -37,7 +37,7 @@ internal static class ApiDescription
         operation.Responses ??= [];
         var status = answer.Status.ToString(System.Globalization.CultureInfo.InvariantCulture);
 
-        // One status may come in several types.
+        // One status can have several content types.
         if (!operation.Responses.TryGetValue(status, out var known) || known is not OpenApiResponse { Content: not null } response)
         {
             operation.Responses[status] = response = new OpenApiResponse { Content = new Dictionary<string, OpenApiMediaType>() };
@@ -66,8 +66,8 @@ internal static class ApiDescription
             ["Window"] = new OpenApiSchema
             {
                 Type = JsonSchemaType.Object,
-                Description = "A window: its start, and a number for each measure of each dimension, named {event_type}.count, {event_type}.users, "
-                    + "{device_category}.avg_load_time and {device_category}.p95_load_time. An empty object when there is no window.",
+                Description = "A window: its start, and one number per dimension and measure, named {event_type}.count, {event_type}.users, "
+                    + "{device_category}.avg_load_time and {device_category}.p95_load_time. An empty object if there is no window.",
                 Properties = new Dictionary<string, IOpenApiSchema> { ["window_start"] = time },
                 AdditionalProperties = number,
             },
@@ -77,30 +77,30 @@ internal static class ApiDescription
                 ("event_latest", new OpenApiSchemaReference("Window", document)), ("performance_latest", new OpenApiSchemaReference("Window", document))),
             ["Sessions"] = Object("The active sessions, latest first.", ["sessions"],
                 ("sessions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Session", document) })),
-            ["Session"] = Object("A session, with the fields that are known of it.", ["session_id"],
+            ["Session"] = Object("A session, with its known fields.", ["session_id"],
                 ("session_id", text), ("user_id", text), ("start_time", time), ("end_time", time),
                 ("duration", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "Milliseconds." }),
                 ("page_count", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64" }), ("device_category", text)),
-            ["Health"] = Object("Whether Redis answer.", ["status", "redis"],
+            ["Health"] = Object("Whether Redis answers.", ["status", "redis"],
                 ("status", OneOf("ok", "unavailable")), ("redis", new OpenApiSchema { Type = JsonSchemaType.Boolean })),
-            ["Readiness"] = Object("Whether this replica is up to date; the reasons when it is not.", ["status"],
+            ["Readiness"] = Object("Whether this replica is up to date, and if not, why.", ["status"],
                 ("status", OneOf("ready", "not ready")), ("reasons", texts)),
-            ["Pipeline"] = Object("What this replica has done since its start, and how far it is.",
+            ["Pipeline"] = Object("The state of this replica's pipeline, and its counters since start.",
                 ["instance", "version", "time", "ready", "reasons", "kafka", "rows", "queue", "pending", "last_flush", "dead_letters", "lag", "stream_clients"],
-                ("instance", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The host and the process that answer; counters are theirs." }),
-                ("version", new OpenApiSchema { Type = JsonSchemaType.String, Description = "Which build it is." }), ("time", time),
-                ("ready", new OpenApiSchema { Type = JsonSchemaType.Boolean, Description = "What /readyz says, a second old at most." }),
+                ("instance", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The host and process id of this replica, which the counters belong to." }),
+                ("version", new OpenApiSchema { Type = JsonSchemaType.String, Description = "The build that is running." }), ("time", time),
+                ("ready", new OpenApiSchema { Type = JsonSchemaType.Boolean, Description = "The result of /readyz, at most a second old." }),
                 ("reasons", texts), ("kafka", text),
                 ("rows", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows consumed, by topic.", AdditionalProperties = number }),
-                ("queue", Object("Rows that wait, and that fit.", ["rows", "most"], ("rows", number), ("most", number))),
-                ("pending", new OpenApiSchema { Type = JsonSchemaType.Number, Description = "Rows consumed and not yet committed." }),
-                ("last_flush", Object("The last batch that Redis took; null before the first.", ["time", "rows", "windows", "seconds"],
+                ("queue", Object("Rows waiting in the queue, and its maximum.", ["rows", "most"], ("rows", number), ("most", number))),
+                ("pending", new OpenApiSchema { Type = JsonSchemaType.Number, Description = "Rows consumed but not yet committed." }),
+                ("last_flush", Object("The last batch written to Redis; null before the first.", ["time", "rows", "windows", "seconds"],
                     ("time", time), ("rows", number), ("windows", number), ("seconds", number))),
                 ("dead_letters", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "Rows rejected, by reason.", AdditionalProperties = number }),
                 ("lag", new OpenApiSchema
                 {
                     Type = JsonSchemaType.Array,
-                    Items = Object("A partition of this replica; rows and seconds are null while its end is not known.", ["topic", "partition", "rows", "seconds"],
+                    Items = Object("A partition assigned to this replica; rows and seconds are null until its end offset is known.", ["topic", "partition", "rows", "seconds"],
                         ("topic", text), ("partition", number), ("rows", numberOrNull), ("seconds", numberOrNull)),
                 }),
                 ("stream_clients", number)),
@@ -122,18 +122,18 @@ internal static class ApiDescription
     private static OpenApiSchema OneOf(params string[] values) =>
         new() { Type = JsonSchemaType.String, Enum = [.. values.Select(value => (JsonNode)JsonValue.Create(value))] };
 
-    /// <summary>The routes that the framework maps, and does not describe.</summary>
+    /// <summary>Adds the routes that the framework maps but does not describe.</summary>
     private static void AddProbes(OpenApiDocument document)
     {
         document.Paths ??= [];
-        Probe("/health", "Ready, in one word, by Aspire's name");
-        Probe("/alive", "Live: the consume loop comes round");
-        Add("/metrics", "Prometheus", "Every metric, for Prometheus",
+        Probe("/health", "Readiness in one word, at Aspire's usual path");
+        Probe("/alive", "Liveness: the consume loop is turning");
+        Add("/metrics", "Prometheus", "All metrics, for Prometheus",
             DescribedAnswer.Text("text/plain", "# TYPE cache_kafka_records_total counter\ncache_kafka_records_total{topic=\"event_metrics\"} 1234\n"));
 
         void Probe(string path, string summary) => Add(path, "Health", summary,
             DescribedAnswer.Text("text/plain", "Healthy"),
-            DescribedAnswer.Text("text/plain", "Unhealthy", StatusCodes.Status503ServiceUnavailable, "It is not."));
+            DescribedAnswer.Text("text/plain", "Unhealthy", StatusCodes.Status503ServiceUnavailable, "Unhealthy."));
 
         void Add(string path, string tag, string summary, params DescribedAnswer[] answers)
         {

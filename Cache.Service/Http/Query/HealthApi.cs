@@ -3,7 +3,7 @@ using Cache.Service.Persist;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary><c>/healthz</c> and <c>/readyz</c>.</summary>
+/// <summary><c>GET /healthz</c> and <c>GET /readyz</c>.</summary>
 internal static class HealthApi
 {
     public static void MapHealth(this IEndpointRouteBuilder routes)
@@ -21,12 +21,12 @@ internal static class HealthApi
             await readiness.ReasonsAsync(cancellationToken) is { Count: > 0 } reasons
                 ? Json(new ReadyAnswer("not ready", reasons), StatusCodes.Status503ServiceUnavailable)
                 : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK))
-            .WithTags("Health").WithSummary("Whether this replica is up to date, and why not")
+            .WithTags("Health").WithSummary("Whether this replica is up to date, and if not, why")
             .WithMetadata(
                 DescribedAnswer.Json("Readiness", """{"status":"ready"}"""),
                 DescribedAnswer.Json(
                     "Readiness", """{"status":"not ready","reasons":["lag is 7300 rows, above ready_lag_threshold (5000)","Redis does not answer"]}""",
-                    StatusCodes.Status503ServiceUnavailable, "Not ready; the reasons are told."));
+                    StatusCodes.Status503ServiceUnavailable, "Not ready, with the reasons."));
     }
 
     private static IResult Json(HealthAnswer answer, int status) =>

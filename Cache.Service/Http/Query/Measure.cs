@@ -5,7 +5,7 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary>A field's value as a number; what is none in Redis was not written by Cache, and is left out.</summary>
+/// <summary>Reads a field's value as a number. A value in Redis that is not a number was not written by Cache, and is left out.</summary>
 internal static class Measure
 {
     /// <summary>Writes the field as a JSON number.</summary>
@@ -22,7 +22,7 @@ internal static class Measure
         }
     }
 
-    /// <summary>The number as Redis has it; null when it is none.</summary>
+    /// <summary>The number as it is in Redis; null if the value is not a number.</summary>
     public static string? Text(RedisValue value)
     {
         var text = ((ReadOnlyMemory<byte>)value).Span;

@@ -26,19 +26,19 @@ internal static class MetricsApi
     {
         metrics.MapRead($"/{type}/latest", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
             SendAsync(context, answers.GetAsync(new(kind, null, fields), context.Request)))
-        .WithSummary($"The newest {type} window").WithDescription("An empty object when there is none.")
+        .WithSummary($"The newest {type} window").WithDescription("An empty object if there is none.")
         .WithMetadata(DescribedAnswer.Json("Window", Example(kind)));
 
-        // Read as text, so that whatever is wrong gets the same kind of answer.
+        // Parameters are bound as text, so that every error gets the same kind of answer.
         metrics.MapRead($"/{type}/windows", (
-            [Description("How many at most, 1 or more; 20 by default; beyond retention means all.")] string? limit,
-            [Description("The earliest start: milliseconds since 1970, or ISO-8601.")] string? from,
-            [Description("The latest start, likewise.")] string? to,
+            [Description("Maximum number of windows, 1 or more; 20 by default. A number beyond retention means all.")] string? limit,
+            [Description("Earliest window start: milliseconds since 1970, or ISO 8601.")] string? from,
+            [Description("Latest window start, in the same formats.")] string? to,
             [Description(DimensionFilter.Description)] string? fields,
             HttpContext context) =>
         {
             var errors = new Dictionary<string, string[]>();
-            var most = Limit(limit, errors);
+            var maxWindows = Limit(limit, errors);
             var earliest = Time("from", from, errors);
             var latest = Time("to", to, errors);
             if (errors.Count == 0 && earliest > latest)
@@ -52,10 +52,10 @@ internal static class MetricsApi
             }
 
             context.Response.Headers.Vary = "Accept";
-            return SendAsync(context, answers.GetAsync(new(kind, most, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)), context.Request));
+            return SendAsync(context, answers.GetAsync(new(kind, maxWindows, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)), context.Request));
         })
         .WithSummary($"The recent {type} windows, newest first")
-        .WithDescription("As CSV for `Accept: text/csv`: a row a window and dimension.")
+        .WithDescription("CSV with `Accept: text/csv`: one row per window and dimension.")
         .WithMetadata(
             DescribedAnswer.Json("Windows", $$"""{"windows":[{{Example(kind)}}]}"""),
             DescribedAnswer.Csv(kind == RowKind.Event
@@ -80,14 +80,14 @@ internal static class MetricsApi
             return milliseconds;
         }
 
-        // In a query a bare + means a space, so that of an offset arrives as one.
+        // An unescaped + in a query means a space, so the + of a UTC offset arrives as one.
         var utf8 = Encoding.UTF8.GetBytes(text.Length > 19 && text[^6] == ' ' ? $"{text[..^6]}+{text[^5..]}" : text);
         if (WindowTime.TryParse(utf8, out milliseconds))
         {
             return milliseconds;
         }
 
-        errors[name] = [$"{name} must be milliseconds since 1970 or an ISO-8601 time such as 2025-01-01T00:00:00Z"];
+        errors[name] = [$"{name} must be milliseconds since 1970 or an ISO 8601 time such as 2025-01-01T00:00:00Z"];
         return null;
     }
 }

@@ -10,7 +10,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary><c>GET /pipeline</c>: how this replica is doing; from memory alone, so that it may be asked every second.</summary>
+/// <summary><c>GET /pipeline</c>: the state of this replica. Answered from memory only, so that clients can poll it every second.</summary>
 internal static class PipelineApi
 {
     public static void MapPipeline(this IEndpointRouteBuilder routes) =>
@@ -41,8 +41,8 @@ internal static class PipelineApi
                     epoch.RestartsSeenBy),
                 PipelineJson.Default.PipelineAnswer);
         })
-        .WithTags("Health").WithSummary("How this replica is doing")
-        .WithDescription("Counters start at 0 with the process; rows a second are the difference of two answers of the same instance.")
+        .WithTags("Health").WithSummary("The state of this replica's pipeline")
+        .WithDescription("Counters start at 0 with the process. For rows per second, subtract two answers of the same instance.")
         .WithMetadata(DescribedAnswer.Json(
             "Pipeline",
             """
@@ -52,26 +52,26 @@ internal static class PipelineApi
              "redis_restarts_seen_by":"run_id"}
             """));
 
-    // Tells the replicas behind one address apart.
+    // Distinguishes the replicas behind one address.
     private static string Instance { get; } = $"{Environment.MachineName}/{Environment.ProcessId}";
 }
 
 /// <summary>The answer of <c>/pipeline</c>.</summary>
-/// <param name="Instance">The host and the process that answer.</param>
-/// <param name="Version">Which build it is.</param>
-/// <param name="Time">Its clock, milliseconds since 1970 UTC.</param>
-/// <param name="Ready">Whether <c>/readyz</c> says so; a second old at most.</param>
-/// <param name="Reasons">Why it is not ready.</param>
-/// <param name="Kafka">The brokers that it consumes from.</param>
+/// <param name="Instance">The host and process id of the replica.</param>
+/// <param name="Version">The build that is running.</param>
+/// <param name="Time">The replica's clock, in milliseconds since 1970 UTC.</param>
+/// <param name="Ready">The result of <c>/readyz</c>, at most a second old.</param>
+/// <param name="Reasons">Why the replica is not ready; empty if it is.</param>
+/// <param name="Kafka">The brokers it consumes from.</param>
 /// <param name="Rows">Rows consumed, by topic.</param>
 /// <param name="Queue">The queue between Kafka and the flush.</param>
-/// <param name="Pending">Rows consumed and not yet committed.</param>
-/// <param name="LastFlush">The last batch that Redis took; null before the first.</param>
+/// <param name="Pending">Rows consumed but not yet committed.</param>
+/// <param name="LastFlush">The last batch written to Redis; null before the first.</param>
 /// <param name="DeadLetters">Rows rejected, by reason.</param>
-/// <param name="Lag">Each partition that this replica has.</param>
+/// <param name="Lag">The lag of each partition assigned to this replica.</param>
 /// <param name="StreamClients">Open streams.</param>
 /// <param name="RedisRestartsSeenBy">
-/// What tells that Redis has started anew, perhaps with older data: <c>run_id</c>, <c>script_cache</c> or <c>nothing</c>; null before the first look.
+/// How a restart of Redis, perhaps with older data, is detected: <c>run_id</c>, <c>script_cache</c> or <c>nothing</c>; null before the first check.
 /// </param>
 internal sealed record PipelineAnswer(
     string Instance,
@@ -90,15 +90,15 @@ internal sealed record PipelineAnswer(
     [property: JsonPropertyName("redis_restarts_seen_by")] string? RedisRestartsSeenBy);
 
 /// <summary>How full the queue is.</summary>
-/// <param name="Rows">Rows that wait.</param>
-/// <param name="Most">Rows that fit: <c>redis_queue_max_size</c>.</param>
+/// <param name="Rows">Rows waiting.</param>
+/// <param name="Most">The maximum: <c>redis_queue_max_size</c>.</param>
 internal sealed record QueueState(int Rows, int Most);
 
-/// <summary>How far a partition is behind.</summary>
+/// <summary>The lag of a partition.</summary>
 /// <param name="Topic">Its topic.</param>
 /// <param name="Partition">Its number.</param>
-/// <param name="Rows">Rows between what is in Redis and its end; null when its end is not known yet.</param>
-/// <param name="Seconds">How far behind Redis is, at most; null likewise.</param>
+/// <param name="Rows">Rows between what is in Redis and the end of the partition; null until its end offset is known.</param>
+/// <param name="Seconds">Upper bound on how far Redis is behind; null until the end offset is known.</param>
 internal sealed record PartitionLag(string Topic, int Partition, long? Rows, double? Seconds);
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase)]

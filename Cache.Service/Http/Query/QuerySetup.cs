@@ -4,7 +4,7 @@ using Scalar.AspNetCore;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary>The registration of what is read over HTTP, and of health.</summary>
+/// <summary>Registers the read routes and health checks.</summary>
 internal static class QuerySetup
 {
     public static void AddQuery(this WebApplicationBuilder builder, CacheOptions options)
@@ -22,7 +22,7 @@ internal static class QuerySetup
             .AddCheck<Readiness>("ready");
     }
 
-    /// <summary>Maps the routes that give data; each asks for a key where keys are configured.</summary>
+    /// <summary>Maps the data routes, which require a key if keys are configured.</summary>
     public static void MapQuery(this IEndpointRouteBuilder data)
     {
         data.MapMetrics();
@@ -30,7 +30,7 @@ internal static class QuerySetup
         data.MapPipeline();
     }
 
-    /// <summary>Maps what is open to all: health, metrics, the description of the API.</summary>
+    /// <summary>Maps the routes that are open to all: health, metrics and the API description.</summary>
     public static void MapOpen(this WebApplication app, CacheOptions options)
     {
         app.MapHealth();
@@ -39,7 +39,7 @@ internal static class QuerySetup
         app.MapOpenApi().LimitRate(options);
         app.MapScalarApiReference("/scalar", page =>
         {
-            // A page of this service alone: nothing is fetched from, or told to, anybody else.
+            // Self-contained: the page fetches nothing from other hosts, and reports nothing to them.
             page.Title = "Cache";
             page.Telemetry = false;
             page.DefaultFonts = false;

@@ -8,8 +8,8 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Cache.Service.Http.Query;
 
 /// <summary>
-/// Ready: partitions are assigned, Redis answers, batches are written, updates are heard, and the total lag is within
-/// <c>ready_lag_threshold</c>. An idle topic is ready.
+/// Readiness: partitions are assigned, Redis answers, batches are written, updates arrive, and the total lag is within
+/// <c>ready_lag_threshold</c>. A replica whose topics are idle is ready.
 /// </summary>
 internal sealed class Readiness(
     ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisConnection redis, UpdateHub hub, CacheOptions options) : IHealthCheck
@@ -19,23 +19,23 @@ internal sealed class Readiness(
     {
         var redisAnswers = redis.AnswersAsync(cancellationToken);
         var reasons = new List<string>();
-        var held = assignment.Current;
-        if (held.Count == 0)
+        var assigned = assignment.Current;
+        if (assigned.Count == 0)
         {
-            // Brokers that stay away longer than the session lasts take the partitions with them.
+            // This includes brokers that have been down for longer than the session timeout.
             reasons.Add("no partitions assigned: " + (assignment.IsSpare
-                ? "the group gave this process none; it is spare, and takes over when another leaves"
+                ? "the group has none left for this replica; it is a spare, and takes over when another one leaves"
                 : loop.WaitsFor ?? lag.Failure ?? topics.WaitsFor));
         }
         else if (lag.Failure is { } failure)
         {
             reasons.Add(failure);
         }
-        else if (held.Any(partition => partition.LogEnd < 0))
+        else if (assigned.Any(partition => partition.LogEnd < 0))
         {
             reasons.Add("lag not known yet");
         }
-        else if (held.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold)
+        else if (assigned.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold)
         {
             reasons.Add($"lag is {rows} rows, above ready_lag_threshold ({options.ReadyLagThreshold})");
         }
@@ -52,7 +52,7 @@ internal sealed class Readiness(
 
         if (hub.IsSilent)
         {
-            reasons.Add("updates are not heard: the subscription to Redis is silent");
+            reasons.Add("no updates arrive: the subscription to Redis is silent");
         }
 
         return reasons;
@@ -66,15 +66,15 @@ internal sealed class Readiness(
     }
 }
 
-/// <summary>Live: the consume loop comes round.</summary>
+/// <summary>Liveness: the consume loop is turning.</summary>
 internal sealed class Liveness(ConsumeLoop loop) : IHealthCheck
 {
-    // Longer than a revocation may wait for its flush and commit.
-    private static readonly TimeSpan MaxBetweenHeartbeats = TimeSpan.FromSeconds(60);
+    // Longer than a revocation can take to flush and commit.
+    private static readonly TimeSpan HeartbeatTimeout = TimeSpan.FromSeconds(60);
 
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default) =>
-        Task.FromResult(loop.SinceLastHeartbeat <= MaxBetweenHeartbeats
+        Task.FromResult(loop.SinceLastHeartbeat <= HeartbeatTimeout
             ? HealthCheckResult.Healthy()
-            : HealthCheckResult.Unhealthy($"the consume loop has not come round for {loop.SinceLastHeartbeat.TotalSeconds:F0} s"));
+            : HealthCheckResult.Unhealthy($"the consume loop has been stuck for {loop.SinceLastHeartbeat.TotalSeconds:F0} s"));
 }

@@ -4,7 +4,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary>Looks at <see cref="Readiness"/> once a second, for those who may not wait for Redis: metrics and the live page.</summary>
+/// <summary>Checks <see cref="Readiness"/> once per second for callers that must not wait for Redis: metrics and the live page.</summary>
 internal sealed class ReadinessMonitor : Worker
 {
     private static readonly TimeSpan Interval = TimeSpan.FromSeconds(1);
@@ -16,10 +16,10 @@ internal sealed class ReadinessMonitor : Worker
         : base(fatal, time, logger)
     {
         _readiness = readiness;
-        ServiceMeter.Of(meters).CreateObservableGauge("cache.ready", () => Reasons.Count == 0 ? 1 : 0, description: "1 when /readyz says so, else 0; a second old at most.");
+        ServiceMeter.Of(meters).CreateObservableGauge("cache.ready", () => Reasons.Count == 0 ? 1 : 0, description: "1 if /readyz answers 200, else 0; at most a second old.");
     }
 
-    /// <summary>Why the service was not ready a second ago; empty when it was.</summary>
+    /// <summary>Why the service was not ready at the last check; empty if it was.</summary>
     public IReadOnlyList<string> Reasons => Volatile.Read(ref _reasons);
 
     /// <inheritdoc/>

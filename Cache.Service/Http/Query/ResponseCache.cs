@@ -4,36 +4,36 @@ using Cache.Service.Model;
 namespace Cache.Service.Http.Query;
 
 /// <summary>
-/// Keeps answers ready for as long as nothing has changed: until an update of a type that they are of, a gap in the updates, or
-/// <see cref="MaxAge"/> (docs/decisions/0011). Who asks while an answer is being read waits for the same read, unless an
-/// update came since it began.
+/// Keeps answers ready while nothing changes: until an update to their type of window, a gap in the updates, or
+/// <see cref="MaxAge"/> (docs/decisions/0011). Requests that arrive while an answer is being read share that read, unless an
+/// update has arrived since it began.
 /// </summary>
 internal sealed class ResponseCache(UpdateHub hub, TimeProvider time)
 {
-    /// <summary>Answers kept at most, and the longest of them: together 32 MB of answers.</summary>
+    /// <summary>The maximum number of answers, and of bytes per answer: 32 MB in total.</summary>
     public const int MaxAnswers = 32;
 
     /// <inheritdoc cref="MaxAnswers"/>
     public const int MaxBytes = 1024 * 1024;
 
     /// <summary>
-    /// What no update tells is seen after this: a window that expires, a Redis that was emptied, one that stands still. With the
-    /// time that a read takes at most it stays within the second after which a reader is told that Redis is away.
+    /// Some changes come without an update: a window expires, Redis is emptied or freezes. Readers see them after this age at the
+    /// latest. Together with the timeout of a read it is less than a second, within which readers get an error if Redis is down.
     /// </summary>
     public static readonly TimeSpan MaxAge = TimeSpan.FromSeconds(0.1);
 
     private readonly ConcurrentDictionary<WindowQuery, Kept> _kept = new();
     private readonly Lock _gate = new();
 
-    /// <summary>The answer to a question: the one that is kept, or else what a read gives.</summary>
-    public Task<Answer> GetAsync(WindowQuery question, Func<WindowQuery, Task<Answer>> read) =>
-        (_kept.TryGetValue(question, out var kept) && IsCurrent(question, kept) ? kept : Next(question, read)).Answer;
+    /// <summary>The answer to a query: the kept one, or else the result of a read.</summary>
+    public Task<Answer> GetAsync(WindowQuery query, Func<WindowQuery, Task<Answer>> read) =>
+        (_kept.TryGetValue(query, out var kept) && IsCurrent(query, kept) ? kept : Next(query, read)).Answer;
 
-    /// <summary>An answer that is read now, or is being read since somebody else was a moment earlier.</summary>
-    private Kept Next(WindowQuery question, Func<WindowQuery, Task<Answer>> read)
+    /// <summary>Starts a read, or joins one that another request has started a moment earlier.</summary>
+    private Kept Next(WindowQuery query, Func<WindowQuery, Task<Answer>> read)
     {
-        // All that is looked at comes before the read: what changes during it is not missed.
-        var next = new Kept(LastUpdateOf(question), time.GetTimestamp(), kept => ReadAsync(question, kept, read));
+        // Note the last update before the read, so that changes during the read are not missed.
+        var next = new Kept(LastUpdateOf(query), time.GetTimestamp(), kept => ReadAsync(query, kept, read));
         if (!hub.IsListening)
         {
             return next;
@@ -41,7 +41,7 @@ internal sealed class ResponseCache(UpdateHub hub, TimeProvider time)
 
         lock (_gate)
         {
-            if (_kept.TryGetValue(question, out var kept) && IsCurrent(question, kept))
+            if (_kept.TryGetValue(query, out var kept) && IsCurrent(query, kept))
             {
                 return kept;
             }
@@ -51,16 +51,16 @@ internal sealed class ResponseCache(UpdateHub hub, TimeProvider time)
                 _kept.Clear();
             }
 
-            return _kept[question] = next;
+            return _kept[query] = next;
         }
     }
 
-    private async Task<Answer> ReadAsync(WindowQuery question, Kept kept, Func<WindowQuery, Task<Answer>> read)
+    private async Task<Answer> ReadAsync(WindowQuery query, Kept kept, Func<WindowQuery, Task<Answer>> read)
     {
         var keep = false;
         try
         {
-            var answer = await read(question);
+            var answer = await read(query);
             keep = answer.Length <= MaxBytes;
             return answer;
         }
@@ -68,19 +68,19 @@ internal sealed class ResponseCache(UpdateHub hub, TimeProvider time)
         {
             if (!keep)
             {
-                _kept.TryRemove(new(question, kept));
+                _kept.TryRemove(new(query, kept));
             }
         }
     }
 
-    private bool IsCurrent(WindowQuery question, Kept kept) =>
-        kept.LastUpdate == LastUpdateOf(question) && time.GetElapsedTime(kept.ReadAt) <= MaxAge;
+    private bool IsCurrent(WindowQuery query, Kept kept) =>
+        kept.LastUpdate == LastUpdateOf(query) && time.GetElapsedTime(kept.ReadAt) <= MaxAge;
 
-    private long LastUpdateOf(WindowQuery question) => question.Kind is { } kind
+    private long LastUpdateOf(WindowQuery query) => query.Kind is { } kind
         ? hub.LastOf(kind)
         : Math.Max(hub.LastOf(RowKind.Event), hub.LastOf(RowKind.Performance));
 
-    /// <summary>An answer, or the read that will give it.</summary>
+    /// <summary>A kept answer, or the read that will produce it.</summary>
     private sealed class Kept
     {
         private readonly Lazy<Task<Answer>> _answer;

@@ -6,25 +6,25 @@ namespace Cache.Service.Http.Query;
 /// <summary>Reads the active sessions in two round trips: the index, then all hashes in one pipeline.</summary>
 internal sealed class SessionReader(RedisConnection redis, RedisKeys keys, SessionStore sessions, LargeReads reads)
 {
-    /// <summary>The most that one answer has: there is no bound to how many people are there at once.</summary>
+    /// <summary>Maximum number of sessions per answer: there is no other bound on how many are active.</summary>
     public const int MaxSessions = 1000;
 
     private const int FieldsPerSession = 7;
 
-    /// <summary>Reads the active sessions, the latest end first.</summary>
-    /// <param name="limit">How many at most; beyond <see cref="MaxSessions"/> means so many.</param>
+    /// <summary>Reads the active sessions, latest end first.</summary>
+    /// <param name="limit">Maximum number of sessions; capped at <see cref="MaxSessions"/>.</param>
     /// <param name="cancellationToken">When the caller stops waiting.</param>
-    /// <returns>The fields of each as Redis has them.</returns>
+    /// <returns>The fields of each session, as they are in Redis.</returns>
     /// <exception cref="RedisException">Redis did not answer.</exception>
-    /// <exception cref="NoRoomException">Other answers hold too much.</exception>
+    /// <exception cref="NoRoomException">Other answers hold too much memory.</exception>
     public async Task<List<HashEntry[]>> ReadAsync(int limit, CancellationToken cancellationToken)
     {
         limit = Math.Min(limit, MaxSessions);
         var database = await redis.GetForReadersAsync(cancellationToken);
         var active = new List<HashEntry[]>();
 
-        // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them. Then all are
-        // read again: one that has moved up meanwhile would be in the answer twice, and another not at all.
+        // A single pass, unless the index has entries whose hash is gone: those are removed, and others may follow them. Then
+        // everything is read again, or a session that moved up in the meantime would be in the answer twice, and another not at all.
         while (true)
         {
             active.Clear();
@@ -65,8 +65,8 @@ internal sealed class SessionReader(RedisConnection redis, RedisKeys keys, Sessi
     }
 
     /// <summary>
-    /// Takes entries without a hash off the index. A writer may bring the session back at that very moment, its index entry
-    /// just before this and its hash just after: so whoever finds the hash afterwards puts the entry back.
+    /// Removes entries without a hash from the index. A writer may bring a session back at this very moment, writing its index
+    /// entry just before the removal and its hash just after: if the hash exists afterwards, the entry is put back.
     /// </summary>
     private async Task RemoveAsync(IDatabase database, List<RedisValue> ids)
     {

@@ -10,24 +10,24 @@ namespace Cache.Service.Http.Query;
 internal static class SessionsApi
 {
     public static void MapSessions(this IEndpointRouteBuilder routes) =>
-        // Read as text, so that whatever is wrong gets the same kind of answer.
+        // The parameter is bound as text, so that every error gets the same kind of answer.
         routes.MapRead("/sessions/active", async (
-            [Description("How many at most, 1 or more; 20 by default; 1000 at most.")] string? limit,
+            [Description("Maximum number of sessions, 1 or more; 20 by default, capped at 1000.")] string? limit,
             HttpContext context,
             SessionReader reader) =>
         {
             var errors = new Dictionary<string, string[]>();
-            var most = Limit(limit, errors);
+            var maxSessions = Limit(limit, errors);
             if (errors.Count > 0)
             {
                 await WriteErrorsAsync(context, errors);
                 return;
             }
 
-            await SendAsync(context, ReadAsync(reader, most));
+            await SendAsync(context, ReadAsync(reader, maxSessions));
         })
         .WithTags("Sessions").WithSummary("The active sessions, latest first")
-        .WithDescription("A session is active until active_session_ttl_seconds after its end. Without session_metrics among the topics there is none.")
+        .WithDescription("A session is active until active_session_ttl_seconds after its end. Always empty if session_metrics is not among the topics.")
         .WithMetadata(
             DescribedAnswer.Json(
                 "Sessions",
@@ -36,10 +36,10 @@ internal static class SessionsApi
                 """),
             DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
 
-    private static async Task<Answer> ReadAsync(SessionReader reader, int most)
+    private static async Task<Answer> ReadAsync(SessionReader reader, int maxSessions)
     {
         using var deadline = Deadline();
-        var sessions = await reader.ReadAsync(most, deadline.Token);
+        var sessions = await reader.ReadAsync(maxSessions, deadline.Token);
         return Answer.Json(json =>
         {
             json.WriteStartObject();

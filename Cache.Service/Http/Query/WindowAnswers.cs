@@ -6,14 +6,14 @@ using Cache.Service.Options;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary>Answers questions about windows: with what is kept, or from Redis.</summary>
+/// <summary>Answers window queries, from the response cache or from Redis.</summary>
 internal sealed class WindowAnswers
 {
-    /// <summary>A list of more fields is sent while it is read: some megabyte, beyond which no answer is kept either.</summary>
+    /// <summary>A list with more fields is sent while it is read. This is about 1 MB, above which the response cache keeps no answer either.</summary>
     public const int MaxFieldsHeld = 40_000;
 
-    // Once the status is sent there is nothing left to tell a caller, who then waits rather than being cut off.
-    private static readonly TimeSpan TimeoutOnceSent = TimeSpan.FromSeconds(5);
+    // Once the status is sent, an error can no longer be reported, and a longer wait is better than cutting the client off.
+    private static readonly TimeSpan PartTimeout = TimeSpan.FromSeconds(5);
 
     private readonly WindowReader _reader;
     private readonly ResponseCache _kept;
@@ -27,32 +27,32 @@ internal sealed class WindowAnswers
         _read = ReadAsync;
     }
 
-    /// <summary>The answer to a question.</summary>
-    /// <param name="question">What is asked.</param>
-    /// <param name="request">May say <c>Cache-Control: no-cache</c>: then it is read now.</param>
+    /// <summary>Answers a query.</summary>
+    /// <param name="query">The query.</param>
+    /// <param name="request">With <c>Cache-Control: no-cache</c>, the answer is read from Redis.</param>
     /// <exception cref="StackExchange.Redis.RedisException">Redis did not answer.</exception>
-    public Task<Answer> GetAsync(WindowQuery question, HttpRequest request)
+    public Task<Answer> GetAsync(WindowQuery query, HttpRequest request)
     {
-        // However far it is beyond retention, it is the same question.
-        question = question with { Limit = question.Limit is { } limit ? Math.Min(limit, _options.WindowRetentionCount) : null };
+        // All limits beyond retention are the same query.
+        query = query with { Limit = query.Limit is { } limit ? Math.Min(limit, _options.WindowRetentionCount) : null };
         var control = request.Headers.CacheControl;
         return control.Count > 0 && control.ToString().Contains("no-cache", StringComparison.OrdinalIgnoreCase)
-            ? ReadAsync(question)
-            : _kept.GetAsync(question, _read);
+            ? ReadAsync(query)
+            : _kept.GetAsync(query, _read);
     }
 
-    private async Task<Answer> ReadAsync(WindowQuery question)
+    private async Task<Answer> ReadAsync(WindowQuery query)
     {
         using var deadline = ApiAnswers.Deadline();
-        var filter = DimensionFilter.Of(question.Fields);
-        RowKind[] kinds = question.Kind is { } only ? [only] : [RowKind.Event, RowKind.Performance];
-        var found = await Task.WhenAll(kinds.Select(kind => _reader.FindAsync(kind, question.Limit ?? 1, question.From, question.To, deadline.Token)));
+        var filter = DimensionFilter.Of(query.Fields);
+        RowKind[] kinds = query.Kind is { } only ? [only] : [RowKind.Event, RowKind.Performance];
+        var found = await Task.WhenAll(kinds.Select(kind => _reader.FindAsync(kind, query.Limit ?? 1, query.From, query.To, deadline.Token)));
         var fields = found.Sum(windows => windows.Sum(window => window.Fields));
 
-        // A window alone is read in one piece, and so held in one.
-        if (question.Limit > 1 && (fields > MaxFieldsHeld || found[0].Count == WindowReader.MaxFound))
+        // A single window is read, and therefore held, in one piece.
+        if (query.Limit > 1 && (fields > MaxFieldsHeld || found[0].Count == WindowReader.MaxFound))
         {
-            return new StreamedAnswer(question.Csv ? WindowsCsv.ContentType : Answer.JsonType, context => PiecesAsync(question, context));
+            return new StreamedAnswer(query.Csv ? WindowsCsv.ContentType : Answer.JsonType, context => PiecesAsync(query, context));
         }
 
         using var room = _large.Take(fields * LargeReads.BytesPerField);
@@ -66,7 +66,7 @@ internal sealed class WindowAnswers
             }
         }
 
-        return question switch
+        return query switch
         {
             { Kind: null } => Answer.Json(json =>
             {
@@ -78,9 +78,9 @@ internal sealed class WindowAnswers
                 json.WriteEndObject();
             }),
             { Limit: null } => Answer.Json(json => WriteLatest(json, read[0], filter)),
-            _ => Answer.Of(question.Csv ? WindowsCsv.ContentType : Answer.JsonType, body =>
+            _ => Answer.Of(query.Csv ? WindowsCsv.ContentType : Answer.JsonType, body =>
             {
-                using var list = new ListWriter(body, question, filter);
+                using var list = new ListWriter(body, query, filter);
                 list.Begin();
                 read[0].ForEach(list.Write);
                 list.End();
@@ -88,21 +88,21 @@ internal sealed class WindowAnswers
         };
     }
 
-    /// <summary>A list of windows as it is read: each piece is what is read at once.</summary>
+    /// <summary>Streams a list of windows: one piece per part that is read from Redis.</summary>
     private async IAsyncEnumerable<ReadOnlyMemory<byte>> PiecesAsync(
-        WindowQuery question, HttpContext context, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        WindowQuery query, HttpContext context, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         using var timeout = ApiAnswers.Deadline(cancellationToken);
-        var (kind, rest, to) = (question.Kind!.Value, question.Limit!.Value, question.To);
-        var found = await _reader.FindAsync(kind, rest, question.From, to, timeout.Token);
+        var (kind, rest, to) = (query.Kind!.Value, query.Limit!.Value, query.To);
+        var found = await _reader.FindAsync(kind, rest, query.From, to, timeout.Token);
         var body = new ArrayBufferWriter<byte>(LargeReads.MinBytes);
-        using var list = new ListWriter(body, question, DimensionFilter.Of(question.Fields));
+        using var list = new ListWriter(body, query, DimensionFilter.Of(query.Fields));
         list.Begin();
 
-        // What is read has its turn, so that it is the text of a part that many may hold. No hash has many more fields than the
-        // largest of the newest.
-        var mostFields = found.Select(window => window.Fields).Append(WindowReader.MaxFields).Max();
-        using var room = _large.Take(mostFields * LargeReads.BytesPerFieldSent, context);
+        // Turns bound what is being read, so the room is for the text of one part, which many requests may hold at once. Assume
+        // that no hash has many more fields than the largest of the newest.
+        var maxFields = found.Select(window => window.Fields).Append(WindowReader.MaxFields).Max();
+        using var room = _large.Take(maxFields * LargeReads.BytesPerFieldSent, context);
         while (found.Count > 0)
         {
             foreach (var part in WindowReader.Parts(found))
@@ -110,12 +110,12 @@ internal sealed class WindowAnswers
                 await InTimeAsync(WriteAsync(part));
                 timeout.CancelAfter(Timeout.InfiniteTimeSpan);
                 yield return body.WrittenMemory;
-                timeout.CancelAfter(TimeoutOnceSent);
+                timeout.CancelAfter(PartTimeout);
                 body.ResetWrittenCount();
             }
 
             (rest, to) = (rest - found.Count, found[^1].Start - 1);
-            found = found.Count < WindowReader.MaxFound ? [] : await _reader.FindAsync(kind, rest, question.From, to, timeout.Token);
+            found = found.Count < WindowReader.MaxFound ? [] : await _reader.FindAsync(kind, rest, query.From, to, timeout.Token);
         }
 
         list.End();
@@ -131,7 +131,7 @@ internal sealed class WindowAnswers
         }
     }
 
-    /// <summary>Redis has told what there is: so it answers, and what does not come in time is slow.</summary>
+    /// <summary>Reports a timeout as slow: Redis has already returned the index, so it does answer.</summary>
     private static async Task<T> InTimeAsync<T>(Task<T> read)
     {
         try
@@ -163,7 +163,7 @@ internal sealed class WindowAnswers
         json.WriteNumber("window_start"u8, window.Start);
         foreach (var field in window.Fields)
         {
-            if (filter is null || filter.Wants(((ReadOnlyMemory<byte>)field.Name).Span))
+            if (filter is null || filter.Selects(((ReadOnlyMemory<byte>)field.Name).Span))
             {
                 Measure.Write(json, field);
             }
@@ -173,15 +173,15 @@ internal sealed class WindowAnswers
     }
 
     /// <summary>Writes a list of windows, as JSON or CSV.</summary>
-    private sealed class ListWriter(IBufferWriter<byte> body, WindowQuery question, DimensionFilter? filter) : IDisposable
+    private sealed class ListWriter(IBufferWriter<byte> body, WindowQuery query, DimensionFilter? filter) : IDisposable
     {
-        private readonly Utf8JsonWriter? _json = question.Csv ? null : new(body);
+        private readonly Utf8JsonWriter? _json = query.Csv ? null : new(body);
 
         public void Begin()
         {
             if (_json is null)
             {
-                WindowsCsv.WriteHeader(body, question.Kind!.Value);
+                WindowsCsv.WriteHeader(body, query.Kind!.Value);
                 return;
             }
 
@@ -193,7 +193,7 @@ internal sealed class WindowAnswers
         {
             if (_json is null)
             {
-                WindowsCsv.Write(body, question.Kind!.Value, window, filter);
+                WindowsCsv.Write(body, query.Kind!.Value, window, filter);
                 return;
             }
 
@@ -207,7 +207,7 @@ internal sealed class WindowAnswers
             Flush();
         }
 
-        /// <summary>What was written is in the body.</summary>
+        /// <summary>Flushes what was written into the body.</summary>
         public void Flush() => _json?.Flush();
 
         public void Dispose() => _json?.Dispose();

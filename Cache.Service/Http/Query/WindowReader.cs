@@ -5,33 +5,33 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Http.Query;
 
-/// <summary>A window as it is served.</summary>
+/// <summary>A window as served to readers.</summary>
 /// <param name="Start">Milliseconds since 1970 UTC.</param>
-/// <param name="Fields">Field names and numbers as Redis has them.</param>
+/// <param name="Fields">Field names and numbers, as they are in Redis.</param>
 internal sealed record Window(long Start, HashEntry[] Fields);
 
-/// <summary>A window that is there to be read.</summary>
+/// <summary>A window found in the index, ready to be read.</summary>
 /// <param name="Start">Milliseconds since 1970 UTC.</param>
-/// <param name="Fields">How many fields it has.</param>
+/// <param name="Fields">The number of its fields.</param>
 internal readonly record struct FoundWindow(long Start, long Fields);
 
 /// <summary>
-/// Reads windows in three round trips: the index, how long the hashes are, and the hashes in one pipeline. Those of many
-/// fields come in several, so that neither Redis nor a reply stands in anybody's way for long.
+/// Reads windows in three round trips: the index, the lengths of the hashes, and the hashes in one pipeline. Many fields are
+/// read in several pipelines, so that neither Redis nor the connection is blocked for long.
 /// </summary>
 internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheOptions options)
 {
-    /// <summary>Windows found at once.</summary>
+    /// <summary>Maximum number of windows found per call.</summary>
     public const int MaxFound = 1000;
 
-    /// <summary>Fields read at once: one full window by default, a few milliseconds of Redis. A hash is never divided.</summary>
+    /// <summary>Maximum fields per pipeline: one full window by default, a few milliseconds of Redis's time. A hash is never split.</summary>
     public const int MaxFields = 20_000;
 
     /// <summary>Finds the newest windows, newest first.</summary>
-    /// <param name="kind">The type.</param>
-    /// <param name="limit">How many at most; beyond retention, and beyond <see cref="MaxFound"/>, means so many.</param>
-    /// <param name="from">The earliest start, milliseconds; null for no bound.</param>
-    /// <param name="to">The latest start, milliseconds; null for no bound.</param>
+    /// <param name="kind">The metric type.</param>
+    /// <param name="limit">Maximum number of windows; capped at retention and <see cref="MaxFound"/>.</param>
+    /// <param name="from">The earliest start, in milliseconds; null for no bound.</param>
+    /// <param name="to">The latest start, in milliseconds; null for no bound.</param>
     /// <param name="cancellationToken">When the caller stops waiting.</param>
     /// <exception cref="RedisException">Redis did not answer.</exception>
     public async Task<List<FoundWindow>> FindAsync(RowKind kind, int limit, long? from, long? to, CancellationToken cancellationToken)
@@ -40,12 +40,12 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
         var database = await redis.GetForReadersAsync(cancellationToken);
         var windows = new List<FoundWindow>();
 
-        // One pass, but for entries whose hash is gone: they are taken off the index, and others may stand behind them.
+        // A single pass, unless the index has entries whose hash is gone: those are removed, and others may follow them.
         while (true)
         {
             var members = await StartsAsync(database, kind, limit - windows.Count, windows is [.., var oldest] ? oldest.Start - 1 : to, from).WaitAsync(cancellationToken);
 
-            // A member that is no time is none of ours.
+            // Cache only adds numbers, so a member that is not one is removed, too.
             var starts = Array.FindAll(members, member => member.TryParse(out long _));
             var gone = members.Except(starts).ToList();
             var lengths = await LengthsAsync(database, kind, starts).WaitAsync(cancellationToken);
@@ -70,7 +70,7 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
         }
     }
 
-    /// <summary>Divides windows into parts that are read at once: of <see cref="MaxFields"/> fields, or of one window.</summary>
+    /// <summary>Splits windows into parts of one pipeline each: up to <see cref="MaxFields"/> fields, or a single larger window.</summary>
     public static IEnumerable<List<FoundWindow>> Parts(IEnumerable<FoundWindow> windows)
     {
         var (part, fields) = (new List<FoundWindow>(), 0L);
@@ -92,7 +92,7 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
         }
     }
 
-    /// <summary>Reads windows that were found; one that has gone since is left out.</summary>
+    /// <summary>Reads windows that were found; a window that has been deleted since is left out.</summary>
     /// <exception cref="RedisException">Redis did not answer.</exception>
     public async Task<List<Window>> ReadAsync(RowKind kind, IReadOnlyList<FoundWindow> found, CancellationToken cancellationToken)
     {
@@ -126,8 +126,8 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
     }
 
     /// <summary>
-    /// Takes entries without a hash off the index. A writer may bring the window back at that very moment, its index entry
-    /// just before this and its hash just after: so whoever finds the hash afterwards puts the entry back.
+    /// Removes entries without a hash from the index. A writer may bring a window back at this very moment, writing its index
+    /// entry just before the removal and its hash just after: if the hash exists afterwards, the entry is put back.
     /// </summary>
     private async Task RemoveAsync(IDatabase database, RowKind kind, List<RedisValue> starts)
     {

@@ -7,14 +7,14 @@ using Microsoft.Net.Http.Headers;
 namespace Cache.Service.Http.Query;
 
 /// <summary>
-/// Windows as CSV (RFC 4180): a row a window and dimension, so that the columns are always the same and a spreadsheet can
-/// pivot them. The time stands twice: as spreadsheets read it, in UTC, and in milliseconds, as in JSON.
+/// Windows as CSV (RFC 4180): one row per window and dimension, so that the columns are always the same and a spreadsheet can
+/// pivot them. Times appear twice: in UTC in a format that spreadsheets read, and in milliseconds as in JSON.
 /// </summary>
 internal static class WindowsCsv
 {
     public const string ContentType = "text/csv; charset=utf-8; header=present";
 
-    /// <summary>Whether the request would rather have CSV than JSON, by its <c>Accept</c> headers.</summary>
+    /// <summary>Whether the request prefers CSV to JSON, by its <c>Accept</c> headers.</summary>
     public static bool IsWanted(HttpRequest request) =>
         request.Headers.Accept is { Count: > 0 } accept && MediaTypeHeaderValue.TryParseList(accept, out var ranges)
         && Quality(ranges, "text", "csv") > Quality(ranges, "application", "json");
@@ -37,7 +37,7 @@ internal static class WindowsCsv
         }
     }
 
-    /// <summary>A cell: quoted where it has to be, and made harmless where a spreadsheet would take it for a formula.</summary>
+    /// <summary>A cell: quoted where necessary, and made harmless if a spreadsheet would read it as a formula.</summary>
     public static string Cell(string text)
     {
         if (text is ['=' or '+' or '-' or '@' or '\t' or '\r' or '\n' or '＝' or '＋' or '－' or '＠', ..])
@@ -54,7 +54,7 @@ internal static class WindowsCsv
 
     private static string Time(long milliseconds)
     {
-        // Beyond the year 9999 there is no other way to write it.
+        // DateTimeOffset ends with the year 9999; the milliseconds alone have to do.
         if (milliseconds is < 0 or > 253402300799999)
         {
             return "";
@@ -64,7 +64,7 @@ internal static class WindowsCsv
         return time.ToString(milliseconds % 1000 == 0 ? "yyyy-MM-dd HH:mm:ss" : "yyyy-MM-dd HH:mm:ss.fff", CultureInfo.InvariantCulture);
     }
 
-    /// <summary>The measures of each dimension, in the order in which Redis has the fields.</summary>
+    /// <summary>The measures of each dimension, in the order of the fields in Redis.</summary>
     private static OrderedDictionary<string, (string? First, string? Second)> Rows(Window window, DimensionFilter? filter, string first, string second)
     {
         var rows = new OrderedDictionary<string, (string? First, string? Second)>();
@@ -72,7 +72,7 @@ internal static class WindowsCsv
         {
             var name = ((ReadOnlyMemory<byte>)field.Name).Span;
             var dimension = DimensionFilter.DimensionOf(name);
-            if (dimension.Length == name.Length || filter?.Wants(name) == false || Measure.Text(field.Value) is not { } value)
+            if (dimension.Length == name.Length || filter?.Selects(name) == false || Measure.Text(field.Value) is not { } value)
             {
                 continue;
             }
@@ -86,23 +86,23 @@ internal static class WindowsCsv
         return rows;
     }
 
-    /// <summary>How much a type is wanted, 0 to 1: by the range that names it most closely.</summary>
+    /// <summary>The quality of a media type, from 0 to 1, taken from the most specific range that matches it.</summary>
     private static double Quality(IList<MediaTypeHeaderValue> ranges, string type, string subtype)
     {
-        var (best, closeness) = (0.0, -1);
+        var (quality, specificity) = (0.0, -1);
         foreach (var range in ranges)
         {
-            var close = range.MatchesAllTypes ? 0
+            var match = range.MatchesAllTypes ? 0
                 : !range.Type.Equals(type, StringComparison.OrdinalIgnoreCase) ? -1
                 : range.MatchesAllSubTypes ? 1
                 : range.SubType.Equals(subtype, StringComparison.OrdinalIgnoreCase) ? 2
                 : -1;
-            if (close > closeness)
+            if (match > specificity)
             {
-                (best, closeness) = (range.Quality ?? 1, close);
+                (quality, specificity) = (range.Quality ?? 1, match);
             }
         }
 
-        return best;
+        return quality;
     }
 }

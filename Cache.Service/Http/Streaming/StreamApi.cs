@@ -10,19 +10,19 @@ using Microsoft.AspNetCore.Mvc;
 namespace Cache.Service.Http.Streaming;
 
 /// <summary>
-/// <c>GET /stream</c>: every update as a Server-Sent Event. A <c>resync</c> event tells the client to read over HTTP what
-/// it shows, and to go on from there: at the start, after a gap, and when it was too slow.
+/// <c>GET /stream</c>: every update as a Server-Sent Event. A <c>resync</c> event tells the client to read its data over HTTP
+/// and continue from there: at the start, after a gap, and when it was too slow.
 /// </summary>
 internal static class StreamApi
 {
     /// <summary>
-    /// What is written at once: then the client has to take of it before more is written, be it of the same event. So a client
-    /// that takes nothing holds no more than its connection's buffer.
+    /// Maximum written per flush, even in the middle of an event: the client has to read before more is written. A client that
+    /// reads nothing therefore holds no more than its connection's buffer.
     /// </summary>
     public const int MaxUnflushed = 32 * 1024;
 
-    // Longer than a phone loses its network for in a lift; who comes back goes on where it was.
-    private static readonly TimeSpan MaxWait = TimeSpan.FromSeconds(20);
+    // Longer than a phone is offline in a lift: when it is back, the stream continues.
+    private static readonly TimeSpan SlowClientTimeout = TimeSpan.FromSeconds(20);
 
     private static readonly byte[] Heartbeat = "event: heartbeat\ndata: {}\n\n"u8.ToArray();
 
@@ -33,24 +33,24 @@ internal static class StreamApi
 
     public static void MapStream(this IEndpointRouteBuilder routes) =>
         routes.MapGet(QueryKey.StreamPath, async (
-            [Description("event, performance, session, with commas; all by default.")] string? types,
+            [Description("event, performance, session, comma-separated; all by default.")] string? types,
             [Description(DimensionFilter.Description)] string? dimensions,
-            [FromHeader(Name = "Last-Event-ID"), Description("The id that was seen last; browsers send it by themselves when they come back.")] string? lastEventId,
+            [FromHeader(Name = "Last-Event-ID"), Description("The last event id that the client saw. Browsers send it when they reconnect.")] string? lastEventId,
             HttpContext context, UpdateHub hub, StreamFilters filters, StreamLimiter limiter, UnsentBytes unsent, StreamMetrics metrics, IHostApplicationLifetime lifetime) =>
         {
             var wanted = (types ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
             if (Array.Find(wanted, type => !Update.Types.Contains(type)) is not null)
             {
                 var all = string.Join(", ", Update.Types);
-                await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types takes {all}"] }, detail: $"types takes {all}, with commas.")
+                await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types accepts {all}"] }, detail: $"types accepts {all}, comma-separated.")
                     .ExecuteAsync(context);
                 return;
             }
 
             var client = Clients.Of(context);
-            if (limiter.Enter(client) is not StreamAdmission.Admitted and var taken)
+            if (limiter.Enter(client) is not StreamAdmission.Admitted and var refused)
             {
-                await RefuseAsync(context, taken);
+                await RefuseAsync(context, refused);
                 return;
             }
 
@@ -66,11 +66,11 @@ internal static class StreamApi
             }
         })
         .WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
-        .WithDescription("A `resync` event asks to read over HTTP what is shown, and to go on from there. A `heartbeat` comes every 15 s.")
+        .WithDescription("On a `resync` event, read your data over HTTP and continue from there. A `heartbeat` is sent every 15 s.")
         .WithMetadata(
             DescribedAnswer.Text("text/event-stream", Example),
-            DescribedAnswer.BadParameter("types", "types takes event, performance, session"),
-            DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has as many streams as it takes; `Retry-After` tells the seconds to wait."));
+            DescribedAnswer.BadParameter("types", "types accepts event, performance, session"),
+            DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has its maximum number of streams open. `Retry-After` is the number of seconds to wait."));
 
     private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, UnsentBytes unsent, StreamMetrics metrics, CancellationToken stopping)
     {
@@ -81,19 +81,19 @@ internal static class StreamApi
         response.ContentType = "text/event-stream";
         response.Headers.CacheControl = "no-cache, no-store";
 
-        // For nginx, which would keep events back until it has a bufferful.
+        // nginx would otherwise buffer events.
         response.Headers["X-Accel-Buffering"] = "no";
         context.Features.GetRequiredFeature<IHttpResponseBodyFeature>().DisableBuffering();
         try
         {
-            // With the first heartbeat go the headers, so that the client knows that it is connected.
+            // The first heartbeat flushes the headers, so that the client knows that it is connected.
             var events = response.BodyWriter;
             ReadOnlyMemory<byte> rest = default;
             client.OnCut(context.Abort);
             client.Heartbeat();
             while (true)
             {
-                client.Awake();
+                client.ResetWake();
                 if (!Write(events, hub, client, filter, ref rest))
                 {
                     if (!await client.WaitAsync())
@@ -105,7 +105,7 @@ internal static class StreamApi
                 }
 
                 var flush = events.FlushAsync(stopping);
-                if (!(flush.IsCompletedSuccessfully ? !flush.Result.IsCompleted : await TakesAsync(flush.AsTask(), context, client, rest, unsent, metrics)))
+                if (!(flush.IsCompletedSuccessfully ? !flush.Result.IsCompleted : await IsReadAsync(flush.AsTask(), context, client, rest, unsent, metrics)))
                 {
                     return;
                 }
@@ -113,7 +113,7 @@ internal static class StreamApi
         }
         catch (OperationCanceledException)
         {
-            // The service stops, and the client takes nothing.
+            // The service is stopping while the client reads nothing.
         }
         finally
         {
@@ -121,14 +121,14 @@ internal static class StreamApi
         }
     }
 
-    /// <summary>Waits for a client that is slow; false when it is gone, or takes nothing and is cut off.</summary>
-    private static async Task<bool> TakesAsync(
+    /// <summary>Waits for a slow client; returns false if it is gone, or has read nothing and is cut off.</summary>
+    private static async Task<bool> IsReadAsync(
         Task<FlushResult> flush, HttpContext context, StreamClient client, ReadOnlyMemory<byte> rest, UnsentBytes unsent, StreamMetrics metrics)
     {
-        unsent.Wait(client, rest);
+        unsent.Add(client, rest);
         try
         {
-            return !(await flush.WaitAsync(MaxWait)).IsCompleted;
+            return !(await flush.WaitAsync(SlowClientTimeout)).IsCompleted;
         }
         catch (TimeoutException)
         {
@@ -139,11 +139,11 @@ internal static class StreamApi
         }
         finally
         {
-            unsent.Go(client);
+            unsent.Remove(client);
         }
     }
 
-    /// <summary>Writes what there is, up to a limit, the rest of an event that was begun first; whether there was anything.</summary>
+    /// <summary>Writes pending events up to the maximum, starting with the rest of an unfinished one; returns whether there were any.</summary>
     private static bool Write(PipeWriter events, UpdateHub hub, StreamClient client, StreamFilter filter, ref ReadOnlyMemory<byte> rest)
     {
         var room = MaxUnflushed;
@@ -158,7 +158,7 @@ internal static class StreamApi
         return room < MaxUnflushed;
     }
 
-    /// <summary>The next event; empty when it is an update of which the client wants nothing. False when there is none.</summary>
+    /// <summary>Gets the next event, empty if the filter selects nothing of it; returns false if there is none.</summary>
     private static bool TryNext(UpdateHub hub, StreamClient client, StreamFilter filter, out ReadOnlyMemory<byte> next)
     {
         if (client.TakeHeartbeat())
@@ -175,14 +175,14 @@ internal static class StreamApi
     private static byte[] Resync(UpdateHub hub, StreamItem item) =>
         Encoding.ASCII.GetBytes($$"""event: resync{{'\n'}}data: {"reason":"{{item.Resync}}"}{{'\n'}}id: {{hub.IdOf(item.Number)}}{{"\n\n"}}""");
 
-    private static Task RefuseAsync(HttpContext context, StreamAdmission taken)
+    private static Task RefuseAsync(HttpContext context, StreamAdmission refused)
     {
         context.Response.Headers.RetryAfter = "10";
-        return (taken == StreamAdmission.ClientIsAtLimit
-            ? Results.Problem(statusCode: StatusCodes.Status429TooManyRequests, title: "Too many streams of this client",
-                detail: "One client has stream_max_clients_per_client streams open at most.")
-            : Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: "No place for another stream",
-                detail: "This replica has stream_max_clients streams open, and takes no more. Another may, or this one later."))
+        return (refused == StreamAdmission.ClientIsAtLimit
+            ? Results.Problem(statusCode: StatusCodes.Status429TooManyRequests, title: "Too many streams from this client",
+                detail: "A client may have at most stream_max_clients_per_client streams open.")
+            : Results.Problem(statusCode: StatusCodes.Status503ServiceUnavailable, title: "Too many streams",
+                detail: "This replica has stream_max_clients streams open, the maximum. Retry later, or on another replica."))
             .ExecuteAsync(context);
     }
 }

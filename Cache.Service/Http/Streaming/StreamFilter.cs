@@ -3,11 +3,11 @@ using System.Collections.Concurrent;
 namespace Cache.Service.Http.Streaming;
 
 /// <summary>
-/// What a stream wants; streams that want the same share one, so that an update is looked through once for all of them.
+/// Selects what a stream sends. Streams with the same parameters share a filter, which processes each update once for all of them.
 /// </summary>
 internal sealed class StreamFilter
 {
-    // Streams with the same filter are at about the same place. A large event is kept for as long as somebody sends it.
+    // Streams with the same filter are at about the same position. A large event is kept for as long as a stream sends it.
     private const int KeptFrames = 64;
     private const int MaxKeptBytes = 4096;
 
@@ -18,10 +18,10 @@ internal sealed class StreamFilter
 
     private StreamFilter(string[] types, DimensionFilter? dimensions) => (_types, _dimensions) = (types, dimensions);
 
-    /// <summary>A filter; no types, or no dimensions, mean all.</summary>
+    /// <summary>Creates a filter; no types, or no dimensions, means all.</summary>
     public static StreamFilter Of(string[] types, string? dimensions) => new(types, DimensionFilter.Of(dimensions));
 
-    /// <summary>The event to send; empty when the update has nothing that is wanted.</summary>
+    /// <summary>The event to send; empty if the filter selects nothing of the update.</summary>
     public ReadOnlyMemory<byte> Apply(Update update)
     {
         if (_types.Length > 0 && !_types.Contains(update.Type))
@@ -68,7 +68,7 @@ internal sealed class StreamFilters
 {
     private readonly ConcurrentDictionary<string, WeakReference<StreamFilter>> _known = new();
 
-    /// <summary>The filter of a stream; the same for the same parameters.</summary>
+    /// <summary>Gets the filter for a stream; the same instance for the same parameters.</summary>
     public StreamFilter Of(string[] types, string? dimensions)
     {
         var key = $"{string.Join(',', types)}\n{dimensions}";
@@ -77,7 +77,7 @@ internal sealed class StreamFilters
             return filter;
         }
 
-        // Those of closed streams go when a new one comes.
+        // Filters whose streams have all closed are removed when a new one is added.
         foreach (var (old, weak) in _known)
         {
             if (!weak.TryGetTarget(out _))

@@ -1,6 +1,6 @@
 namespace Cache.Service.Http.Streaming;
 
-/// <summary>The registration of streams.</summary>
+/// <summary>Registers streams.</summary>
 internal static class StreamingSetup
 {
     public static IServiceCollection AddStreaming(this IServiceCollection services) => services

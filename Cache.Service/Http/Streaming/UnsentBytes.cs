@@ -5,28 +5,28 @@ using Cache.Service.Telemetry;
 namespace Cache.Service.Http.Streaming;
 
 /// <summary>
-/// What streams hold that wait for their clients (<c>stream_unsent_max_mb</c>): what is in the connection's buffer, and the
-/// event that they are in the midst of, which counts once for all that send it. When it is too much, those are cut off that
-/// have waited longest; they come back with the id that they saw last.
+/// Bounds the memory held by streams waiting for their clients (<c>stream_unsent_max_mb</c>): the connection's buffer, and the
+/// unfinished event, which counts once for all streams that send it. Above the limit, the streams that have waited longest are
+/// cut off; their clients reconnect with the last event id that they saw.
 /// </summary>
 internal sealed class UnsentBytes(CacheOptions options, StreamMetrics metrics)
 {
-    /// <summary>What waits in a connection's buffer at most: the server's own limit, and one piece.</summary>
+    /// <summary>Maximum in a connection's buffer: the server's own limit plus one flush.</summary>
     public const int BytesPerConnection = 64 * 1024 + StreamApi.MaxUnflushed;
 
     private readonly long _max = options.StreamUnsentMaxMb * 1024L * 1024;
     private readonly Lock _gate = new();
 
-    // The longest first.
+    // Longest wait first.
     private readonly LinkedList<(StreamClient Client, byte[]? Event)> _waiting = [];
     private readonly Dictionary<StreamClient, LinkedListNode<(StreamClient Client, byte[]? Event)>> _byClient = [];
     private readonly Dictionary<byte[], int> _events = new(ReferenceEqualityComparer.Instance);
     private long _held;
 
-    /// <summary>A stream waits for its client.</summary>
+    /// <summary>Counts in a stream that waits for its client, and cuts off streams if the limit is exceeded.</summary>
     /// <param name="client">The stream.</param>
-    /// <param name="rest">What is left of the event that it is in the midst of.</param>
-    public void Wait(StreamClient client, ReadOnlyMemory<byte> rest)
+    /// <param name="rest">The rest of its unfinished event.</param>
+    public void Add(StreamClient client, ReadOnlyMemory<byte> rest)
     {
         lock (_gate)
         {
@@ -42,8 +42,8 @@ internal sealed class UnsentBytes(CacheOptions options, StreamMetrics metrics)
 
             while (_held > _max && _waiting.First is { } longest)
             {
-                // Under the gate: its request cannot end before, and another begin in its place.
-                Forget(longest.Value.Client);
+                // Under the gate, so that its request cannot end first and another begin in its place.
+                Discard(longest.Value.Client);
                 longest.Value.Client.Cut();
                 metrics.Cut(StreamCutReason.NoRoom);
             }
@@ -52,18 +52,18 @@ internal sealed class UnsentBytes(CacheOptions options, StreamMetrics metrics)
         }
     }
 
-    /// <summary>A stream waits no longer.</summary>
-    public void Go(StreamClient client)
+    /// <summary>Counts out a stream that waits no longer.</summary>
+    public void Remove(StreamClient client)
     {
         lock (_gate)
         {
             var held = _held;
-            Forget(client);
+            Discard(client);
             metrics.Hold(_held - held);
         }
     }
 
-    private void Forget(StreamClient client)
+    private void Discard(StreamClient client)
     {
         if (!_byClient.Remove(client, out var waiting))
         {

@@ -37,7 +37,7 @@ public sealed class AccessTests
     }
 
     [Fact]
-    public async Task DataRoutes_WithKeysConfigured_AskForOneOfThem_AndHealthStaysOpen()
+    public async Task DataRoutes_WithKeysConfigured_RequireOne_AndHealthStaysOpen()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("api_keys", $"{Old},{New}"));
         await stack.ReadyAsync();
@@ -60,7 +60,7 @@ public sealed class AccessTests
             Assert.Equal(HttpStatusCode.OK, await StatusAsync(stack, route));
         }
 
-        // HttpClient would make one line of two.
+        // HttpClient would merge two headers into one line.
         using var client = new System.Net.Sockets.TcpClient();
         await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port, TestContext.Current.CancellationToken);
         await client.GetStream().WriteAsync(Encoding.ASCII.GetBytes(
@@ -75,7 +75,7 @@ public sealed class AccessTests
     }
 
     [Fact]
-    public async Task Key_InTheQuery_OpensTheStreamAlone()
+    public async Task Key_InTheQuery_OpensOnlyTheStream()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("api_keys", Old));
         await stack.ReadyAsync();
@@ -89,7 +89,7 @@ public sealed class AccessTests
     }
 
     [Fact]
-    public async Task Key_InTheQuery_IsSeenByNobodyFurtherOn()
+    public async Task Key_InTheQuery_IsRemovedBeforeAspNetSeesIt()
     {
         await using var app = await StartWithAsync(
             "/seen", context => context.Features.GetRequiredFeature<IHttpRequestFeature>() is var seen ? $"{seen.RawTarget} {seen.QueryString}" : "", "--api_keys", Old);
@@ -99,7 +99,7 @@ public sealed class AccessTests
     }
 
     [Fact]
-    public async Task DataRoutes_WithTokensConfigured_TakeThoseOfTheIssuerForThisAudience()
+    public async Task DataRoutes_WithTokensConfigured_AcceptThoseFromTheIssuerForThisAudience()
     {
         var secret = RandomNumberGenerator.GetBytes(32);
         await using var stack = await InProcessStack.StartAsync(
@@ -124,13 +124,13 @@ public sealed class AccessTests
             Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(stack, route, Bearer(Unsigned(Token(secret)))));
         }
 
-        // What is wrong with a token is not told.
+        // Why a token is invalid is not disclosed.
         using var expired = await SendAsync(stack, "/metrics/overview", Bearer(Token(secret, lifetime: TimeSpan.FromHours(-1))));
         Assert.Equal("Bearer", expired.Headers.WwwAuthenticate.ToString());
     }
 
     [Fact]
-    public async Task Rate_BeyondItsLimit_IsRefused_AClientForItself_AndHealthNever()
+    public async Task Rate_AboveItsLimit_IsRefused_PerClient_AndNeverForHealth()
     {
         await using var stack = await InProcessStack.StartAsync(
             null, ("api_keys", $"{Old},{New}"), ("rate_limit_per_second", "1"), ("rate_limit_burst", "5"));
@@ -238,7 +238,7 @@ public sealed class AccessTests
             Assert.Equal("same-origin", Header("Cross-Origin-Resource-Policy"));
             Assert.False(answer.Headers.Contains("Server"));
 
-            // Beyond the service itself, and pictures in the page, only Scalar's page may anything.
+            // Apart from the service itself and inline images, only Scalar's page may load anything.
             var directives = Header("Content-Security-Policy").Split("; ").Select(directive => directive.Split(' ', 2)).ToDictionary(pair => pair[0], pair => pair[1]);
             Assert.All(["default-src", "base-uri", "form-action", "frame-ancestors"], name => Assert.Equal("'none'", directives[name]));
             Assert.All(
@@ -248,7 +248,7 @@ public sealed class AccessTests
             string Header(string name) => Assert.Single(answer.Headers.GetValues(name));
         }
 
-        // Scalar's page alone has a script in it, which the policy knows by its nonce.
+        // Only Scalar's page has an inline script, which the policy allows by its nonce.
         using var scalar = await stack.Http.GetAsync("/scalar/");
         var policy = Assert.Single(scalar.Headers.GetValues("Content-Security-Policy"));
         var nonce = policy.Split("'nonce-")[1].Split('\'')[0];
@@ -262,7 +262,7 @@ public sealed class AccessTests
     [Theory]
     [InlineData("Production")]
     [InlineData("Development")]
-    public async Task Exception_ThatNobodyExpected_IsAProblemWithoutAWordOfIt(string environment)
+    public async Task UnexpectedException_IsAProblem_WithoutItsDetails(string environment)
     {
         const string Secret = "password=S3cret";
         await using var app = await StartWithAsync("/fails", _ => throw new InvalidOperationException(Secret), "--environment", environment);
@@ -279,7 +279,7 @@ public sealed class AccessTests
     }
 
     [Fact]
-    public async Task Rate_OfTheDescription_IsLimitedToo_AndThatOfProbesAndFilesIsNot()
+    public async Task RateLimit_AppliesToTheDescription_AndNotToProbesAndFiles()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("rate_limit_per_second", "1"), ("rate_limit_burst", "3"));
         await stack.ReadyAsync();
@@ -316,7 +316,7 @@ public sealed class AccessTests
     [Theory]
     [InlineData(16 * 1024, true)]
     [InlineData((16 * 1024) + 1, false)]
-    public async Task Body_ThatIsTooLarge_EndsTheConnection(int length, bool goesOn)
+    public async Task Body_ThatIsTooLarge_ClosesTheConnection(int length, bool staysOpen)
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
@@ -328,11 +328,11 @@ public sealed class AccessTests
         await stream.WriteAsync("GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"u8.ToArray());
 
         var answers = await ReadToEndAsync(stream);
-        Assert.Equal(goesOn, answers.Contains("\"redis\":true", StringComparison.Ordinal));
+        Assert.Equal(staysOpen, answers.Contains("\"redis\":true", StringComparison.Ordinal));
     }
 
     [Fact]
-    public async Task Headers_ThatDoNotComeToAnEnd_EndTheConnection()
+    public async Task Headers_ThatNeverEnd_CloseTheConnection()
     {
         await using var stack = await InProcessStack.StartAsync();
         using var client = new System.Net.Sockets.TcpClient();
@@ -347,7 +347,7 @@ public sealed class AccessTests
     }
 
     [Fact]
-    public async Task Connections_BeyondTheirNumber_AreClosed()
+    public async Task Connections_AboveTheMaximum_AreClosed()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("http_max_connections", "2"));
         var address = new DnsEndPoint("127.0.0.1", stack.Http.BaseAddress!.Port);
@@ -376,7 +376,7 @@ public sealed class AccessTests
         }
     }
 
-    /// <summary>The service with a route more, and with nothing behind it.</summary>
+    /// <summary>Starts the service with an extra route, and without Kafka and Redis.</summary>
     private static async Task<WebApplication> StartWithAsync(string route, Func<HttpContext, string> answer, params string[] settings)
     {
         var app = Service.Program.Build(
@@ -389,7 +389,7 @@ public sealed class AccessTests
         return app;
     }
 
-    /// <summary>What the service sends until it closes the connection.</summary>
+    /// <summary>Reads what the service sends until it closes the connection.</summary>
     private static async Task<string> ReadToEndAsync(Stream stream)
     {
         using var answers = new MemoryStream();
@@ -399,13 +399,13 @@ public sealed class AccessTests
         }
         catch (IOException)
         {
-            // It closed with something of ours unread.
+            // The service closed the connection with some of our bytes unread.
         }
 
         return Encoding.ASCII.GetString(answers.ToArray());
     }
 
-    /// <summary>The same token without its signature, as who has no key could make it.</summary>
+    /// <summary>The same token without its signature, which anyone could create.</summary>
     private static string Unsigned(string token) =>
         $"{Base64UrlEncoder.Encode("""{"alg":"none","typ":"JWT"}""")}.{token.Split('.')[1]}.";
 

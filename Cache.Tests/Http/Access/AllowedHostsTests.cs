@@ -6,10 +6,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Cache.Tests.Http.Access;
 
-/// <summary>Under which names the service answers, and what it says at start of who may ask.</summary>
+/// <summary>The host names that the service answers to, and what it logs at startup about open data.</summary>
 public sealed class AllowedHostsTests
 {
-    private const string Open = "The data is open to whoever reaches the service";
+    private const string Open = "Data routes are open to anyone who can reach the service";
 
     [Theory]
     [InlineData("127.0.0.1", true)]
@@ -22,7 +22,7 @@ public sealed class AllowedHostsTests
     [InlineData("rebound.example:8080", false)]
     [InlineData("localhost.example", false)]
     [InlineData("10.0.0.1", false)]
-    public async Task Host_OnLoopback_IsOneOfThisMachine(string host, bool answers)
+    public async Task Host_OnLoopback_HasToBeOneOfThisMachine(string host, bool answers)
     {
         await using var app = await StartAsync("--urls", "http://127.0.0.1:0");
 
@@ -35,7 +35,7 @@ public sealed class AllowedHostsTests
     [Theory]
     [InlineData("http://0.0.0.0:0")]
     [InlineData("http://127.0.0.1:0;http://0.0.0.0:0")]
-    public async Task Host_WhereOthersReachTheService_IsAny(string urls)
+    public async Task Host_BeyondLoopback_CanBeAny(string urls)
     {
         await using var app = await StartAsync("--urls", urls);
 
@@ -43,7 +43,7 @@ public sealed class AllowedHostsTests
     }
 
     [Fact]
-    public async Task Host_ThatIsConfigured_IsAnswered_AndNoOther()
+    public async Task Host_ThatIsConfigured_IsTheOnlyOneAnswered()
     {
         await using var app = await StartAsync("--urls", "http://127.0.0.1:0", "--AllowedHosts", "cache.example;*.internal");
 
@@ -53,7 +53,7 @@ public sealed class AllowedHostsTests
     }
 
     [Fact]
-    public async Task Host_IsAny_WhereTheConfigurationSaysSo()
+    public async Task Host_CanBeAny_IfSoConfigured()
     {
         await using var app = await StartAsync("--urls", "http://127.0.0.1:0", "--AllowedHosts", "*");
 
@@ -63,7 +63,7 @@ public sealed class AllowedHostsTests
     [Theory]
     [InlineData("Information", "http://127.0.0.1:0")]
     [InlineData("Warning", "http://0.0.0.0:0")]
-    public async Task OpenData_IsSaidAtStart_Once(string level, string urls)
+    public async Task OpenData_IsLoggedAtStart_Once(string level, string urls)
     {
         var log = new LogCapture();
         await using var app = await StartAsync(log, "--urls", urls);
@@ -73,7 +73,7 @@ public sealed class AllowedHostsTests
     }
 
     [Fact]
-    public async Task ProtectedData_IsNotCalledOpen()
+    public async Task ProtectedData_IsNotLoggedAsOpen()
     {
         var log = new LogCapture();
         await using var app = await StartAsync(log, "--urls", "http://0.0.0.0:0", "--api_keys", "0123456789abcdef");

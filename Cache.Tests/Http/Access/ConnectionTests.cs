@@ -13,7 +13,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cache.Tests.Http.Access;
 
-/// <summary>How many connections there may be, whose, and what stays reachable under them.</summary>
+/// <summary>Limits on connections, in total and per client, and what stays reachable at the limit.</summary>
 public sealed class ConnectionTests
 {
     private readonly List<TaskCompletionSource> _open = [];
@@ -25,50 +25,50 @@ public sealed class ConnectionTests
     [InlineData(10_000, 512, 300, 106)]
     [InlineData(10_000, 256, 300, 1)]
     [InlineData(10_000, long.MaxValue, 0, 10_000)]
-    public async Task Places_AreNoMore_ThanTheProcessMayOpenFiles(int asked, long files, long open, int expected)
+    public async Task Connections_AreCappedByTheFileLimit(int asked, long files, long open, int expected)
     {
-        var places = Places(new() { HttpMaxConnections = asked }, files, open);
+        var limiter = Limiter(new() { HttpMaxConnections = asked }, files, open);
 
-        Assert.Equal(expected, await OpenAsync(places, expected + 1, _ => "10.0.0.1"));
+        Assert.Equal(expected, await OpenAsync(limiter, expected + 1, _ => "10.0.0.1"));
     }
 
     [Fact]
-    public async Task PlacesOfAnAddress_AreItsOwn_AndComeBack()
+    public async Task ConnectionsPerAddress_AreLimited_AndReleased()
     {
-        var places = Places(new() { HttpMaxConnectionsPerClient = 3 });
+        var limiter = Limiter(new() { HttpMaxConnectionsPerClient = 3 });
 
-        Assert.Equal(3, await OpenAsync(places, 5, _ => "10.0.0.1"));
-        Assert.Equal(3, await OpenAsync(places, 5, _ => "10.0.0.2"));
-        Assert.Equal(3, await OpenAsync(places, 5, number => $"fd00::{number + 1}"));
-        Assert.Equal(0, await OpenAsync(places, 5, _ => "::ffff:10.0.0.1"));
+        Assert.Equal(3, await OpenAsync(limiter, 5, _ => "10.0.0.1"));
+        Assert.Equal(3, await OpenAsync(limiter, 5, _ => "10.0.0.2"));
+        Assert.Equal(3, await OpenAsync(limiter, 5, number => $"fd00::{number + 1}"));
+        Assert.Equal(0, await OpenAsync(limiter, 5, _ => "::ffff:10.0.0.1"));
 
         _open[0].SetResult();
-        Assert.Equal(1, await OpenAsync(places, 5, _ => "10.0.0.1"));
+        Assert.Equal(1, await OpenAsync(limiter, 5, _ => "10.0.0.1"));
     }
 
     [Fact]
-    public async Task Proxies_AndThisMachine_HaveAsManyAsThereAre()
+    public async Task Proxies_AndThisMachine_AreExemptFromTheLimitPerAddress()
     {
-        var places = Places(new() { HttpMaxConnections = 40, HttpMaxConnectionsPerClient = 1, TrustedProxies = [IPNetwork.Parse("10.1.0.0/16"), IPNetwork.Parse("10.0.0.7/32")] });
+        var limiter = Limiter(new() { HttpMaxConnections = 40, HttpMaxConnectionsPerClient = 1, TrustedProxies = [IPNetwork.Parse("10.1.0.0/16"), IPNetwork.Parse("10.0.0.7/32")] });
 
-        Assert.Equal(10, await OpenAsync(places, 10, number => $"10.1.0.{number % 2}"));
-        Assert.Equal(10, await OpenAsync(places, 10, _ => "::ffff:10.0.0.7"));
-        Assert.Equal(5, await OpenAsync(places, 5, _ => "127.0.0.1"));
-        Assert.Equal(5, await OpenAsync(places, 5, _ => "::1"));
-        Assert.Equal(1, await OpenAsync(places, 10, _ => "10.0.0.8"));
+        Assert.Equal(10, await OpenAsync(limiter, 10, number => $"10.1.0.{number % 2}"));
+        Assert.Equal(10, await OpenAsync(limiter, 10, _ => "::ffff:10.0.0.7"));
+        Assert.Equal(5, await OpenAsync(limiter, 5, _ => "127.0.0.1"));
+        Assert.Equal(5, await OpenAsync(limiter, 5, _ => "::1"));
+        Assert.Equal(1, await OpenAsync(limiter, 10, _ => "10.0.0.8"));
     }
 
     [Fact]
-    public async Task ConnectionsOfTheHealthPort_AreNotCounted_AndBounded()
+    public async Task ConnectionsToTheHealthPort_AreCountedSeparately_AndLimited()
     {
-        var places = Places(new() { HttpMaxConnections = 1, HealthPort = 9090 });
-        Assert.Equal(1, await OpenAsync(places, 2, _ => "10.0.0.1"));
+        var limiter = Limiter(new() { HttpMaxConnections = 1, HealthPort = 9090 });
+        Assert.Equal(1, await OpenAsync(limiter, 2, _ => "10.0.0.1"));
 
-        Assert.Equal(64, await OpenAsync(places, 100, _ => "10.0.0.1", port: 9090));
+        Assert.Equal(64, await OpenAsync(limiter, 100, _ => "10.0.0.1", port: 9090));
     }
 
     [Fact]
-    public async Task ConnectionThatSaysNothing_IsClosed()
+    public async Task SilentConnection_IsClosed()
     {
         await using var stack = await InProcessStack.StartAsync();
         using var client = new TcpClient();
@@ -78,7 +78,7 @@ public sealed class ConnectionTests
     }
 
     [Fact]
-    public async Task SocketsBeyondTheFilesOfTheProcess_TakeNothingFromRedisAndProbes_AndItIsSaid()
+    public async Task SocketsBeyondTheFileLimit_TakeNothingFromRedisAndProbes_AndTheLimitIsLogged()
     {
         var prlimit = Requirement.Program("prlimit", "prlimit");
         RedisServer.Require();
@@ -91,7 +91,7 @@ public sealed class ConnectionTests
         var clients = new List<Socket>();
         try
         {
-            // Each has begun a request, so that it may stay for a while.
+            // Each has begun a request, so that it is not closed as silent.
             for (var client = 0; client < 1100; client++)
             {
                 var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
@@ -117,7 +117,7 @@ public sealed class ConnectionTests
     [InlineData("--urls", "http://127.0.0.1:{0}")]
     [InlineData("--http_ports", "{0}")]
     [InlineData("--Kestrel:Endpoints:Http:Url", "http://127.0.0.1:{0}")]
-    public async Task HealthPort_ServesHealthAndMetricsAlone_BesideWhateverAddresses(string key, string address)
+    public async Task HealthPort_ServesOnlyHealthAndMetrics_InAdditionToAnyAddresses(string key, string address)
     {
         var (port, health) = (FreePort(), FreePort());
         await using var app = Service.Program.Build(
@@ -157,14 +157,14 @@ public sealed class ConnectionTests
         return ((IPEndPoint)listener.LocalEndpoint).Port;
     }
 
-    private static ConnectionLimiter Places(CacheOptions options, long files = long.MaxValue, long open = 0)
+    private static ConnectionLimiter Limiter(CacheOptions options, long files = long.MaxValue, long open = 0)
     {
         var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>();
         return new(options, new AccessMetrics(meters), NullLogger<ConnectionLimiter>.Instance, files, open);
     }
 
-    /// <summary>Opens connections that stay; how many were let in.</summary>
-    private async Task<int> OpenAsync(ConnectionLimiter places, int count, Func<int, string> address, int port = 8080)
+    /// <summary>Opens connections and keeps them open; returns how many were admitted.</summary>
+    private async Task<int> OpenAsync(ConnectionLimiter limiter, int count, Func<int, string> address, int port = 8080)
     {
         var before = _open.Count;
         for (var number = 0; number < count; number++)
@@ -176,9 +176,9 @@ public sealed class ConnectionTests
                 LocalEndPoint = new IPEndPoint(IPAddress.Loopback, port),
                 RemoteEndPoint = new IPEndPoint(IPAddress.Parse(address(number)), 50_000),
             };
-            _ = places.Limit(async served =>
+            _ = limiter.Limit(async served =>
             {
-                // What was said is still to be read.
+                // The first bytes have not been consumed.
                 Assert.Equal(3, (await served.Transport.Input.ReadAsync()).Buffer.Length);
                 var open = new TaskCompletionSource();
                 _open.Add(open);

@@ -8,8 +8,8 @@ using static Cache.Tests.EndToEnd.Rows;
 namespace Cache.Tests.Http.Access;
 
 /// <summary>
-/// No secret of the configuration or of a request, and no stack trace, in any answer; no secret in any log, whatever its level,
-/// and in nothing that is sent by OTLP.
+/// No secret from the configuration or from a request, and no stack trace, is in any answer. No secret is in a log of any level,
+/// or in anything sent over OTLP.
 /// </summary>
 public sealed class SecretsTests
 {
@@ -29,7 +29,7 @@ public sealed class SecretsTests
         "/healthz", "/readyz", "/health", "/alive", "/metrics", "/openapi/v1.json", "/scalar/", "/nothing",
     ];
 
-    /// <summary>Where a key stands in addresses, as people and their programs write it.</summary>
+    /// <summary>Where people and programs put a key in a URL.</summary>
     private static readonly string[] KeyedRoutes =
     [
         "/stream?api_key={0}", "/stream/?API_KEY={0}", "/stream?%61pi_key={0}", "/stream?types=event&api%5Fkey={0}", "/stream?%2561pi_key={0}", "/metrics/overview?api_key={0}",
@@ -37,7 +37,7 @@ public sealed class SecretsTests
         "/nothing?a=1&api_key={0}", "/openapi/v1.json?api_key={0}", "/?api_key={0}",
     ];
 
-    /// <summary>What Kestrel cannot read, with the key in it.</summary>
+    /// <summary>Requests that Kestrel cannot read, with a key in them.</summary>
     private static readonly string[] Malformed =
     [
         "GET /stream?api_key={0}\r\n\r\n", "GET /stream?api_key={0} HTTP/9.9\r\nHost: localhost\r\n\r\n", "GET /stream?api_key={0}\u0001 HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -50,7 +50,7 @@ public sealed class SecretsTests
     ];
 
     [Fact]
-    public async Task Secrets_AreInNoAnswerAndNoLog_AlsoOnFailures()
+    public async Task Secrets_AreInNoAnswerAndNoLog_EvenOnFailures()
     {
         await using var redis = await RedisServer.StartAsync(RedisPassword);
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString, [.. Traced,
@@ -66,7 +66,7 @@ public sealed class SecretsTests
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("did not take a batch", StringComparison.Ordinal)));
         await AskEverythingAsync(stack);
 
-        // So that the test would see them.
+        // These logs are on, so the test would see secrets in them.
         Assert.Contains(stack.Service.Log, line => line.Contains("Request starting", StringComparison.Ordinal) && line.Contains("/stream", StringComparison.Ordinal));
         Assert.Contains(stack.Service.Log, line => line.Contains("StackExchange.Redis", StringComparison.Ordinal));
         Assert.Contains(stack.Service.Log, line => line.Contains("Kestrel.Connections", StringComparison.Ordinal));
@@ -89,7 +89,7 @@ public sealed class SecretsTests
         AssertClean(string.Join('\n', stack.Service.Log));
     }
 
-    /// <summary>The process as an operator runs it who looks for a fault, with a secret in each place that takes one, and telemetry on.</summary>
+    /// <summary>Runs the process like an operator looking for a fault: with telemetry, and a secret in every place that accepts one.</summary>
     [Fact]
     [Trait("Category", "Long")]
     public async Task Secrets_OfAProcess_AreInNoOutputAnswerOrTelemetry_WhateverBreaks()
@@ -122,7 +122,7 @@ public sealed class SecretsTests
         stack.Process.Terminate();
         await stack.Process.ExitAsync(Eventually.TestTimeout);
 
-        // So that the test would see them.
+        // These logs are on, so the test would see secrets in them.
         Assert.Contains("StackExchange.Redis", stack.Process.Output, StringComparison.Ordinal);
         Assert.Contains("sasl.password", stack.Process.Output, StringComparison.Ordinal);
         Assert.Contains(telemetry.Requests, request => request.Contains(CollectorKey, StringComparison.Ordinal));
@@ -135,7 +135,7 @@ public sealed class SecretsTests
     [InlineData("cors_origins", "https://u:S3cret@boards.example")]
     [InlineData("ConnectionStrings:redis", "redis://:S3cret,1@127.0.0.1:9/0")]
     [InlineData("ConnectionStrings:kafka", "Endpoint=sb://demo-ns.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cret=")]
-    public async Task Secret_OfAConfigurationThatIsRefused_IsNotTold(string key, string value)
+    public async Task Secret_InARejectedConfiguration_IsNotPrinted(string key, string value)
     {
         await using var service = ServiceProcess.Launch([new(key, value), .. Traced.Select(setting => KeyValuePair.Create(setting.Item1, setting.Item2))]);
 
@@ -159,7 +159,7 @@ public sealed class SecretsTests
         {
             foreach (var route in Routes.Append("/stream").Concat(key is null ? [] : KeyedRoutes.Select(route => route.Replace("{0}", key, StringComparison.Ordinal))))
             {
-                // Not mended on its way.
+                // HttpClient must not normalize the URL.
                 using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(stack.Http.BaseAddress + route[1..], new UriCreationOptions { DangerousDisablePathAndQueryCanonicalization = true }));
                 if (key is not null && !route.Contains('='))
                 {
@@ -183,7 +183,7 @@ public sealed class SecretsTests
         }
     }
 
-    /// <summary>What the service answers to bytes as they are.</summary>
+    /// <summary>Sends raw bytes, and returns the answer.</summary>
     private static async Task<string> SendAsync(int port, string request)
     {
         using var client = new TcpClient();
@@ -198,7 +198,7 @@ public sealed class SecretsTests
         }
         catch (Exception exception) when (exception is IOException or SocketException)
         {
-            // It closed with something of ours unread.
+            // The service closed the connection with some of our bytes unread.
         }
 
         return Encoding.Latin1.GetString(answer.ToArray());
@@ -209,7 +209,7 @@ public sealed class SecretsTests
         foreach (var secret in Marks)
         {
             var at = text.IndexOf(secret, StringComparison.OrdinalIgnoreCase);
-            Assert.True(at < 0, at < 0 ? "" : $"A secret: …{text[Math.Max(0, at - 400)..Math.Min(text.Length, at + 60)]}…");
+            Assert.True(at < 0, at < 0 ? "" : $"Found a secret: …{text[Math.Max(0, at - 400)..Math.Min(text.Length, at + 60)]}…");
         }
     }
 }

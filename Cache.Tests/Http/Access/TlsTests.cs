@@ -6,7 +6,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Http.Access;
 
-/// <summary>Redis by TLS, set up by the connection string alone.</summary>
+/// <summary>Redis over TLS, configured only through the connection string.</summary>
 public sealed class TlsTests : IDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("tls-");
@@ -14,7 +14,7 @@ public sealed class TlsTests : IDisposable
     public void Dispose() => _folder.Delete(recursive: true);
 
     [Fact]
-    public async Task RedisByTls_WithACertificateThatTheSystemTrusts_TakesAndGivesWindows()
+    public async Task RedisOverTls_WithATrustedCertificate_StoresAndServesWindows()
     {
         await using var redis = await StartRedisAsync();
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
@@ -27,7 +27,7 @@ public sealed class TlsTests : IDisposable
     }
 
     [Fact]
-    public async Task RedisByTls_WithACertificateThatNobodyTrusts_IsNotSpokenTo()
+    public async Task RedisOverTls_WithAnUntrustedCertificate_IsNotUsed()
     {
         await using var redis = await StartRedisAsync();
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);

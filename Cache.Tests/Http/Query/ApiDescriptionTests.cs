@@ -41,7 +41,7 @@ public sealed class ApiDescriptionTests
     }
 
     [Fact]
-    public async Task Description_HasASchemaAndAnExample_OfEveryAnswer_AndOfEveryParameterWhatItIs()
+    public async Task Description_HasASchemaAndAnExampleOfEveryAnswer_AndDescribesEveryParameter()
     {
         await using var stack = await InProcessStack.StartAsync();
 
@@ -85,7 +85,7 @@ public sealed class ApiDescriptionTests
     }
 
     [Fact]
-    public async Task Description_OfAProtectedService_TellsHowToAsk()
+    public async Task Description_OfAProtectedService_DescribesAuthentication()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("api_keys", "0123456789abcdef"));
 
@@ -97,7 +97,7 @@ public sealed class ApiDescriptionTests
     }
 
     [Fact]
-    public async Task Page_ToTryTheApi_IsThere()
+    public async Task ApiReferencePage_IsServed()
     {
         await using var stack = await InProcessStack.StartAsync();
 

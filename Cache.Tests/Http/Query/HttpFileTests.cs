@@ -6,14 +6,14 @@ namespace Cache.Tests.Http.Query;
 public sealed class HttpFileTests
 {
     [Fact]
-    public async Task HttpFile_HasEveryRoute_AndNoneThatIsNotThere()
+    public async Task HttpFile_HasEveryRoute_AndNoOthers()
     {
         await using var stack = await InProcessStack.StartAsync();
         var text = await File.ReadAllTextAsync(Repository.File("Cache.Service", "Cache.Service.http"));
         var named = text.Split('\n').Where(line => line.StartsWith("GET {{cache}}/", StringComparison.Ordinal))
             .Select(line => line["GET {{cache}}".Length..].Split('?')[0].Trim()).ToHashSet();
 
-        // But for the files of pages.
+        // Except for the files of pages.
         var mapped = stack.Service.Get<EndpointDataSource>().Endpoints.OfType<RouteEndpoint>()
             .Select(endpoint => "/" + endpoint.RoutePattern.RawText!.Trim('/'))
             .Where(route => !route.Contains('{') && !Path.HasExtension(route) && route != "/scalar").ToHashSet();

@@ -15,7 +15,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Http.Query;
 
-/// <summary>Answers of many megabytes: they come, they are whole or no answer at all, and nobody else has to wait for them.</summary>
+/// <summary>Answers of many megabytes: they are delivered, either complete or not at all, and nobody else waits for them.</summary>
 public sealed class LargeAnswerTests
 {
     private const string Route = "/metrics/event/windows?limit=120";
@@ -23,7 +23,7 @@ public sealed class LargeAnswerTests
     public LargeAnswerTests() => RedisServer.Require();
 
     [Fact]
-    public async Task LargestAnswerThereIs_Comes_WhileProbesReadersAndFlushesGoOn()
+    public async Task LargestPossibleAnswer_IsDelivered_WhileProbesReadersAndFlushesContinue()
     {
         await using var redis = await RedisServer.StartAsync();
         await FillAsync(redis, windows: 120, dimensions: 10_000);
@@ -54,9 +54,9 @@ public sealed class LargeAnswerTests
 
         await reading;
         Assert.NotEmpty(flushes);
-        Assert.True(flushes.Order().ElementAt(flushes.Count / 2) < 0.5, $"A flush took {string.Join(' ', flushes)} s.");
+        Assert.True(flushes.Order().ElementAt(flushes.Count / 2) < 0.5, $"Flushes took {string.Join(' ', flushes)} s.");
 
-        // A machine with other work may miss a deadline now and then.
+        // A busy machine may miss a deadline now and then.
         Assert.True(refused.Count <= flushes.Count / 4, string.Join('\n', refused));
         TestContext.Current.TestOutputHelper?.WriteLine($"{refused.Count} refused, {flushes.Count} flushes, at most {flushes.Max()} s");
 
@@ -76,7 +76,7 @@ public sealed class LargeAnswerTests
     }
 
     [Fact]
-    public async Task LongList_HasNoLengthAndNoTag_AndAsCsvAndJsonTheSameRows_AndIsPagedThrough()
+    public async Task LongList_HasNeitherLengthNorTag_AndTheSameRowsAsCsvAndJson_AndIsReadInPages()
     {
         await using var redis = await RedisServer.StartAsync();
         await FillAsync(redis, windows: WindowReader.MaxFound + 7, dimensions: 30);
@@ -99,7 +99,7 @@ public sealed class LargeAnswerTests
         Assert.Equal(HttpStatusCode.OK, head.StatusCode);
         Assert.Empty(await head.Content.ReadAsByteArrayAsync());
 
-        // A few of the same windows are an answer as ever.
+        // A short list of the same windows is an ordinary answer.
         using var few = await stack.Http.GetAsync("/metrics/event/windows?limit=20");
         Assert.NotNull(few.Headers.ETag);
         Assert.Null(few.Headers.TransferEncodingChunked);
@@ -108,7 +108,7 @@ public sealed class LargeAnswerTests
     [Theory]
     [InlineData("application/json")]
     [InlineData("text/csv")]
-    public async Task Answer_WhoseRestDoesNotCome_IsCutOff_AndNeverLooksWhole(string type)
+    public async Task Answer_WhoseRestNeverArrives_IsCutOff_AndNeverLooksComplete(string type)
     {
         await using var redis = await RedisServer.StartAsync();
         await FillAsync(redis, windows: 60, dimensions: 10_000);
@@ -118,7 +118,7 @@ public sealed class LargeAnswerTests
         await client.ConnectAsync("127.0.0.1", stack.Http.BaseAddress!.Port);
         await client.SendAsync(Encoding.ASCII.GetBytes($"GET {Route} HTTP/1.1\r\nHost: localhost\r\nAccept: {type}\r\nConnection: close\r\n\r\n"));
 
-        // It takes the beginning, and the rest only after Redis has stopped.
+        // The client reads the beginning, and the rest only after Redis is frozen.
         var answer = new byte[100_000_000];
         var length = await client.ReceiveAsync(answer.AsMemory(0, 1024));
         Assert.StartsWith("HTTP/1.1 200 OK", Encoding.ASCII.GetString(answer, 0, length), StringComparison.Ordinal);
@@ -138,13 +138,13 @@ public sealed class LargeAnswerTests
         redis.Thaw();
         var text = Encoding.UTF8.GetString(answer, 0, length);
         Assert.Contains("Transfer-Encoding: chunked", text);
-        Assert.False(text.EndsWith("0\r\n\r\n", StringComparison.Ordinal), "The end of an answer tells that it is whole.");
+        Assert.False(text.EndsWith("0\r\n\r\n", StringComparison.Ordinal), "The answer ends as if it were complete.");
         Assert.DoesNotContain("]}", text);
         Assert.EndsWith(" 1", (await stack.Http.GetStringAsync("/metrics")).Split('\n').Single(line => line.StartsWith("cache_answers_cut_total{", StringComparison.Ordinal)));
     }
 
     [Fact]
-    public async Task AnswerThatFindsNoRoom_IsRefused_AndSaysSo_AndSmallOnesStillCome()
+    public async Task AnswerWithoutRoom_IsRefusedWithTheReason_WhileSmallOnesSucceed()
     {
         await using var redis = await RedisServer.StartAsync();
         await FillAsync(redis, windows: 10, dimensions: 10_000);
@@ -165,7 +165,7 @@ public sealed class LargeAnswerTests
     }
 
     [Fact]
-    public async Task Read_OfWhichRedisGivesOnlyTheBeginningInTime_IsSlow_AndNotSaidToBeUnanswered()
+    public async Task Read_ThatRedisOnlyBeginsInTime_IsReportedAsSlow_NotAsUnanswered()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(redis.ConnectionString);
@@ -177,7 +177,7 @@ public sealed class LargeAnswerTests
         var asked = new Microsoft.AspNetCore.Http.DefaultHttpContext().Request;
         asked.Headers.CacheControl = "no-cache";
 
-        // The index and the lengths come, the hashes do not.
+        // The index and the lengths arrive, the hashes do not.
         watched.Before("CreateBatch", () =>
         {
             if (watched.Calls.Count(call => call == "CreateBatch") == 2)
@@ -189,27 +189,27 @@ public sealed class LargeAnswerTests
         });
         await Assert.ThrowsAsync<SlowReadException>(() => answers.GetAsync(new(RowKind.Event, 10, null), asked));
 
-        // Of a server that stands still nothing comes at all.
+        // From a frozen server nothing arrives at all.
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answers.GetAsync(new(RowKind.Event, 10, null), asked));
         redis.Thaw();
     }
 
     [Fact]
-    public async Task ManyNames_AreLookedUp_AndNotGoneThrough()
+    public async Task ManyNames_AreLookedUp_NotScanned()
     {
         var names = Enumerable.Range(0, 3900).Select(name => $"n{name}").ToList();
         var filter = DimensionFilter.Of(string.Join(',', names))!;
         var fields = names.Select(name => Encoding.UTF8.GetBytes($"{name}x.count")).ToList();
-        Assert.All(names, name => Assert.True(filter.Wants(Encoding.UTF8.GetBytes($"{name}.count"))));
-        Assert.All(fields, field => Assert.False(filter.Wants(field)));
+        Assert.All(names, name => Assert.True(filter.Selects(Encoding.UTF8.GetBytes($"{name}.count"))));
+        Assert.All(fields, field => Assert.False(filter.Selects(field)));
 
-        // One by one it would be some twenty billion comparisons.
+        // A scan would take about twenty billion comparisons.
         var began = Stopwatch.GetTimestamp();
         await Task.Run(() =>
         {
             for (var lookup = 0; lookup < 5_000_000; lookup++)
             {
-                filter.Wants(fields[lookup % fields.Count]);
+                filter.Selects(fields[lookup % fields.Count]);
             }
         });
         Assert.True(Stopwatch.GetElapsedTime(began) < TimeSpan.FromSeconds(15), $"{Stopwatch.GetElapsedTime(began)}");

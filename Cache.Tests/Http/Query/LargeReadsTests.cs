@@ -17,7 +17,7 @@ public sealed class LargeReadsTests
         .BuildServiceProvider().GetRequiredService<LargeReads>();
 
     [Fact]
-    public void Room_IsForSoMuchAtOnce_AndComesBack()
+    public void Room_IsLimited_AndReleased()
     {
         var first = _reads.Take(6 * Mb);
         var second = _reads.Take(4 * Mb);
@@ -41,7 +41,7 @@ public sealed class LargeReadsTests
     }
 
     [Fact]
-    public void OneClient_HasHalfOfIt()
+    public void OneClient_GetsHalfOfTheRoom()
     {
         var first = _reads.Take(5 * Mb, From("10.0.0.1"));
         Assert.Throws<NoRoomException>(() => _reads.Take(Mb, From("10.0.0.1")));

@@ -6,7 +6,7 @@ namespace Cache.Tests.Http.Query;
 public sealed class PipelineTests
 {
     [Fact]
-    public async Task Pipeline_TellsWhatThisReplicaHasDone()
+    public async Task Pipeline_ReportsTheStateOfThisReplica()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), "no row", Event(Window(2), "a", 1));
@@ -35,7 +35,7 @@ public sealed class PipelineTests
     [Fact]
     public async Task Pipeline_AndTheMetric_FollowReadiness()
     {
-        // In a process of its own: instruments are seen by every service of a process.
+        // In its own process, because all services in a process share their instruments.
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.StartProcessAsync();
         await Eventually.HoldsAsync(() => AssertReadyAsync(stack, true));

@@ -7,7 +7,7 @@ namespace Cache.Tests.Http.Query;
 public sealed class ReadinessTests
 {
     [Fact]
-    public async Task SpareReplica_SaysThatItIsOne_AndIsReadyWhenItTakesOver()
+    public async Task SpareReplica_SaysSo_AndIsReadyWhenItTakesOver()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("cache_kafka_topics", Sessions));
         stack.Broker.CreateTopic(Sessions, partitions: 1);
@@ -20,7 +20,7 @@ public sealed class ReadinessTests
             using var answer = await spare.Http.GetAsync("/readyz");
             Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.StatusCode);
             Assert.Equal(
-                """{"status":"not ready","reasons":["no partitions assigned: the group gave this process none; it is spare, and takes over when another leaves"]}""",
+                """{"status":"not ready","reasons":["no partitions assigned: the group has none left for this replica; it is a spare, and takes over when another one leaves"]}""",
                 await answer.Content.ReadAsStringAsync());
         });
         await stack.ReadyAsync();

@@ -7,7 +7,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Http.Query;
 
-/// <summary>A stack with two windows of each type, for reads alone.</summary>
+/// <summary>A stack with two windows of each type, for tests that only read.</summary>
 public sealed class LoadedStack : IAsyncLifetime
 {
     private InProcessStack? _stack;
@@ -35,7 +35,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     private RunningStack Stack => loaded.Stack;
 
     [Fact]
-    public async Task Answer_ThatTheClientHasAlready_Is304_UntilItChanges()
+    public async Task Answer_ThatTheClientAlreadyHas_Is304_UntilItChanges()
     {
         foreach (var route in Routes)
         {
@@ -82,7 +82,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
-    public async Task Answer_IsReadAnew_WhenTheClientAsksForThat()
+    public async Task Answer_WithNoCache_IsReadAgain()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
@@ -91,7 +91,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
         {
             await stack.GetAsync("/metrics/event/latest");
 
-            // Of this no update tells.
+            // A change without an update.
             await stack.Database.HashSetAsync(stack.Key($"metrics:event:{Window(1)}"), "a.count", count);
             using var request = new HttpRequestMessage(HttpMethod.Get, "/metrics/event/latest");
             request.Headers.CacheControl = new() { NoCache = true };
@@ -101,7 +101,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
-    public async Task IndexOfAnotherType_IsSaidToBeInTheWay()
+    public async Task IndexOfAnotherType_IsReported()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Database.StringSetAsync(stack.Key("metrics:event:windows"), "somebody else's");
@@ -130,7 +130,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
-    public async Task Fields_PickDimensions_AndUnknownOnesGiveNothing()
+    public async Task Fields_SelectDimensions_AndUnknownOnesSelectNothing()
     {
         await Stack.AnswersAsync("/metrics/event/latest?fields=a", $$"""{"window_start":{{Window(2)}},"a.count":3,"a.users":30}""");
         await Stack.AnswersAsync("/metrics/event/latest?fields=nothing", $$"""{"window_start":{{Window(2)}}}""");
@@ -148,7 +148,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
-    public async Task Csv_IsARowAWindowAndDimension_AndHarmlessInASpreadsheet()
+    public async Task Csv_HasOneRowPerWindowAndDimension_AndIsHarmlessInASpreadsheet()
     {
         using var answer = await GetAsync("/metrics/event/windows", ("Accept", "text/csv"));
 
@@ -172,7 +172,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     }
 
     [Fact]
-    public async Task Csv_TakesTheSameParameters_AndHasATagOfItsOwn()
+    public async Task Csv_AcceptsTheSameParameters_AndHasItsOwnTag()
     {
         using var json = await Stack.Http.GetAsync("/metrics/performance/windows?limit=1");
         using var csv = await GetAsync("/metrics/performance/windows?limit=1&fields=phone", ("Accept", "text/csv"));
@@ -203,7 +203,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     [InlineData("text/csv;q=0.5, */*;q=0.1", true)]
     [InlineData("text/html, */*;q=0.1", false)]
     [InlineData("nonsense", false)]
-    public async Task Csv_IsGiven_ToWhoRatherHasIt(string accept, bool csv)
+    public async Task Csv_IsSent_IfPreferred(string accept, bool csv)
     {
         using var answer = await GetAsync("/metrics/event/windows", ("Accept", accept));
 
@@ -226,7 +226,7 @@ public sealed class ReadsTests(LoadedStack loaded) : IClassFixture<LoadedStack>
     public void Cell_IsEscaped(string text, string expected) => Assert.Equal(expected, WindowsCsv.Cell(text));
 
     [Fact]
-    public async Task HostileDimension_IsDataInJson_AndNothingElse()
+    public async Task HostileDimension_IsOnlyDataInJson()
     {
         using var answer = await Stack.Http.GetAsync("/metrics/event/latest");
 

@@ -14,7 +14,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Http.Query;
 
-/// <summary>How long an answer is kept; with updates that come through a redis-server of the test's own, and a clock that the test moves.</summary>
+/// <summary>How long answers are kept, with updates through the test's own redis-server, and a clock that the test advances.</summary>
 public sealed class ResponseCacheTests : IAsyncLifetime
 {
     private static readonly WindowQuery Latest = new(RowKind.Event, null, null);
@@ -68,7 +68,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     [Theory]
     [InlineData("event")]
     [InlineData("performance")]
-    public async Task Overview_IsOfBothTypes(string type)
+    public async Task Overview_FollowsUpdatesOfBothTypes(string type)
     {
         var overview = new WindowQuery(null, null, null);
         await AskAsync(overview);
@@ -81,19 +81,19 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task AnotherQuestion_IsAnotherAnswer()
+    public async Task DifferentQueries_HaveDifferentAnswers()
     {
-        WindowQuery[] questions =
+        WindowQuery[] queries =
         [
             Latest, Latest with { Kind = RowKind.Performance }, Latest with { Kind = null }, Latest with { Limit = 1 }, Latest with { Limit = 2 },
             Latest with { Fields = "a" }, Latest with { Limit = 1, From = 1 }, Latest with { Limit = 1, To = 1 }, Latest with { Limit = 1, Csv = true },
         ];
-        foreach (var question in questions.Concat(questions))
+        foreach (var query in queries.Concat(queries))
         {
-            await AskAsync(question);
+            await AskAsync(query);
         }
 
-        Assert.Equal(questions.Length, _reads);
+        Assert.Equal(queries.Length, _reads);
     }
 
     [Fact]
@@ -110,7 +110,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task WhoAsksAfterAnUpdate_WaitsForNoReadThatBeganBeforeIt()
+    public async Task RequestAfterAnUpdate_DoesNotJoinAReadThatBeganBeforeIt()
     {
         var old = new TaskCompletionSource<Answer>();
         var first = _kept!.GetAsync(Latest, _ => old.Task);
@@ -123,7 +123,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task WhoAsksDuringARead_WaitsForTheSame()
+    public async Task RequestsDuringARead_ShareIt()
     {
         var read = new TaskCompletionSource<Answer>();
         var asked = Enumerable.Range(0, 50).Select(_ => _kept!.GetAsync(Latest, _ =>
@@ -147,7 +147,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task WhatNoUpdateTells_IsSeenWithinAMoment()
+    public async Task ChangeWithoutAnUpdate_IsSeenWithinTheMaximumAge()
     {
         await AskAsync(Latest);
         _time.Advance(ResponseCache.MaxAge);
@@ -157,11 +157,11 @@ public sealed class ResponseCacheTests : IAsyncLifetime
         _time.Advance(TimeSpan.FromMilliseconds(1));
         await AskAsync(Latest);
         Assert.Equal(2, _reads);
-        Assert.True(ResponseCache.MaxAge < TimeSpan.FromSeconds(0.25), "With the time that a read may take, a reader is told within a second that Redis is away.");
+        Assert.True(ResponseCache.MaxAge < TimeSpan.FromSeconds(0.25), "Together with the timeout of a read, a reader gets an error within a second if Redis is down.");
     }
 
     [Fact]
-    public async Task Age_IsThatOfTheRead_AndNotOfItsEnd()
+    public async Task Age_CountsFromTheStartOfTheRead()
     {
         var read = new TaskCompletionSource<Answer>();
         var first = _kept!.GetAsync(Latest, _ => read.Task);
@@ -178,7 +178,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     {
         await AskAsync(Latest);
 
-        // The server ends the subscription and takes no other; commands it goes on taking.
+        // The server ends the subscription and refuses new ones, but still accepts commands.
         await _redis!.GetServers()[0].ExecuteAsync("ACL", "SETUSER", "default", "resetchannels");
         await ListensAsync(false);
         await Eventually.HoldsAsync(async () =>
@@ -194,7 +194,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Gap_ThrowsAwayWhatIsKept()
+    public async Task Gap_DiscardsKeptAnswers()
     {
         await AskAsync(Latest);
 
@@ -204,7 +204,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task NoMoreIsKept_ThanTheBound()
+    public async Task KeptAnswers_AreLimitedInNumber()
     {
         for (var limit = 1; limit <= ResponseCache.MaxAnswers + 1; limit++)
         {
@@ -232,7 +232,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
         Assert.Equal(2, _reads);
     }
 
-    private Task<Answer> AskAsync(WindowQuery question) => _kept!.GetAsync(question, async _ =>
+    private Task<Answer> AskAsync(WindowQuery query) => _kept!.GetAsync(query, async _ =>
     {
         var number = Interlocked.Increment(ref _reads);
         await Task.Yield();

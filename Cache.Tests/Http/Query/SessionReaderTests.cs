@@ -13,7 +13,7 @@ public sealed class SessionReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Sessions_ComeLatestFirst_AndNoMoreThanAskedFor(RedisKind kind)
+    public async Task Sessions_AreReturnedLatestFirst_UpToTheLimit(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 3, 1, 2);
 
@@ -25,7 +25,7 @@ public sealed class SessionReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Session_ThatIsNoLongerActive_IsNotServed_ThoughItIsStillOnTheIndex(RedisKind kind)
+    public async Task Session_ThatIsNoLongerActive_IsNotServed_EvenIfStillInTheIndex(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 1, 2, 3);
 
@@ -94,14 +94,14 @@ public sealed class SessionReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task SessionThatIsWrittenWhileItIsTakenOffTheIndex_StaysOnIt(RedisKind kind)
+    public async Task SessionWrittenDuringItsRemovalFromTheIndex_StaysInIt(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 1, 2);
         await redis.Database.KeyDeleteAsync(redis.Keys.Session("s1"));
         var watched = new WatchedRedis(await servers.ConnectAsync(kind));
         var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix, time: _time).Sessions;
 
-        // The reader has found no hash and is about to say so: now comes the row.
+        // The reader has found no hash, and is about to remove the entry. Just then, the row arrives.
         watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Session("s1", Now - 1, "back")));
         await reader.ReadAsync(10, TestContext.Current.CancellationToken);
 
@@ -113,14 +113,14 @@ public sealed class SessionReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task SessionThatMovesUpWhileTheyAreRead_CostsNoOtherItsPlace_AndNoneIsServedTwice(RedisKind kind)
+    public async Task SessionThatMovesUpDuringTheRead_DisplacesNoOther_AndNoneIsServedTwice(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 1, 2, 3, 4);
         await redis.Database.KeyDeleteAsync(redis.Keys.Session("s1"));
         var watched = new WatchedRedis(await servers.ConnectAsync(kind));
         var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix, time: _time).Sessions;
 
-        // The reader has found that one is gone, and reads on: now another takes the first place.
+        // The reader has found one session gone, and reads again. Just then, another one moves to the top.
         watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Session("s4", Now)));
         var sessions = await reader.ReadAsync(3, TestContext.Current.CancellationToken);
 
@@ -128,7 +128,7 @@ public sealed class SessionReaderTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task Limit_IsNeverBeyondAThousand()
+    public async Task Limit_IsCappedAtAThousand()
     {
         var redis = await servers.StagesAsync(RedisKind.Embedded, time: _time);
         await redis.WriteAsync(Enumerable.Range(0, SessionReader.MaxSessions + 1).Select(n => TestRows.Session($"s{n}", Now - n)));
@@ -139,7 +139,7 @@ public sealed class SessionReaderTests(RedisServers servers)
         Assert.DoesNotContain($"s{SessionReader.MaxSessions}", ids);
     }
 
-    /// <summary>Sessions that ended so many milliseconds ago, and are named after that.</summary>
+    /// <summary>Writes sessions that ended the given numbers of milliseconds ago, and are named after them.</summary>
     private async Task<RedisStages> FilledAsync(RedisKind kind, params int[] ago)
     {
         var redis = await servers.StagesAsync(kind, time: _time);

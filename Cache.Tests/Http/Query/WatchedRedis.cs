@@ -4,7 +4,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Http.Query;
 
-/// <summary>A client of which a test sees every call, and may do something before one.</summary>
+/// <summary>A client that records every call, and lets a test act before one.</summary>
 internal sealed class WatchedRedis
 {
     private readonly Dictionary<string, Func<Task>> _before = [];
@@ -27,7 +27,7 @@ internal sealed class WatchedRedis
 
     public IConnectionMultiplexer Client { get; }
 
-    /// <summary>The calls of the database, in their order.</summary>
+    /// <summary>The calls to the database, in order.</summary>
     public List<string> Calls { get; } = [];
 
     public void Before(string call, Func<Task> action) => _before[call] = action;

@@ -10,7 +10,7 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Windows_ComeNewestFirst_WithTheirFields(RedisKind kind)
+    public async Task Windows_AreReturnedNewestFirst_WithTheirFields(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 30, 10, 20);
         await redis.WriteAsync(TestRows.Performance(40, "tv", average: 0.5));
@@ -25,7 +25,7 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task EmptyIndex_GivesNoWindows(RedisKind kind) => Assert.Empty(await ReadAsync(await servers.StagesAsync(kind), limit: 10));
+    public async Task EmptyIndex_HasNoWindows(RedisKind kind) => Assert.Empty(await ReadAsync(await servers.StagesAsync(kind), limit: 10));
 
     [Theory]
     [InlineData(1, null, null, new long[] { 50 })]
@@ -40,7 +40,7 @@ public sealed class WindowReaderTests(RedisServers servers)
     [InlineData(2, 10L, 40L, new long[] { 40, 30 })]
     [InlineData(100, 51L, null, new long[0])]
     [InlineData(100, null, 9L, new long[0])]
-    public async Task Limit_AndInclusiveBounds_ChooseTheWindows(int limit, long? from, long? to, long[] expected)
+    public async Task LimitAndInclusiveBounds_SelectTheWindows(int limit, long? from, long? to, long[] expected)
     {
         foreach (var kind in new[] { RedisKind.Embedded, RedisKind.Real })
         {
@@ -52,12 +52,12 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Limit_IsNeverBeyondRetention(RedisKind kind)
+    public async Task Limit_IsCappedAtRetention(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, retention: 2);
         await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2));
 
-        // As if retention had been larger before.
+        // Left over from a larger retention.
         await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), 0, 0);
         await redis.Database.HashSetAsync(redis.Keys.Window(RowKind.Event, 0), "a.count", 0);
 
@@ -77,7 +77,7 @@ public sealed class WindowReaderTests(RedisServers servers)
 
         Assert.Equal(50, (await ReadAsync(reader, RowKind.Event, 100, from, null)).Count);
 
-        // The index, how long the hashes are, then every hash in one go.
+        // The index, the lengths of the hashes, then all hashes at once.
         Assert.Equal([from is null ? "SortedSetRangeByRankAsync" : "SortedSetRangeByScoreAsync", "CreateBatch", "CreateBatch"], watched.Calls);
     }
 
@@ -99,7 +99,7 @@ public sealed class WindowReaderTests(RedisServers servers)
     }
 
     [Fact]
-    public void Parts_HaveABoundedNumberOfFields_OrOneWindow_AndEveryWindowOnceInItsOrder()
+    public void Parts_HaveALimitedNumberOfFieldsOrOneWindow_AndEachWindowOnceInOrder()
     {
         long[][] cases = [[], [1], [20_000], [20_001], [10_000, 10_000, 1], [1, 20_000, 1], [50_000, 50_000], [.. Enumerable.Repeat(7L, 10_000)]];
         foreach (var fields in cases)
@@ -110,14 +110,14 @@ public sealed class WindowReaderTests(RedisServers servers)
             Assert.Equal(windows, parts.SelectMany(part => part));
             Assert.All(parts, part => Assert.True(part.Count == 1 || part.Sum(window => window.Fields) <= WindowReader.MaxFields));
             Assert.All(parts.Zip(parts.Skip(1)), pair => Assert.True(
-                pair.First.Sum(window => window.Fields) + pair.Second[0].Fields > WindowReader.MaxFields, "A part takes what it can."));
+                pair.First.Sum(window => window.Fields) + pair.Second[0].Fields > WindowReader.MaxFields, "A part is as large as possible."));
         }
     }
 
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task WindowThatGoesBetweenItsFindAndItsRead_IsLeftOut(RedisKind kind)
+    public async Task WindowDeletedBetweenFindAndRead_IsLeftOut(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 10, 20, 30);
         var found = await redis.Reader.FindAsync(RowKind.Event, 10, null, null, TestContext.Current.CancellationToken);
@@ -156,7 +156,7 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Index_OfNothingButExpiredWindows_IsEmptied(RedisKind kind)
+    public async Task Index_OfOnlyExpiredWindows_IsEmptied(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 10, 20, 30);
         await ExpireAsync(redis, 10, 20, 30);
@@ -182,7 +182,7 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task MemberThatIsNoTime_IsSkipped_AndLeavesTheIndex(RedisKind kind)
+    public async Task MemberThatIsNotATime_IsSkipped_AndRemovedFromTheIndex(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 1);
         await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), "windows", 5);
@@ -194,14 +194,14 @@ public sealed class WindowReaderTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task WindowThatIsWrittenWhileItIsTakenOffTheIndex_StaysOnIt(RedisKind kind)
+    public async Task WindowWrittenDuringItsRemovalFromTheIndex_StaysInIt(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 10, 20);
         await ExpireAsync(redis, 20);
         var watched = new WatchedRedis(await servers.ConnectAsync(kind));
         var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix).Reader;
 
-        // The reader has found no hash and is about to say so: now comes the row.
+        // The reader has found no hash, and is about to remove the entry. Just then, the row arrives.
         watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Event(20, "late", count: 1)));
         await ReadAsync(reader, RowKind.Event, 10, null, null);
 
@@ -210,7 +210,7 @@ public sealed class WindowReaderTests(RedisServers servers)
         Assert.Equal([20, 10], Starts(await ReadAsync(redis, limit: 10)));
     }
 
-    /// <summary>Event windows with one field each.</summary>
+    /// <summary>Writes event windows with one field each.</summary>
     private async Task<RedisStages> FilledAsync(RedisKind kind, params long[] windows)
     {
         var redis = await servers.StagesAsync(kind);

@@ -11,7 +11,7 @@ namespace Cache.Tests.Http.Streaming;
 public sealed class StreamTests
 {
     [Fact]
-    public async Task Stream_StartsWithResync_ThenTellsEachUpdate_AndReplaysAfterAReconnect()
+    public async Task Stream_StartsWithResync_ThenSendsEachUpdate_AndReplaysAfterAReconnect()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
@@ -38,7 +38,7 @@ public sealed class StreamTests
     }
 
     [Fact]
-    public async Task Stream_WithFilters_TellsOnlyWhatWasAskedFor()
+    public async Task Stream_WithFilters_SendsOnlyWhatTheySelect()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
@@ -65,7 +65,7 @@ public sealed class StreamTests
     }
 
     [Fact]
-    public async Task Stream_WhenRedisWasAway_AsksToReadEverythingAgain()
+    public async Task Stream_AfterRedisWasDown_SendsAResync()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
@@ -103,7 +103,7 @@ public sealed class StreamTests
     }
 
     [Fact]
-    public async Task Stream_OfAServiceThatStartedBeforeRedis_TellsEachUpdateOnce()
+    public async Task Stream_OfAServiceThatStartedBeforeRedis_SendsEachUpdateOnce()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         stack.OwnRedis.Break();
@@ -111,7 +111,7 @@ public sealed class StreamTests
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Waiting for Redis", StringComparison.Ordinal)));
         stack.OwnRedis.Mend();
         await stack.ReadyAsync();
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Listening to updates", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Subscribed to updates", StringComparison.Ordinal)));
         await using var stream = await OpenAsync(stack);
         await stream.NextAsync();
         await stream.NextAsync();
@@ -129,7 +129,7 @@ public sealed class StreamTests
     }
 
     [Fact]
-    public async Task Streams_BeyondTheirNumber_AreRefused_UntilOneCloses()
+    public async Task Streams_AboveTheMaximum_AreRefused_UntilOneCloses()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("stream_max_clients", "2"));
         await using var first = await OpenAsync(stack);
@@ -145,7 +145,7 @@ public sealed class StreamTests
     }
 
     [Fact]
-    public async Task Streams_OfOneClientBeyondItsShare_AreRefused()
+    public async Task Streams_AboveTheMaximumPerClient_AreRefused()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("stream_max_clients_per_client", "1"), ("api_keys", "aaaaaaaaaaaaaaaaaaaa,bbbbbbbbbbbbbbbbbbbb"));
         await using var first = await OpenAsync(stack, "?api_key=aaaaaaaaaaaaaaaaaaaa");
@@ -168,7 +168,7 @@ public sealed class StreamTests
         var hub = stack.Service.Get<UpdateHub>();
         await Eventually.HoldsAsync(() => Assert.Equal(1, hub.Clients));
 
-        // More than all buffers on the way take.
+        // More than all buffers along the way can hold.
         var large = $$$"""{"type":"event","window_start":1,"fields":{"{{{new string('x', 1024 * 1024)}}}.count":1}}""";
         for (var update = 0; update < 20; update++)
         {
@@ -203,7 +203,7 @@ public sealed class StreamTests
             var before = stack.Process.ResidentBytes;
             var worst = before;
 
-            // Updates as windows of 60,000 fields make them. Each client's own buffers for it would be 800 MB.
+            // Updates like those of windows with 60,000 fields. Separate buffers for each client would take 800 MB.
             var update = $$$"""{"type":"event","window_start":1,"fields":{{{{string.Join(',', Enumerable.Range(0, 60_000).Select(field => $"\"dimension-of-a-name-{field:D8}.count\":{field}"))}}}}}""";
             for (var number = 0; number < 30; number++)
             {
@@ -230,7 +230,7 @@ public sealed class StreamTests
     }
 
     [Fact]
-    public async Task MessageOfSomebodyElse_EndsNoStream_AndIsSaidOnce()
+    public async Task ForeignMessage_EndsNoStream_AndIsLoggedOnce()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
@@ -249,13 +249,13 @@ public sealed class StreamTests
         Assert.Contains($"{Window(1)}", update.Data);
         await using var again = await OpenAsync(stack, "?dimensions=a", update.EventId);
         Assert.Equal("heartbeat", (await again.NextAsync()).EventType);
-        Assert.Single(stack.Service.Log, line => line.Contains("is no update", StringComparison.Ordinal));
+        Assert.Single(stack.Service.Log, line => line.Contains("is not an update", StringComparison.Ordinal));
         Assert.Contains(
             (await stack.Http.GetStringAsync("/metrics")).Split('\n'), line => line.StartsWith("cache_updates_ignored_total{", StringComparison.Ordinal) && line.EndsWith(" 4", StringComparison.Ordinal));
     }
 
     [Fact]
-    public async Task SubscriptionThatIsCutOffOnItsWay_IsNoticed_AndStreamsAreTold_UntilItIsBack()
+    public async Task SubscriptionCutOffOnTheNetwork_IsNoticed_AndStreamsResync_UntilItIsBack()
     {
         RedisServer.Require();
         await using var redis = await RedisServer.StartAsync();
@@ -268,7 +268,7 @@ public sealed class StreamTests
         await stream.NextAsync();
         await stream.NextAsync();
 
-        // From now on nothing comes through it; a connection that comes later is well.
+        // From now on nothing gets through this connection; later ones are healthy.
         var cutOff = Assert.Single(proxy.Connections, connection => connection.Subscribes);
         proxy.Lets = (connection, _) => connection != cutOff;
 
@@ -278,11 +278,11 @@ public sealed class StreamTests
         await Eventually.HoldsAsync(async () =>
         {
             using var ready = await stack.Http.GetAsync("/readyz");
-            Assert.Contains("updates are not heard", await ready.Content.ReadAsStringAsync());
+            Assert.Contains("no updates arrive", await ready.Content.ReadAsStringAsync());
         });
         Assert.False(hub.IsListening);
 
-        // The client library connects anew by itself.
+        // The client library reconnects on its own.
         await Eventually.HoldsAsync(() => Assert.True(hub.IsListening), TimeSpan.FromMinutes(1.5));
         await stack.ReadyAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
@@ -317,7 +317,7 @@ public sealed class StreamTests
         var response = await stack.Http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         Assert.Equal("text/event-stream", response.Content.Headers.ContentType?.MediaType);
 
-        // No proxy is to keep it, or to keep it back.
+        // No proxy may cache or buffer it.
         Assert.True(response.Headers.CacheControl is { NoCache: true, NoStore: true });
         Assert.Equal(["no"], response.Headers.GetValues("X-Accel-Buffering"));
         return new(response, SseParser.Create(await response.Content.ReadAsStreamAsync()).EnumerateAsync().GetAsyncEnumerator());
@@ -333,7 +333,7 @@ public sealed class StreamTests
 
         public ValueTask DisposeAsync()
         {
-            // Ends the read that the enumerator waits in.
+            // Ends the enumerator's pending read.
             response.Dispose();
             return ValueTask.CompletedTask;
         }

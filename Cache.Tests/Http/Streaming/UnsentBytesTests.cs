@@ -24,49 +24,49 @@ public sealed class UnsentBytesTests
     }
 
     [Fact]
-    public void AnEvent_CountsOnce_HoweverManyAreInItsMidst()
+    public void Event_CountsOnce_HoweverManyStreamsSendIt()
     {
         var whole = new byte[5 * Mb];
         foreach (var stream in Enumerable.Range(0, 20))
         {
-            _unsent.Wait(Stream($"{stream}"), whole.AsMemory(stream * 1000));
+            _unsent.Add(Stream($"{stream}"), whole.AsMemory(stream * 1000));
         }
 
         Assert.Empty(_cut);
-        _unsent.Wait(Stream("other"), new byte[5 * Mb]);
+        _unsent.Add(Stream("other"), new byte[5 * Mb]);
         Assert.Equal(["0", "1", "2"], _cut.Take(3));
     }
 
     [Fact]
-    public void WhenItIsTooMuch_TheLongestWaitingAreCut_UntilItIsNot()
+    public void AboveTheLimit_StreamsAreCutOff_LongestWaitFirst()
     {
         var (first, second, third) = (Stream("first"), Stream("second"), Stream("third"));
-        _unsent.Wait(first, new byte[4 * Mb]);
-        _unsent.Wait(second, new byte[4 * Mb]);
+        _unsent.Add(first, new byte[4 * Mb]);
+        _unsent.Add(second, new byte[4 * Mb]);
 
-        // The first has gone on meanwhile, and waits anew.
-        _unsent.Go(first);
-        _unsent.Wait(first, new byte[4 * Mb]);
+        // The first one has made progress in the meantime, and waits again.
+        _unsent.Remove(first);
+        _unsent.Add(first, new byte[4 * Mb]);
         Assert.Empty(_cut);
 
-        _unsent.Wait(third, new byte[4 * Mb]);
+        _unsent.Add(third, new byte[4 * Mb]);
         Assert.Equal(["second"], _cut);
 
-        // That it no longer waits is found out later.
-        _unsent.Go(second);
-        _unsent.Go(first);
-        _unsent.Go(third);
-        _unsent.Wait(second, new byte[9 * Mb]);
+        // Streams that were cut off stop waiting only later.
+        _unsent.Remove(second);
+        _unsent.Remove(first);
+        _unsent.Remove(third);
+        _unsent.Add(second, new byte[9 * Mb]);
         Assert.Equal(["second"], _cut);
     }
 
     [Fact]
-    public void StreamsThatAreBetweenEvents_HoldTheirConnectionsBuffers()
+    public void StreamsBetweenEvents_HoldTheirConnectionBuffers()
     {
         var most = 10 * Mb / UnsentBytes.BytesPerConnection;
         for (var stream = 0; stream < most + 3; stream++)
         {
-            _unsent.Wait(Stream($"{stream}"), default);
+            _unsent.Add(Stream($"{stream}"), default);
         }
 
         Assert.Equal(["0", "1", "2"], _cut);

@@ -23,7 +23,7 @@ public sealed class UpdateHubTests
     private readonly UpdateHub _hub = Hub();
 
     [Fact]
-    public void Open_ForANewClient_AsksItToReadEverything()
+    public void Open_ForANewClient_StartsWithAResync()
     {
         Send(1, 3);
 
@@ -53,7 +53,7 @@ public sealed class UpdateHubTests
     [InlineData("00000000-3")]
     [InlineData("nonsense")]
     [InlineData("")]
-    public void Open_WithAnIdOfAnotherProcess_AsksToReadEverything(string id)
+    public void Open_WithAnIdOfAnotherProcess_StartsWithAResync(string id)
     {
         Send(1, 5);
 
@@ -61,7 +61,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void Open_WithAnIdThatIsNoLongerKept_AsksToReadEverything()
+    public void Open_WithAnIdThatIsNoLongerKept_StartsWithAResync()
     {
         Send(1, UpdateHub.KeptUpdates + 10);
 
@@ -70,7 +70,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void Open_WithAnIdFromTheFuture_AsksToReadEverything()
+    public void Open_WithAnIdFromTheFuture_StartsWithAResync()
     {
         Send(1, 5);
 
@@ -78,7 +78,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void ASlowClient_IsToldToReadEverything_AndGoesOnFromThere()
+    public void SlowClient_GetsAResync_AndContinuesFromThere()
     {
         var client = _hub.Open(null);
         Taken(client);
@@ -91,7 +91,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void AClientThatIsNotTooSlow_MissesNothing()
+    public void ClientThatIsNotTooSlow_MissesNothing()
     {
         var client = _hub.Open(null);
         Taken(client);
@@ -102,7 +102,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void LargeUpdates_AreKeptForLess()
+    public void LargeUpdates_AreKeptForAShorterTime()
     {
         var client = _hub.Open(null);
         Taken(client);
@@ -118,7 +118,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void AGap_ReachesEveryClient_AndIsNeverReplayedOver()
+    public void Gap_ReachesEveryClient_AndIsNeverReplayedOver()
     {
         Send(1, 5);
         var client = _hub.Open(_hub.IdOf(5));
@@ -132,7 +132,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public async Task AnUpdate_WakesEveryClient_UntilItIsClosed()
+    public async Task Update_WakesEveryClient_UntilItIsClosed()
     {
         var client = _hub.Open(null);
         Taken(client);
@@ -143,7 +143,7 @@ public sealed class UpdateHubTests
         Send(1, 1);
         Assert.True(await woken.WaitAsync(Eventually.TestTimeout, TestContext.Current.CancellationToken));
 
-        client.Awake();
+        client.ResetWake();
         _hub.Close(client);
         Send(2, 2);
         Assert.Equal(0, _hub.Clients);
@@ -172,7 +172,7 @@ public sealed class UpdateHubTests
         {
             Assert.All(clients, client => Assert.False(client.TakeHeartbeat()));
 
-            // Proxies close a connection that is silent for a minute, some for half of one.
+            // Proxies close a connection that is silent for a minute, some after half a minute.
             for (var second = 0; second < 25 && !clients[0].TakeHeartbeat(); second++)
             {
                 time.Advance(TimeSpan.FromSeconds(1));
@@ -184,7 +184,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public async Task AConnectionThatGoes_AndOneThatComesBack_AreAGapEach()
+    public async Task LostConnection_AndRestoredConnection_AreAGapEach()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
@@ -194,7 +194,7 @@ public sealed class UpdateHubTests
         await hub.StartAsync(TestContext.Current.CancellationToken);
         await Eventually.HoldsAsync(() => Assert.Equal(["ConnectionFailed", "ConnectionRestored"], events.Keys.Order()));
 
-        // What was published between the two is gone: who read everything at the first has to do so again.
+        // Updates published between the two are lost: a client that read everything after the first has to read it again.
         var client = hub.Open(null);
         Taken(client);
         foreach (var (_, handler) in events)
@@ -207,14 +207,14 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public async Task ASubscriptionThatFailed_IsTakenBack_BeforeTheNextAttempt()
+    public async Task FailedSubscription_IsCancelled_BeforeTheNextAttempt()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
         var subscriber = redis.GetSubscriber();
         var queues = new ConcurrentQueue<ChannelMessageQueue>();
 
-        // The first attempt fails after the client has noted it, as it does when the connection goes at that moment.
+        // The first attempt fails after the client library has recorded it, as when the connection is lost at that moment.
         var failing = Proxy.Of<ISubscriber>((name, args) => name switch
         {
             "SubscribeAsync" => SubscribeAsync((RedisChannel)args[0]!),
@@ -231,7 +231,7 @@ public sealed class UpdateHubTests
         await Eventually.HoldsAsync(() => Assert.Equal(1, hub.Last));
         await hub.StopAsync(TestContext.Current.CancellationToken);
 
-        // Nobody would ever read it.
+        // Nobody would ever read this queue.
         Assert.True(queues.First().Completion.IsCompleted);
         Assert.False(queues.First().TryRead(out _));
         Assert.False(queues.Last().Completion.IsCompleted);
@@ -270,7 +270,7 @@ public sealed class UpdateHubTests
     [InlineData("""{"type":"ping","fields":{"a.count":1}}""")]
     [InlineData("""{"type":"Event","fields":{"a.count":1}}""")]
     [InlineData("""{"type":null,"fields":{"a.count":1}}""")]
-    public void AMessageThatIsNoUpdate_IsIgnored(string message)
+    public void MessageThatIsNotAnUpdate_IsIgnored(string message)
     {
         var client = _hub.Open(null);
         Taken(client);
@@ -281,7 +281,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void AMessageThatIsNoUtf8_OrDeeperThanAnyoneReads_IsIgnored()
+    public void MessageThatIsNotUtf8_OrNestedTooDeep_IsIgnored()
     {
         var client = _hub.Open(null);
         Taken(client);
@@ -297,7 +297,7 @@ public sealed class UpdateHubTests
     [InlineData("""{"type":"event","fields":{"\ud83d\ude00.count":1}}""", "😀")]
     [InlineData("""{"type":"event","fields":{"a.count":1},"more":{"type":1,"fields":[{"fields":1}]}}""", "a")]
     [InlineData("""{"fields":{"fields.count":1,"type.count":2},"type":"event"}""", "type")]
-    public void AnUpdateThatOnlyLooksOdd_IsOne(string message, string dimension)
+    public void UnusualButValidUpdate_IsAccepted(string message, string dimension)
     {
         _hub.Receive(Encoding.UTF8.GetBytes(message));
 
@@ -305,7 +305,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void ALargeEventOfAFilter_IsSharedWhileSomebodySendsIt()
+    public void LargeFilteredEvent_IsShared_WhileAStreamSendsIt()
     {
         var update = Update.Read(1, Encoding.UTF8.GetBytes($$$"""{"type":"event","fields":{"a.{{{new string('x', 5000)}}}.count":1,"a.count":2}}"""), "id-1")!;
         var filter = StreamFilter.Of([], "a." + new string('x', 5000));
@@ -318,7 +318,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void AnUpdate_IsOneEvent_WhateverWhiteSpaceItHas()
+    public void Update_IsOneEvent_WhateverItsWhiteSpace()
     {
         _hub.Receive("{\n  \"type\": \"event\",\r\n\"fields\":{\"a.count\":\n1}}"u8.ToArray());
 
@@ -333,7 +333,7 @@ public sealed class UpdateHubTests
     [InlineData("event,performance", "a,x", """{"type":"event","window_start":1,"fields":{"a.count":1},"more":[{"x":1}]}""")]
     [InlineData("", "<b>", """{"type":"event","window_start":1,"fields":{"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""")]
     [InlineData("", "x", null)]
-    public void AFilter_PicksTypesAndDimensions(string types, string dimensions, string? expected)
+    public void Filter_SelectsTypesAndDimensions(string types, string dimensions, string? expected)
     {
         var update = Update.Read(1, Encoding.UTF8.GetBytes(Message), "id-1")!;
         var filter = StreamFilter.Of(types.Split(',', StringSplitOptions.RemoveEmptyEntries), dimensions);
@@ -351,7 +351,7 @@ public sealed class UpdateHubTests
     [InlineData("", "TV", false)]
     [InlineData("", "s", false)]
     [InlineData("", "device_category", false)]
-    public void ASession_GoesAsAWhole_ByItsDevice(string types, string dimensions, bool wanted)
+    public void Session_IsSentAsAWhole_IfItsDeviceIsSelected(string types, string dimensions, bool wanted)
     {
         const string Session = """{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":"Mobile"}}""";
         var update = Update.Read(1, Encoding.UTF8.GetBytes(Session), "id-1")!;
@@ -364,7 +364,7 @@ public sealed class UpdateHubTests
     [Theory]
     [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1}}""")]
     [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":null}}""")]
-    public void ASessionThatDoesNotTellItsDevice_IsLeftOutOfDimensions(string message)
+    public void SessionWithoutADevice_IsNotSelectedByDimensions(string message)
     {
         var update = Update.Read(1, Encoding.UTF8.GetBytes(message), "id-1")!;
 
@@ -373,7 +373,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public void StreamsThatWantTheSame_ShareAFilter()
+    public void StreamsWithTheSameParameters_ShareAFilter()
     {
         var filters = new StreamFilters();
 
@@ -383,7 +383,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public async Task ARedisThatStandsStill_IsNoGap()
+    public async Task FrozenRedis_IsNoGap()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
@@ -414,7 +414,7 @@ public sealed class UpdateHubTests
 
     private const string Message = """{"type":"event","window_start":1,"fields":{"a.count":1,"a.b.users":2,"\u003Cb\u003E.count":-1.5e3},"more":[{"x":1}]}""";
 
-    /// <summary>A way to Redis whose client has this subscriber, and lets a test raise its events.</summary>
+    /// <summary>A connection to Redis with this subscriber, whose events a test can raise.</summary>
     private static RedisConnection LinkTo(ISubscriber subscriber, ConcurrentDictionary<string, Delegate>? events = null, Task<TimeSpan>? ping = null)
     {
         var client = Proxy.Of<IConnectionMultiplexer>((name, args) =>
@@ -430,7 +430,7 @@ public sealed class UpdateHubTests
         return RedisConnection.Over(Proxy.Of<IConnectionMultiplexer>((name, _) => name == "GetDatabase" ? database : null), new());
     }
 
-    /// <summary>A subscriber that is subscribed and connected, and pings as a test wants it to.</summary>
+    /// <summary>A connected subscriber with a subscription, whose pings a test controls.</summary>
     private static async Task<ISubscriber> SubscribedAsync(ConnectionMultiplexer redis, Func<Task<TimeSpan>> ping)
     {
         var queue = await redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"));
@@ -445,7 +445,7 @@ public sealed class UpdateHubTests
     }
 
     [Fact]
-    public async Task ASubscriptionThatDoesNotReply_IsSilent_AndAGapAsLongAsItIs()
+    public async Task SubscriptionWithoutReplies_IsSilent_AndAGapUntilItReplies()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var redis = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
@@ -500,7 +500,7 @@ public sealed class UpdateHubTests
         }
     }
 
-    /// <summary>What comes: the numbers of updates, and the reasons and numbers of resyncs.</summary>
+    /// <summary>Takes all items: the numbers of updates, and the reasons and numbers of resyncs.</summary>
     private static List<string> Taken(StreamClient client)
     {
         var items = new List<string>();
