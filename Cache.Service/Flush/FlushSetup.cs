@@ -6,5 +6,8 @@ internal static class FlushSetup
     public static IServiceCollection AddFlush(this IServiceCollection services) => services
         .AddSingleton<FlushMetrics>()
         .AddSingleton<BatchRetry>()
+        .AddSingleton<WriteGuard>()
+        .AddSingleton<DeadLetterFlush>()
+        .AddSingleton<BatchWriter>()
         .AddHostedService<FlushWorker>();
 }

@@ -799,9 +799,11 @@ public sealed class FlushWorkerTests(RedisServers servers)
             _committer = new(this, redis.Assignment, redis.Membership, redis.Options, redis.Services.GetRequiredService<ConsumeMetrics>(), Time, Fatal, NullLogger<OffsetCommitter>.Instance);
             var logger = _loggers.CreateLogger<FlushWorker>();
             Retry = new(Metrics, Time, new Random(1), logger);
-            _worker = new(
-                Queue, redis.Store, redis.Epoch, new Letters(new(_ => Producer()), redis.Options, redis.Services.GetRequiredService<PersistMetrics>(), Time), new RowReader(redis.Options), _committer, redis.Membership,
-                Retry, redis.Options, Metrics, Time, Fatal, logger);
+            var guard = new WriteGuard(redis.Store, redis.Epoch, redis.Membership, _committer, Time, logger);
+            var letters = new Letters(new(_ => Producer()), redis.Options, redis.Services.GetRequiredService<PersistMetrics>(), Time);
+            var deadLetters = new DeadLetterFlush(letters, new RowReader(redis.Options), Retry, redis.Options, Time);
+            var writer = new BatchWriter(redis.Store, guard, deadLetters, Retry, _committer, Metrics, Time, logger);
+            _worker = new(Queue, writer, guard, redis.Options, Time, Fatal, logger);
             _worker.StartAsync(CancellationToken.None);
             _committer.StartAsync(CancellationToken.None);
         }
