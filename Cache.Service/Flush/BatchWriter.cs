@@ -78,9 +78,10 @@ internal sealed partial class BatchWriter(
         }
     }
 
-    [LoggerMessage(EventIds.Flush + 3, LogLevel.Error, "A key in Redis holds another type, so that this cannot be written: {Windows}. The rows go to the dead letters; delete or rename the key.")]
+    [LoggerMessage(EventIds.Flush + 3, LogLevel.Error,
+        "A key in Redis has the wrong type; cannot write {Windows}. The rows go to the dead letters. Delete or rename the key.")]
     private partial void LogWrongType(string windows);
 
-    [LoggerMessage(EventIds.Flush + 4, LogLevel.Warning, "The batch is written, but its updates could not be published: {Error}.")]
+    [LoggerMessage(EventIds.Flush + 4, LogLevel.Warning, "The batch is written, but publishing its updates or checking the epoch failed: {Error}.")]
     private partial void LogFollowUpFailed(string error);
 }

@@ -18,18 +18,18 @@ internal sealed partial class FlushWorker(
     // How often the clock is read while rows stream in.
     private const int RowsBetweenClockReads = 256;
 
-    // How long a batch waits for rows that the consume loop has at hand: in a backlog it pays to write fewer, larger batches.
+    // How long a batch waits for rows that the consume loop has at hand: in a backlog, few large batches are cheaper than many small ones.
     private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(10);
 
     private readonly TimeSpan _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
     private bool _redisIsDown;
 
-    /// <summary>The consume loop hands over what it has when it stops, and lets everything go when that takes too long.</summary>
+    /// <summary>Longer than a stop takes: the consume loop hands over its last rows, and revokes everything if writing them takes too long.</summary>
     protected override TimeSpan StopTimeout => TimeSpan.FromSeconds(20);
 
     /// <summary>
-    /// Ends when the consume loop has completed the queue and everything is written: not by the token, since what is in
-    /// flight at the stop is still to be written. The token only ends waiting for a Redis that was never there.
+    /// Ends once the consume loop has completed the queue and everything is written. Not by the token: what is in flight at the stop
+    /// still has to be written. The token only ends the wait for a Redis that never came up.
     /// </summary>
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
@@ -44,7 +44,7 @@ internal sealed partial class FlushWorker(
         {
             if (writing.IsFaulted)
             {
-                // Nothing will come of the rows behind it either.
+                // It failed for good, and later rows must not overtake it.
                 await writing;
             }
 
@@ -72,7 +72,7 @@ internal sealed partial class FlushWorker(
             {
                 if (!await row)
                 {
-                    // None will come any more: what is left is written next, or all is.
+                    // The queue is complete: write what is left, then end.
                     isLast = true;
                     await writing;
                     if (filling.IsEmpty)
@@ -90,14 +90,14 @@ internal sealed partial class FlushWorker(
             }
             else if (writing.IsCompleted && filling.IsEmpty && epochDue.IsCompleted)
             {
-                // With rows coming in, each write looks at the epoch; without, this does.
+                // While rows come in, each write checks the epoch; while none do, this does.
                 epochDue = null;
                 await CheckRedisAsync(stoppingToken);
             }
         }
     }
 
-    /// <summary>Puts in what there is, until the queue is empty or the batch is due.</summary>
+    /// <summary>Fills the batch until the queue is empty, or the batch is full or due.</summary>
     private void Fill(Batch batch)
     {
         var now = Time.GetTimestamp();
@@ -115,13 +115,14 @@ internal sealed partial class FlushWorker(
         }
     }
 
-    /// <summary>Whether it pays no more to wait for further rows.</summary>
+    /// <summary>Whether waiting for further rows no longer pays.</summary>
     private bool IsRipe(Batch batch) =>
         !batch.IsEmpty && (!queue.MoreComes || IsDue(batch) || Time.GetElapsedTime(batch.StartedAt) >= Linger);
 
     private bool IsDue(Batch batch) =>
         batch.IsFull(options.WriteBatchSize) || (batch.Rows > 0 && Time.GetElapsedTime(batch.StartedAt) >= _interval);
 
+    /// <summary>Checks Redis while nothing is written; logs once when it goes down, and once when it is back.</summary>
     private async Task CheckRedisAsync(CancellationToken stoppingToken)
     {
         try
@@ -149,9 +150,10 @@ internal sealed partial class FlushWorker(
     [LoggerMessage(EventIds.Flush + 5, LogLevel.Critical, "The flush worker failed; the service stops with exit code 1.")]
     private partial void LogFatal(Exception exception);
 
-    [LoggerMessage(EventIds.Flush + 6, LogLevel.Warning, "Waiting for Redis: {Error}. Is the address right (ConnectionStrings:redis or redis_host and redis_port)?")]
+    [LoggerMessage(EventIds.Flush + 6, LogLevel.Warning,
+        "Waiting for Redis: {Error}; retrying. Check the address (ConnectionStrings:redis, or redis_host and redis_port).")]
     private partial void LogRedisDown(string error);
 
-    [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis answers.")]
+    [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis is up.")]
     private partial void LogRedisBack();
 }

@@ -94,6 +94,6 @@ internal sealed partial class WriteGuard(
     }
 
     [LoggerMessage(EventIds.Flush + 8, LogLevel.Warning,
-        "Partitions went to another member while a batch of theirs was on its way to Redis, and may stand over what was written since: every partition is read again.")]
+        "Partitions moved to another member while their batch was in flight to Redis; it may have overwritten newer values. Rereading every partition.")]
     private partial void LogWrittenLate();
 }
