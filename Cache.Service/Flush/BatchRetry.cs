@@ -9,12 +9,12 @@ using Polly.Retry;
 namespace Cache.Service.Flush;
 
 /// <summary>
-/// Does something for a batch again and again, in order, until it works: by the rule of what passes (<see cref="Failures"/>). One
-/// at a time. What it waits for it logs again every 30 s, and tells readiness.
+/// Retries an operation on a batch for as long as its failures are retryable (<see cref="Failures"/>). One operation at a time, so
+/// that order is kept. Logs every 30 s what it is waiting for, and reports it to readiness.
 /// </summary>
 internal sealed partial class BatchRetry
 {
-    /// <summary>Without progress for this long the service is not ready.</summary>
+    /// <summary>After this long without progress, the service is not ready.</summary>
     public static readonly TimeSpan MaxWithoutProgress = TimeSpan.FromSeconds(30);
 
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(30);
@@ -22,13 +22,13 @@ internal sealed partial class BatchRetry
     private readonly FlushMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger<FlushWorker> _logger;
-    private readonly ResiliencePipeline _again;
+    private readonly ResiliencePipeline _pipeline;
     private volatile Attempt? _current;
 
     public BatchRetry(FlushMetrics metrics, TimeProvider time, Random random, ILogger<FlushWorker> logger)
     {
         (_metrics, _time, _logger) = (metrics, time, logger);
-        _again = new ResiliencePipelineBuilder { TimeProvider = time }
+        _pipeline = new ResiliencePipelineBuilder { TimeProvider = time }
             .AddRetry(new RetryStrategyOptions
             {
                 MaxRetryAttempts = int.MaxValue,
@@ -42,7 +42,7 @@ internal sealed partial class BatchRetry
             .Build();
     }
 
-    /// <summary>What keeps a batch from being written, where that makes the service not ready; else null.</summary>
+    /// <summary>What keeps a batch from being written, if that makes the service not ready; otherwise null.</summary>
     public string? Obstacle
     {
         get
@@ -53,23 +53,23 @@ internal sealed partial class BatchRetry
             }
 
             var (waited, trouble) = (_time.GetElapsedTime(attempt.Since), attempt.Trouble);
-            return waited < MaxWithoutProgress && trouble is not { NeedsSomebody: true }
+            return waited < MaxWithoutProgress && trouble is not { NeedsOperator: true }
                 ? null
-                : string.Create(CultureInfo.InvariantCulture, $"{attempt.What} has not taken a batch for {waited.TotalSeconds:F0} s: {trouble?.Error ?? "no answer yet"}");
+                : string.Create(CultureInfo.InvariantCulture, $"{attempt.What} has not accepted a batch for {waited.TotalSeconds:F0} s: {trouble?.Error ?? "no answer yet"}");
         }
     }
 
-    /// <summary>Does something until it works, or nothing of the batch is ours any more (then the default is the result).</summary>
-    /// <param name="what">Who has to do his part, as it stands in the log.</param>
-    /// <param name="action">What is tried.</param>
-    /// <param name="batch">For whom.</param>
-    /// <exception cref="Exception">It failed in a way that does not pass.</exception>
+    /// <summary>Retries an action until it succeeds, or until every partition of the batch is revoked (then returns the default).</summary>
+    /// <param name="what">The server or topic that it depends on, as logs name it.</param>
+    /// <param name="action">One attempt.</param>
+    /// <param name="batch">The batch; revoked partitions are dropped from it before each attempt.</param>
+    /// <exception cref="Exception">A failure that retrying will not fix.</exception>
     public async Task<T?> RetryAsync<T>(string what, Func<Task<T>> action, Batch batch)
     {
         var attempt = new Attempt(what, _time.GetTimestamp());
         _current = attempt;
         var context = ResilienceContextPool.Shared.Get(continueOnCapturedContext: true);
-        var outcome = await _again.ExecuteOutcomeAsync(async (_, batch) =>
+        var outcome = await _pipeline.ExecuteOutcomeAsync(async (_, batch) =>
         {
             batch.DropRevoked();
             if (batch.Ranges.Count == 0)
@@ -105,7 +105,7 @@ internal sealed partial class BatchRetry
         attempt.Trouble = new(exception.Message, kind is FailureKind.Refused or FailureKind.Unknown);
         if (kind is FailureKind.OfTheRow or FailureKind.Defect)
         {
-            // It goes on to whoever stops the service, with its stack.
+            // Not retried: the caller logs it, with its stack.
             return;
         }
 
@@ -148,24 +148,25 @@ internal sealed partial class BatchRetry
         }
     }
 
-    [LoggerMessage(EventIds.Flush + 1, LogLevel.Warning, "{What} did not take a batch: {Error}. The same batch is tried again until it does; nothing is committed meanwhile.")]
+    [LoggerMessage(EventIds.Flush + 1, LogLevel.Warning, "{What} did not accept a batch: {Error}; retrying. Nothing is committed until it does.")]
     private partial void LogRetrying(string what, string error);
 
-    [LoggerMessage(EventIds.Flush + 2, LogLevel.Information, "{What} took the batch after {Failures} failures.")]
+    [LoggerMessage(EventIds.Flush + 2, LogLevel.Information, "{What} accepted the batch after {Failures} failures.")]
     private partial void LogRecovered(string what, int failures);
 
-    [LoggerMessage(EventIds.Flush + 9, LogLevel.Warning, "{What} has not taken a batch for {Seconds:F0} s and {Failures} attempts: {Error}. Nothing is written or committed meanwhile.")]
+    [LoggerMessage(EventIds.Flush + 9, LogLevel.Warning,
+        "{What} has not accepted a batch for {Seconds:F0} s ({Failures} attempts): {Error}; retrying. Nothing is written or committed until it does.")]
     private partial void LogStillRetrying(string what, double seconds, int failures, string error);
 
     [LoggerMessage(EventIds.Flush + 10, LogLevel.Error,
-        "{What} refuses a batch: {Error}. Grant the right, or mend what it names; the same batch is tried again until then, nothing is committed, and the service is not ready.")]
+        "{What} refuses a batch: {Error}; retrying. Grant the permission, or fix what the error names; until then, nothing is committed and the service is not ready.")]
     private partial void LogRefused(string what, string error);
 
     [LoggerMessage(EventIds.Flush + 11, LogLevel.Error,
-        "{What} did not take a batch, for a reason that is not known to pass: {Error}. The same batch is tried again, nothing is committed, and the service is not ready.")]
+        "{What} did not accept a batch because of an unknown error: {Error}; retrying. Until it does, nothing is committed and the service is not ready.")]
     private partial void LogUnknown(string what, string error);
 
-    /// <summary>What is being done.</summary>
+    /// <summary>The operation in progress.</summary>
     private sealed class Attempt(string what, long since)
     {
         private Trouble? _trouble;
@@ -180,7 +181,7 @@ internal sealed partial class BatchRetry
 
         public long LoggedAt { get; set; }
 
-        /// <summary>Why it did not work the last time.</summary>
+        /// <summary>The last failure; null before the first.</summary>
         public Trouble? Trouble
         {
             get => Volatile.Read(ref _trouble);
@@ -188,6 +189,6 @@ internal sealed partial class BatchRetry
         }
     }
 
-    /// <summary>A failure as readiness tells it.</summary>
-    private sealed record Trouble(string Error, bool NeedsSomebody);
+    /// <summary>A failure, as readiness reports it.</summary>
+    private sealed record Trouble(string Error, bool NeedsOperator);
 }

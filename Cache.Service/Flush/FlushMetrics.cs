@@ -3,7 +3,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Flush;
 
-/// <summary>The instruments of writing batches.</summary>
+/// <summary>The metrics of writing batches.</summary>
 internal sealed class FlushMetrics
 {
     private readonly TimeProvider _time;
@@ -26,7 +26,7 @@ internal sealed class FlushMetrics
             advice: new() { HistogramBucketBoundaries = [0, 1, 2, 5, 10, 20, 50, 100] });
     }
 
-    /// <summary>The last batch that Redis took; null before the first.</summary>
+    /// <summary>The last batch that Redis accepted; null before the first.</summary>
     public LastFlush? LastFlush => Volatile.Read(ref _lastFlush);
 
     public void BatchFailed() => _batchErrors.Add(1);
@@ -40,9 +40,9 @@ internal sealed class FlushMetrics
     }
 }
 
-/// <summary>A batch that Redis took.</summary>
+/// <summary>A batch that Redis accepted.</summary>
 /// <param name="Time">When, milliseconds since 1970 UTC.</param>
-/// <param name="Rows">Rows in it.</param>
-/// <param name="Windows">Distinct windows in it.</param>
-/// <param name="Seconds">How long Redis took, retries included.</param>
+/// <param name="Rows">Its rows.</param>
+/// <param name="Windows">Its distinct windows.</param>
+/// <param name="Seconds">How long the write took, retries included.</param>
 internal sealed record LastFlush(long Time, long Rows, int Windows, double Seconds);

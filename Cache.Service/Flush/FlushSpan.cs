@@ -4,10 +4,10 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Flush;
 
-/// <summary>The span of a flush: of a trace of its own, linked to its rows' spans.</summary>
+/// <summary>The span of a flush: in a trace of its own, linked to the spans of its rows.</summary>
 internal static class FlushSpan
 {
-    /// <summary>The span of a flush; null when it is not sampled.</summary>
+    /// <summary>Starts the span; null if nobody listens or it is not sampled.</summary>
     public static Activity? Start(Batch batch)
     {
         if (!Tracing.Source.HasListeners())
@@ -15,7 +15,7 @@ internal static class FlushSpan
             return null;
         }
 
-        // No parent: a flush belongs to many traces, and to none of them.
+        // No parent: a flush serves rows of many traces, and belongs to none of them.
         Activity.Current = null;
         var activity = Tracing.Source.StartActivity("flush", ActivityKind.Consumer, default(ActivityContext), links: batch.Traces);
         if (activity is { IsAllDataRequested: true })

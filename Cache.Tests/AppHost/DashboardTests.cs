@@ -95,8 +95,8 @@ public sealed class DashboardTests : IClassFixture<Chromium>
                 {
                     // What is typed before the page has found its server is lost, and the same text again is no change.
                     await page.Locator("input[name=structured-logs-search]").FillAsync("");
-                    await page.Locator("input[name=structured-logs-search]").FillAsync("did not take a batch");
-                    await Assertions.Expect(line).ToContainTextAsync("did not take a batch", new() { Timeout = 5000 });
+                    await page.Locator("input[name=structured-logs-search]").FillAsync("did not accept a batch");
+                    await Assertions.Expect(line).ToContainTextAsync("did not accept a batch", new() { Timeout = 5000 });
                 },
                 TimeSpan.FromMilliseconds(TestTimeout));
             await Expect(line).ToContainTextAsync("Warning");

@@ -57,7 +57,7 @@ public sealed class CommitTests
         // Writes fail with OOM, reads are answered: the first batch is tried again and again, the next ones wait behind it.
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(1, 50).Select(count => Event(Window(count % 2), "a", count)));
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not take a batch", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not accept a batch", StringComparison.Ordinal)));
         await Eventually.KeepsHoldingAsync(
             () => Task.Run(() => Assert.Equal([1, 0], stack.Kafka.Committed(Events))), TimeSpan.FromSeconds(1));
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");

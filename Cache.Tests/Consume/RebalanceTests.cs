@@ -75,7 +75,7 @@ public sealed class RebalanceTests
         // A batch is on its way, and Redis refuses it for now.
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 10).Select(minute => Event(Window(minute), "a", minute)));
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not take a batch", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not accept a batch", StringComparison.Ordinal)));
 
         // The member is thrown out, and does not get in again for now.
         stack.Broker.PushRequestErrors(KafkaRequest.JoinGroup, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);

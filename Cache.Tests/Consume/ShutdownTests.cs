@@ -63,7 +63,7 @@ public sealed class ShutdownTests
         await stack.EverythingIsCommittedAsync();
         stack.OwnRedis.Break();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not take a batch", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not accept a batch", StringComparison.Ordinal)));
 
         var stopping = Stopwatch.GetTimestamp();
         await stack.StopServiceAsync();

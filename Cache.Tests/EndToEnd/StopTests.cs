@@ -125,7 +125,7 @@ public sealed class StopTests
         await stack.EverythingIsCommittedAsync(Events);
         redis.Freeze();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 1));
-        await Eventually.HoldsAsync(() => Assert.Contains("Redis did not take a batch", stack.Process.Output, StringComparison.Ordinal));
+        await Eventually.HoldsAsync(() => Assert.Contains("Redis did not accept a batch", stack.Process.Output, StringComparison.Ordinal));
 
         stack.Process.Terminate();
 

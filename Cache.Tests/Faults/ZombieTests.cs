@@ -45,7 +45,7 @@ public sealed class ZombieTests
             // Each has a batch on its way that Redis does not take, and stops right there.
             await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
             await SendAsync(2);
-            await Task.WhenAll(zombies.Select(zombie => SaysAsync(zombie, "Redis did not take a batch", 0)));
+            await Task.WhenAll(zombies.Select(zombie => SaysAsync(zombie, "Redis did not accept a batch", 0)));
 
             // By then they try seldom: one that were frozen in the very moment of sending would write late (and mend it).
             await Task.Delay(TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);

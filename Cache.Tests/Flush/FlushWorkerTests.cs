@@ -200,7 +200,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 3, int.MaxValue));
         Assert.Equal((1, 1), (partition.Written, flush.Metrics.LastFlush!.Rows));
-        Assert.Equal((1, 0), (flush.Logged("Redis did not take a batch: OOM"), flush.Logged("Redis took the batch")));
+        Assert.Equal((1, 0), (flush.Logged("Redis did not accept a batch: OOM"), flush.Logged("Redis accepted the batch")));
         flush.Enqueue(TestRows.Event(1, "b", count: 1).At(partition, 2), TestRows.Event(1, "b", count: 2).At(partition, 3));
 
         await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
@@ -209,7 +209,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         // What came meanwhile was one batch.
         Assert.Equal(2, flush.Metrics.LastFlush!.Rows);
-        Assert.Equal((1, 1), (flush.Logged("Redis did not take a batch"), flush.Logged($"Redis took the batch after {flush.Counters["cache.redis.batch.errors"]} failures")));
+        Assert.Equal((1, 1), (flush.Logged("Redis did not accept a batch"), flush.Logged($"Redis accepted the batch after {flush.Counters["cache.redis.batch.errors"]} failures")));
     }
 
     [Fact]
@@ -221,12 +221,12 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await flush.DrainedAsync();
         await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         flush.Enqueue(TestRows.Event(1, "a", count: 2).At(partition, 1));
-        await flush.HoldsAsync(() => Assert.Equal(1, flush.Logged("Redis did not take a batch: OOM")), advances: false);
+        await flush.HoldsAsync(() => Assert.Equal(1, flush.Logged("Redis did not accept a batch: OOM")), advances: false);
         Assert.Null(flush.Retry.Obstacle);
 
-        await flush.HoldsAsync(() => Assert.Equal(2, flush.Logged("Redis has not taken a batch for")));
-        Assert.Equal(1, flush.Logged("Redis did not take a batch"));
-        Assert.StartsWith("Redis has not taken a batch for ", flush.Retry.Obstacle, StringComparison.Ordinal);
+        await flush.HoldsAsync(() => Assert.Equal(2, flush.Logged("Redis has not accepted a batch for")));
+        Assert.Equal(1, flush.Logged("Redis did not accept a batch"));
+        Assert.StartsWith("Redis has not accepted a batch for ", flush.Retry.Obstacle, StringComparison.Ordinal);
         Assert.Contains("s: OOM", flush.Retry.Obstacle, StringComparison.Ordinal);
 
         await flush.Redis.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
@@ -247,7 +247,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
 
         await flush.HoldsAsync(() => Assert.Contains("ERR something that nobody knows", flush.Retry.Obstacle, StringComparison.Ordinal), advances: false);
-        Assert.Equal(1, flush.Logged("Redis did not take a batch, for a reason that is not known to pass: ERR something that nobody knows"));
+        Assert.Equal(1, flush.Logged("Redis did not accept a batch because of an unknown error: ERR something that nobody knows"));
 
         redis.Before(nameof(IDatabase.StringGetAsync), () => Task.CompletedTask);
         await flush.HoldsAsync(() => Assert.Equal(1, partition.Written));
@@ -268,7 +268,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         Assert.Equal((1, -1), (flush.Fatal.ExitCode, partition.Written));
         Assert.Equal(1, flush.Logged("The flush worker failed; the service stops with exit code 1. System.InvalidCastException: planted"));
-        Assert.Equal(0, flush.Logged("Redis did not take a batch"));
+        Assert.Equal(0, flush.Logged("Redis did not accept a batch"));
     }
 
     [Fact]
@@ -299,7 +299,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 2, int.MaxValue));
         Assert.Equal(0, partition.Written);
         Assert.Empty(flush.DeadLetters);
-        Assert.Equal(1, flush.Logged("The dead-letter topic did not take a batch"));
+        Assert.Equal(1, flush.Logged("The dead-letter topic did not accept a batch"));
 
         flush.RefusesDeadLetters = false;
         await flush.HoldsAsync(() => Assert.Equal(2, partition.Written));
@@ -340,7 +340,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         Assert.Null(flush.Metrics.LastFlush);
         Assert.Empty(flush.DeadLetters);
         Assert.Equal(-1, gone.Written);
-        Assert.Equal(0, flush.Logged("Redis took the batch"));
+        Assert.Equal(0, flush.Logged("Redis accepted the batch"));
     }
 
     [Fact]
@@ -394,7 +394,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         Assert.Equal(new() { ["a.count"] = "1", ["b.count"] = "2" }, await flush.Redis.HashAsync(1));
         Assert.Equal([values[2]], flush.DeadLetters.Select(letter => Encoding.UTF8.GetString(letter.Value!)));
-        Assert.Equal(0, flush.Logged("A key in Redis holds another type"));
+        Assert.Equal(0, flush.Logged("A key in Redis has the wrong type"));
     }
 
     [Fact]
@@ -408,14 +408,14 @@ public sealed class FlushWorkerTests(RedisServers servers)
         var (gone, kept) = (flush.Take(0), flush.Take(1));
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0));
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
-        Assert.Equal(1, flush.Logged("Kafka did not take a batch"));
+        Assert.Equal(1, flush.Logged("Kafka did not accept a batch"));
 
         flush.Redis.Assignment.Revoke([gone.TopicPartition]);
         flush.Enqueue(TestRows.Event(2, "a", count: 2).At(kept, 0));
         await flush.HoldsAsync(() => Assert.Equal(1, kept.Written));
 
         Assert.Equal((0, false), (flush.Fatal.ExitCode, flush.IsStopped));
-        Assert.Equal((-1, 1), (gone.Written, flush.Logged("A key in Redis holds another type")));
+        Assert.Equal((-1, 1), (gone.Written, flush.Logged("A key in Redis has the wrong type")));
     }
 
     [Fact]
@@ -520,7 +520,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         // The window that was not written is none of those that were.
         Assert.Equal((5, 1), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
-        Assert.Equal(1, flush.Logged("A key in Redis holds another type, so that this cannot be written: event 1."));
+        Assert.Equal(1, flush.Logged("A key in Redis has the wrong type; cannot write event 1."));
     }
 
     [Fact]
@@ -537,7 +537,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         flush.Enqueue(TestRows.Session("s", TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds()).At(partition, 0));
         await flush.DrainedAsync();
 
-        Assert.Equal(1, flush.Logged("A key in Redis holds another type, so that this cannot be written: session s."));
+        Assert.Equal(1, flush.Logged("A key in Redis has the wrong type; cannot write session s."));
         Assert.Equal(1, partition.Written);
     }
 
@@ -664,7 +664,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await flush.HoldsAsync(() => Assert.Equal(2, kept.Written));
         await flush.EndsAsync();
 
-        Assert.Equal(1, flush.Logged("Redis did not take a batch"));
+        Assert.Equal(1, flush.Logged("Redis did not accept a batch"));
         Assert.Equal(new() { ["a.count"] = "1", ["c.count"] = "2" }, redis.Data.Hashes[$"{flush.Redis.Keys.Window(RowKind.Event, 1)}"].Fields);
         Assert.Equal(epoch, await flush.EpochAsync());
 
@@ -707,9 +707,9 @@ public sealed class FlushWorkerTests(RedisServers servers)
                 await flush.HoldsAsync(() => { });
             }
 
-            Assert.Equal((times, times - 1), (flush.Logged("Waiting for Redis"), flush.Logged("Redis answers")));
+            Assert.Equal((times, times - 1), (flush.Logged("Waiting for Redis"), flush.Logged("Redis is up")));
             await flush.Redis.Database.ExecuteAsync("ACL", "SETUSER", "default", "+get");
-            await flush.HoldsAsync(() => Assert.Equal(times, flush.Logged("Redis answers")));
+            await flush.HoldsAsync(() => Assert.Equal(times, flush.Logged("Redis is up")));
         }
     }
 
@@ -799,9 +799,11 @@ public sealed class FlushWorkerTests(RedisServers servers)
             _committer = new(this, redis.Assignment, redis.Membership, redis.Options, redis.Services.GetRequiredService<ConsumeMetrics>(), Time, Fatal, NullLogger<OffsetCommitter>.Instance);
             var logger = _loggers.CreateLogger<FlushWorker>();
             Retry = new(Metrics, Time, new Random(1), logger);
-            _worker = new(
-                Queue, redis.Store, redis.Epoch, new Letters(new(_ => Producer()), redis.Options, redis.Services.GetRequiredService<PersistMetrics>(), Time), new RowReader(redis.Options), _committer, redis.Membership,
-                Retry, redis.Options, Metrics, Time, Fatal, logger);
+            var guard = new WriteGuard(redis.Store, redis.Epoch, redis.Membership, _committer, Time, logger);
+            var letters = new Letters(new(_ => Producer()), redis.Options, redis.Services.GetRequiredService<PersistMetrics>(), Time);
+            var deadLetters = new DeadLetterFlush(letters, new RowReader(redis.Options), Retry, redis.Options, Time);
+            var writer = new BatchWriter(redis.Store, guard, deadLetters, Retry, _committer, Metrics, Time, logger);
+            _worker = new(Queue, writer, guard, redis.Options, Time, Fatal, logger);
             _worker.StartAsync(CancellationToken.None);
             _committer.StartAsync(CancellationToken.None);
         }

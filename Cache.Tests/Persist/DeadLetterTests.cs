@@ -114,7 +114,7 @@ public sealed class DeadLetterTests
         {
             var (status, body, _) = await stack.AskAsync("/readyz");
             Assert.Equal(System.Net.HttpStatusCode.ServiceUnavailable, status);
-            Assert.Contains("The dead-letter topic has not taken a batch", body, StringComparison.Ordinal);
+            Assert.Contains("The dead-letter topic has not accepted a batch", body, StringComparison.Ordinal);
             Assert.Contains("authorization failed", body, StringComparison.OrdinalIgnoreCase);
         });
 

@@ -59,9 +59,12 @@ internal sealed class SimulatedProcess
         var keys = new RedisKeys(options);
         var epoch = new RedisEpoch(link, keys, _assignment, membership, rebuilds, NullLogger<RedisEpoch>.Instance);
         var store = new WindowStore(link, keys, options, new SessionStore(keys, options, Persisted, time), new DimensionLimit(keys, options), Persisted);
-        var flush = new FlushWorker(
-            _queue, store, epoch, new ReadyDeadLetters(producer, options, time), new RowReader(options), committer, membership,
-            new BatchRetry(Flushed, time, schedule.Random, NullLogger<FlushWorker>.Instance), options, Flushed, time, null!, NullLogger<FlushWorker>.Instance);
+        var logger = NullLogger<FlushWorker>.Instance;
+        var retry = new BatchRetry(Flushed, time, schedule.Random, logger);
+        var guard = new WriteGuard(store, epoch, membership, committer, time, logger);
+        var deadLetters = new DeadLetterFlush(new ReadyDeadLetters(producer, options, time), new RowReader(options), retry, options, time);
+        var writer = new BatchWriter(store, guard, deadLetters, retry, committer, Flushed, time, logger);
+        var flush = new FlushWorker(_queue, writer, guard, options, time, null!, logger);
         foreach (var topic in options.Topics)
         {
             positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));

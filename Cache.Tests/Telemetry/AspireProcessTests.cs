@@ -116,7 +116,7 @@ public sealed class AspireProcessTests
 
         redis.Kill();
         var log = await AspireStack.EventuallyAsync(
-            () => stack.Telemetry.Logs.FirstOrDefault(log => log.Body.Contains("Redis did not take a batch", StringComparison.Ordinal)), "a failure in the log");
+            () => stack.Telemetry.Logs.FirstOrDefault(log => log.Body.Contains("Redis did not accept a batch", StringComparison.Ordinal)), "a failure in the log");
         Assert.Equal(("cache", "Cache.Service.Flush.FlushWorker", "Warning"), (log.Service, log.Category, log.Severity));
         Assert.NotEqual("", log.TraceId);
 
@@ -126,7 +126,7 @@ public sealed class AspireProcessTests
         Assert.Equal(("flush", log.TraceId), (flush.Name, flush.TraceId));
         Assert.Contains("exception", flush.Events);
         await AspireStack.EventuallyAsync(
-            () => stack.Telemetry.Logs.FirstOrDefault(line => line.TraceId == log.TraceId && line.Body.Contains("took the batch", StringComparison.Ordinal)),
+            () => stack.Telemetry.Logs.FirstOrDefault(line => line.TraceId == log.TraceId && line.Body.Contains("accepted the batch", StringComparison.Ordinal)),
             "the recovery in the log");
     }
 

@@ -63,7 +63,7 @@ public sealed class SecretsTests
         redis.Kill();
         await Eventually.HoldsAsync(async () => Assert.Equal(HttpStatusCode.ServiceUnavailable, (await stack.AskAsync("/healthz")).Status));
         await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 1));
-        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("did not take a batch", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("did not accept a batch", StringComparison.Ordinal)));
         await AskEverythingAsync(stack);
 
         // These logs are on, so the test would see secrets in them.
