@@ -39,7 +39,7 @@ internal abstract class Answer
     }
 
     /// <summary>Sends the answer; for a HEAD request, only its headers.</summary>
-    public abstract Task SendAsync(HttpContext context);
+    public abstract Task SendAsync(HttpContext context, LargeReads large);
 
     /// <summary>Makes caches revalidate on every request, and shared caches store nothing.</summary>
     protected static void Headers(HttpResponse response) => response.Headers.CacheControl = "private, no-cache";
@@ -83,7 +83,7 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
     public override int Length => body.Length;
 
     /// <summary>Sends the answer, or 304.</summary>
-    public override Task SendAsync(HttpContext context)
+    public override Task SendAsync(HttpContext context, LargeReads large)
     {
         var response = context.Response;
         response.Headers.ETag = _tag;
@@ -97,7 +97,7 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
 
         if (body.Length >= LargeReads.MinBytes)
         {
-            return SendLargeAsync(context);
+            return SendLargeAsync(context, large);
         }
 
         response.ContentType = contentType;
@@ -108,9 +108,9 @@ internal sealed class HeldAnswer(ReadOnlyMemory<byte> body, string contentType) 
         return written.IsCompletedSuccessfully ? Task.CompletedTask : written.AsTask();
     }
 
-    private async Task SendLargeAsync(HttpContext context)
+    private async Task SendLargeAsync(HttpContext context, LargeReads large)
     {
-        using var room = context.RequestServices.GetRequiredService<LargeReads>().Take(body.Length, context);
+        using var room = large.Take(body.Length, context);
         context.Response.ContentType = contentType;
         context.Response.ContentLength = body.Length;
         SetMinDataRate(context);
@@ -152,7 +152,7 @@ internal sealed class StreamedAnswer(string contentType, Func<HttpContext, IAsyn
     public override int Length => 0;
 
     /// <inheritdoc/>
-    public override async Task SendAsync(HttpContext context)
+    public override async Task SendAsync(HttpContext context, LargeReads large)
     {
         await using var pieces = read(context).GetAsyncEnumerator(context.RequestAborted);
         await pieces.MoveNextAsync();
@@ -175,7 +175,7 @@ internal sealed class StreamedAnswer(string contentType, Func<HttpContext, IAsyn
         {
             if (!context.RequestAborted.IsCancellationRequested)
             {
-                context.RequestServices.GetRequiredService<AnswerMetrics>().Cut();
+                large.NoteCut();
             }
 
             context.Abort();

@@ -20,8 +20,8 @@ internal static class ApiAnswers
     }
 
     /// <summary>Sends an answer once it has been read; answers 503 if Redis does not deliver it, or a key holds another type.</summary>
-    public static Task SendAsync(HttpContext context, Task<Answer> answer) =>
-        answer is { IsCompletedSuccessfully: true, Result: HeldAnswer { Length: < LargeReads.MinBytes } small } ? small.SendAsync(context) : SendOnceReadAsync(context, answer);
+    public static Task SendAsync(HttpContext context, Task<Answer> answer, LargeReads large) =>
+        answer is { IsCompletedSuccessfully: true, Result: HeldAnswer { Length: < LargeReads.MinBytes } small } ? small.SendAsync(context, large) : SendOnceReadAsync(context, answer, large);
 
     /// <summary>Whether a failure is reported to the caller with its reason, as opposed to a defect of the service.</summary>
     public static bool IsReported(Exception exception) => RedisErrors.IsUnavailable(exception) || exception is SlowReadException or NoRoomException;
@@ -56,11 +56,11 @@ internal static class ApiAnswers
     public static Task WriteErrorsAsync(HttpContext context, Dictionary<string, string[]> errors) =>
         Results.ValidationProblem(errors, detail: string.Join(" ", errors.Select(error => $"{error.Value[0]}."))).ExecuteAsync(context);
 
-    private static async Task SendOnceReadAsync(HttpContext context, Task<Answer> answer)
+    private static async Task SendOnceReadAsync(HttpContext context, Task<Answer> answer, LargeReads large)
     {
         try
         {
-            await (await answer).SendAsync(context);
+            await (await answer).SendAsync(context, large);
         }
         catch (Exception exception) when (IsReported(exception) && !context.Response.HasStarted)
         {

@@ -63,6 +63,9 @@ internal sealed class LargeReads(CacheOptions options, AnswerMetrics metrics) : 
         return new(_turns);
     }
 
+    /// <summary>Notes that an answer was cut off in the middle.</summary>
+    public void NoteCut() => metrics.Cut();
+
     /// <inheritdoc/>
     public void Dispose() => _turns.Dispose();
 

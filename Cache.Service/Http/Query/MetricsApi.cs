@@ -17,7 +17,7 @@ internal static class MetricsApi
         Map(metrics, "event", RowKind.Event, answers);
         Map(metrics, "performance", RowKind.Performance, answers);
         metrics.MapRead("/overview", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
-            SendAsync(context, answers.GetAsync(new(null, null, fields), context.Request)))
+            answers.SendAsync(context, new(null, null, fields)))
         .WithSummary("The newest window of each type")
         .WithMetadata(DescribedAnswer.Json("Overview", $$"""{"event_latest":{{Example(RowKind.Event)}},"performance_latest":{{Example(RowKind.Performance)}}}"""));
     }
@@ -25,7 +25,7 @@ internal static class MetricsApi
     private static void Map(RouteGroupBuilder metrics, string type, RowKind kind, WindowAnswers answers)
     {
         metrics.MapRead($"/{type}/latest", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
-            SendAsync(context, answers.GetAsync(new(kind, null, fields), context.Request)))
+            answers.SendAsync(context, new(kind, null, fields)))
         .WithSummary($"The newest {type} window").WithDescription("An empty object if there is none.")
         .WithMetadata(DescribedAnswer.Json("Window", Example(kind)));
 
@@ -52,7 +52,7 @@ internal static class MetricsApi
             }
 
             context.Response.Headers.Vary = "Accept";
-            return SendAsync(context, answers.GetAsync(new(kind, maxWindows, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)), context.Request));
+            return answers.SendAsync(context, new(kind, maxWindows, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)));
         })
         .WithSummary($"The recent {type} windows, newest first")
         .WithDescription("CSV with `Accept: text/csv`: one row per window and dimension.")

@@ -14,7 +14,8 @@ internal static class SessionsApi
         routes.MapRead("/sessions/active", async (
             [Description("Maximum number of sessions, 1 or more; 20 by default, capped at 1000.")] string? limit,
             HttpContext context,
-            SessionReader reader) =>
+            SessionReader reader,
+            LargeReads large) =>
         {
             var errors = new Dictionary<string, string[]>();
             var maxSessions = Limit(limit, errors);
@@ -24,7 +25,7 @@ internal static class SessionsApi
                 return;
             }
 
-            await SendAsync(context, ReadAsync(reader, maxSessions));
+            await SendAsync(context, ReadAsync(reader, maxSessions), large);
         })
         .WithTags("Sessions").WithSummary("The active sessions, latest first")
         .WithDescription("A session is active until active_session_ttl_seconds after its end. Always empty if session_metrics is not among the topics.")

@@ -27,11 +27,10 @@ internal sealed class WindowAnswers
         _read = ReadAsync;
     }
 
-    /// <summary>Answers a query.</summary>
-    /// <param name="query">The query.</param>
-    /// <param name="request">With <c>Cache-Control: no-cache</c>, the answer is read from Redis.</param>
-    /// <exception cref="StackExchange.Redis.RedisException">Redis did not answer.</exception>
-    public Task<Answer> GetAsync(WindowQuery query, HttpRequest request)
+    /// <summary>Answers a query; with <c>Cache-Control: no-cache</c>, from Redis.</summary>
+    public Task SendAsync(HttpContext context, WindowQuery query) => ApiAnswers.SendAsync(context, GetAsync(query, context.Request), _large);
+
+    private Task<Answer> GetAsync(WindowQuery query, HttpRequest request)
     {
         // All limits beyond retention are the same query.
         query = query with { Limit = query.Limit is { } limit ? Math.Min(limit, _options.WindowRetentionCount) : null };
