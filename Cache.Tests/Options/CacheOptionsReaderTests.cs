@@ -45,7 +45,7 @@ public sealed class CacheOptionsReaderTests
         ["health_port"] = options => options.HealthPort,
     };
 
-    /// <summary>Key, default, another value as it is written, and as it is read.</summary>
+    /// <summary>Key, default, another value as configured, and as read.</summary>
     public static TheoryData<string, string, string, string> Keys => new()
     {
         { "kafka_bootstrap_servers", "kafka1:19092", "a:1, b:2", "a:1,b:2" },
@@ -98,7 +98,7 @@ public sealed class CacheOptionsReaderTests
     {
         Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
 
-        // But for the sections Kafka: and Authentication:, the connection string, and what follows from other keys.
+        // Except the sections Kafka: and Authentication:, the connection string, and what is derived from other keys.
         string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection)];
         Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length, Values.Count);
     }
@@ -294,7 +294,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ForwardedHeaders_Enabled", "1")]
     [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")]
     [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http")]
-    public void WrongValue_IsAnErrorThatNamesItsKey(string key, string value)
+    public void InvalidValue_IsAnErrorWithItsKey(string key, string value)
     {
         var error = Assert.Single(Errors((key, value)));
         Assert.StartsWith(key.Split(":0")[0], error, StringComparison.OrdinalIgnoreCase);
@@ -325,7 +325,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ConnectionStrings:redis", "[::1]:6379,abortConnect=true,connectTimeout=100")]
     [InlineData("OPENAI_API_KEY", "x")]
     [InlineData("API_KEYS_SERVICE_HOST", "10.0.0.1")]
-    public void RightValue_IsTaken(string key, string value) => Read((key, value));
+    public void ValidValue_IsAccepted(string key, string value) => Read((key, value));
 
     [Theory]
     [InlineData("redis://10.0.0.7", "10.0.0.7:6379")]
@@ -334,7 +334,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("redis://:p4ss@host:6380/0", "host:6380,password=p4ss,defaultDatabase=0")]
     [InlineData("rediss://cache:p%40ss%3D%3A1@host", "host:6379,ssl=true,password=p@ss=:1,user=cache")]
     [InlineData("redis://[::1]:7000", "[::1]:7000")]
-    public void RedisUri_IsUnderstood(string uri, string expected)
+    public void RedisUri_IsParsed(string uri, string expected)
     {
         var options = Read(("ConnectionStrings:redis", uri));
 
@@ -345,7 +345,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void PortOfKubernetes_IsAnErrorThatSaysWhereItComesFrom()
+    public void PortFromKubernetes_IsAnErrorThatExplainsWhereItComesFrom()
     {
         var error = Assert.Single(Errors(("REDIS_PORT", "tcp://10.96.0.12:6379")));
         Assert.Contains("Kubernetes sets REDIS_PORT", error, StringComparison.Ordinal);
@@ -364,7 +364,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void AllErrors_AreToldAtOnce()
+    public void AllErrors_AreReportedAtOnce()
     {
         var keys = Values.Keys.Except(["redis_key_prefix"]).ToList();
         var errors = Errors([.. keys.Select(key => (key, "/ wrong /")), ("Kafka:no.such.property", "1"), ("Kafka:group.id", "mine"), ("urls", "nowhere")]);
@@ -405,7 +405,7 @@ public sealed class CacheOptionsReaderTests
             },
             options.KafkaProperties);
 
-        // Each may need the other.
+        // Each may depend on the other.
         Assert.Equal(4, Read(
             ("ConnectionStrings:kafka", "BootstrapServers=a:1;SecurityProtocol=SASL_PLAINTEXT;SaslMechanism=Plain"),
             ("Kafka:sasl.username", "u"), ("Kafka:sasl.password", "p")).KafkaProperties.Count);
@@ -416,10 +416,10 @@ public sealed class CacheOptionsReaderTests
     [InlineData("enable_auto_commit=true", "enable.auto.commit cannot be set")]
     [InlineData("dotnet.producer.enable.delivery.reports=false", "dotnet.producer.enable.delivery.reports cannot be set")]
     [InlineData("SecurityProtocol=SaslSsl;SaslMechanism=S3cret", "the value of sasl.mechanism cannot be used")]
-    [InlineData("SaslPasword=S3cret", "does not take, beside bootstrap.servers;")]
+    [InlineData("SaslPasword=S3cret", "does not know, besides bootstrap.servers;")]
     [InlineData("SecurityProtocol=Ssl;SslKeyPem=S3cret", "does not take security.protocol, ssl.key.pem together")]
     [InlineData("Acks=1;ClientId=S3cret", "does not take acks, client.id together")]
-    public void KafkaConnectionString_WithAPropertyThatCannotBe_IsAnErrorWithItsKey(string property, string expected)
+    public void KafkaConnectionString_WithAnInvalidProperty_IsAnErrorWithItsKey(string property, string expected)
     {
         var error = Assert.Single(Errors(("ConnectionStrings:kafka", $"BootstrapServers=a:1;{property}")));
         Assert.StartsWith("ConnectionStrings:kafka", error, StringComparison.Ordinal);
@@ -428,7 +428,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void KafkaSection_ThatIsWrong_IsToldInTheClientLibrarysWords_AlsoBesideAConnectionStringWithProperties()
+    public void InvalidKafkaSection_IsReportedInTheClientLibrarysWords_AlsoBesideAConnectionStringWithProperties()
     {
         var error = Assert.Single(Errors(("ConnectionStrings:kafka", "BootstrapServers=a:1;SaslPassword=S3cret"), ("Kafka:fetch.min.bytes", "-5")));
         Assert.StartsWith("Kafka:fetch.min.bytes cannot be used: ", error, StringComparison.Ordinal);
@@ -450,7 +450,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("enable.idempotence", "false")]
     [InlineData("transactional.id", "t")]
     [InlineData("dotnet.producer.enable.delivery.reports", "false")]
-    public void KafkaProperty_ThatThePromisesHangOn_CannotBeSet(string name, string value) =>
+    public void KafkaProperty_ThatThePromisesDependOn_CannotBeSet(string name, string value) =>
         Assert.StartsWith($"Kafka:{name} cannot be set", Assert.Single(Errors(($"Kafka:{name}", value))), StringComparison.Ordinal);
 
     [Theory]
@@ -496,7 +496,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("API_KEY", "S3cret")]
     public void Error_NeverRepeatsAPassword(string key, string value)
     {
-        // Only with TLS does the client look at its keys.
+        // The client checks its keys only with TLS.
         var thrown = Assert.Throws<ConfigurationException>(() => Read((key, value), ("Kafka:security.protocol", "ssl")));
         Assert.DoesNotContain("S3cret", thrown.ToString(), StringComparison.Ordinal);
     }
@@ -522,7 +522,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ValidIssuer", "ValidAudience=cache", "ValidIssuer=other", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
     [InlineData("too short", "ValidAudience=cache", "ValidIssuer=me", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAA")]
     [InlineData("Base64", "ValidAudience=cache", "ValidIssuer=me", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=not base64")]
-    [InlineData("issuer that is empty", "ValidAudience=cache", "Authority=https://login.example", "ValidIssuer=")]
+    [InlineData("has an empty issuer", "ValidAudience=cache", "Authority=https://login.example", "ValidIssuer=")]
     [InlineData("Authority cannot be used", "ValidAudience=cache", "Authority=https://")]
     [InlineData("https", "ValidAudience=cache", "Authority=http://login.example")]
     [InlineData("true or false", "ValidAudience=cache", "Authority=https://login.example", "ValidateIssuer=perhaps")]
@@ -534,7 +534,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void Errors_AreLines_WhateverStandsInAValue()
+    public void Errors_AreOneLineEach_WhateverTheValueContains()
     {
         var thrown = Assert.Throws<ConfigurationException>(() => Read(("redis_port", "6\r\n   at 7\u001b[31m"), ("redis_db", new string('9', 5000))));
         Assert.Equal(3, thrown.Message.Split('\n').Length);
@@ -549,7 +549,7 @@ public sealed class CacheOptionsReaderTests
     private static IReadOnlyList<string> Errors(params (string Key, string Value)[] keys) =>
         Assert.Throws<ConfigurationException>(() => Read(keys)).Errors;
 
-    /// <summary>Reads from sources of which the later wins.</summary>
+    /// <summary>Reads from several sources; later ones win.</summary>
     private static CacheOptions Layers(params (string Key, string Value)[][] layers)
     {
         var builder = new ConfigurationBuilder();
@@ -561,7 +561,7 @@ public sealed class CacheOptionsReaderTests
         return CacheOptionsReader.Read(builder.Build());
     }
 
-    /// <summary>Reads from environment variables, behind a prefix that no other test sees.</summary>
+    /// <summary>Reads from environment variables, with a prefix that no other test uses.</summary>
     private static CacheOptions FromEnvironment(params (string Name, string Value)[] variables)
     {
         var prefix = $"TEST_{Guid.NewGuid():N}_";
