@@ -5,7 +5,7 @@ namespace Cache.Tests.AppHost;
 
 /// <summary>
 /// One AppHost with everything embedded, two replicas, the simulator and the dashboard, for all tests of a collection. They come
-/// one after the other, with no other test beside them, and leave it as it was.
+/// one after the other, with no other tests in parallel, and leave the stack as they found it.
 /// </summary>
 public sealed class EmbeddedAppHost : IAsyncLifetime
 {

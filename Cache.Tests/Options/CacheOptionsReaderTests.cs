@@ -502,7 +502,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void Tokens_AreAccepted_WhereTheirSectionSaysHowToCheckThem()
+    public void Tokens_AreAccepted_IfTheirSectionSaysHowToValidateThem()
     {
         Assert.False(Read().IsProtected);
         Assert.True(Read(("api_keys", "0123456789abcdef")).IsProtected);
@@ -526,7 +526,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("Authority cannot be used", "ValidAudience=cache", "Authority=https://")]
     [InlineData("https", "ValidAudience=cache", "Authority=http://login.example")]
     [InlineData("true or false", "ValidAudience=cache", "Authority=https://login.example", "ValidateIssuer=perhaps")]
-    public void Tokens_ThatCouldNotBeChecked_AreAnError(string expected, params string[] keys)
+    public void Tokens_ThatCouldNeverBeValidated_AreAnError(string expected, params string[] keys)
     {
         var error = Assert.Single(Errors([.. keys.Select(key => ($"Authentication:Schemes:Bearer:{key.Split('=')[0]}", key[(key.IndexOf('=') + 1)..]))]));
         Assert.StartsWith("Authentication:Schemes:Bearer", error, StringComparison.Ordinal);

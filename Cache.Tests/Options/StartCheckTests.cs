@@ -207,14 +207,14 @@ public sealed class StartCheckTests
         return service.Errors;
     }
 
-    private static void AssertBlock(string told, string key)
+    private static void AssertBlock(string output, string key)
     {
-        var lines = told.TrimEnd().Split('\n');
+        var lines = output.TrimEnd().Split('\n');
         Assert.Equal("The configuration cannot be used:", lines[0].TrimEnd());
         Assert.All(lines.Skip(1), line => Assert.StartsWith("  - ", line, StringComparison.Ordinal));
-        Assert.Contains(key.Split(":0")[0], told, StringComparison.OrdinalIgnoreCase);
-        Assert.DoesNotContain(Mark, told, StringComparison.OrdinalIgnoreCase);
-        Assert.DoesNotContain("   at ", told, StringComparison.Ordinal);
+        Assert.Contains(key.Split(":0")[0], output, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain(Mark, output, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("   at ", output, StringComparison.Ordinal);
     }
 
     private static IConfigurationRoot Configured(string key, string value) =>

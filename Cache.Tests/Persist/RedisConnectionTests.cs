@@ -44,7 +44,7 @@ public sealed class RedisConnectionTests
     }
 
     [Fact]
-    public async Task Connection_IsMadeOnce_WhenItIsAskedFor()
+    public async Task Connection_IsCreatedOnce_OnFirstUse()
     {
         var made = 0;
         await using var services = new ServiceCollection().AddTransient(_ =>

@@ -121,7 +121,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Session_ThatEndedTooLongAgo_IsNotWritten_AndLeavesWhatIsThere(RedisKind kind)
+    public async Task SessionThatEndedTooLongAgo_IsNotWritten_AndChangesNothing(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.WriteAsync(TestRows.Session("late", Now - 5, "u"));
@@ -153,7 +153,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task OldSession_LeavesTheTtlOfWhatIsThere(RedisKind kind)
+    public async Task OldSession_KeepsAnExistingTtl(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.WriteAsync(TestRows.Session("s", Now - Ttl + 300_000));

@@ -42,7 +42,7 @@ public sealed class RedisClientTests
     }
 
     [Fact]
-    public void Options_WithAbortConnectAsked_Abort() =>
+    public void Options_WithAbortConnect_Abort() =>
         Assert.True(Options(("ConnectionStrings:redis", "localhost:1,abortConnect=true")).AbortOnConnectFail);
 
     [Fact]

@@ -6,7 +6,7 @@ using System.Text.Json;
 namespace Cache.Tests.Telemetry;
 
 /// <summary>
-/// Service and simulator as Aspire runs them: processes that know nothing but their environment. What they tell is read where
+/// Service and simulator as Aspire runs them: processes configured only by their environment. Their telemetry is read where
 /// the dashboard would read it.
 /// </summary>
 public sealed class AspireProcessTests
@@ -69,7 +69,7 @@ public sealed class AspireProcessTests
         await using var redis = await RedisServer.StartAsync(AspireStack.Password);
         await using var stack = await AspireStack.StartAsync();
 
-        // As Aspire sets it in development: without it a probe's commands would not be sampled anyway.
+        // As Aspire sets it in development: otherwise, commands of probes would not be sampled anyway.
         await stack.StartServiceAsync(redis.ConnectionString, ("OTEL_TRACES_SAMPLER", "always_on"));
         foreach (var route in Enumerable.Repeat((string[])["/healthz", "/readyz", "/health", "/alive", "/metrics"], 10).SelectMany(routes => routes))
         {
