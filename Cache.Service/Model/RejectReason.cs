@@ -1,5 +1,4 @@
 using Cache.Service.Decode;
-using Confluent.Kafka;
 
 namespace Cache.Service.Model;
 

@@ -1,5 +1,3 @@
-using Confluent.Kafka;
-
 namespace Cache.Service.Model;
 
 /// <summary>The kind of a row.</summary>

@@ -1,5 +1,3 @@
-using Confluent.Kafka;
-
 namespace Cache.Service.Model;
 
 /// <summary>The fields of one session in a row: those present are written, those absent stay as they are in Redis.</summary>

@@ -1,7 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
-using System.Text;
-using StackExchange.Redis;
-
 namespace Cache.Service.Model;
 
 /// <summary>Compares UTF-8 strings, as arrays or spans.</summary>

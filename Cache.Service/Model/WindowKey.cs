@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
-
 namespace Cache.Service.Model;
 
 /// <summary>Identifies a window by metric type and start.</summary>

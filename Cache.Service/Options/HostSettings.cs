@@ -3,7 +3,6 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
-using Cache.Service.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace Cache.Service.Options;

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
 using Cache.Service.Model;
 
 namespace Cache.Service.Partitions;

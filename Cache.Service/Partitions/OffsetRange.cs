@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
-
 namespace Cache.Service.Partitions;
 
 /// <summary>What a batch read from one partition.</summary>

@@ -1,7 +1,4 @@
-using System.Buffers;
 using System.Diagnostics;
-using System.Runtime.InteropServices;
-using System.Threading.Channels;
 using Cache.Service.Model;
 
 namespace Cache.Service.Partitions;

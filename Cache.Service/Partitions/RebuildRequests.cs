@@ -1,5 +1,3 @@
-using StackExchange.Redis;
-
 namespace Cache.Service.Partitions;
 
 /// <summary>Partitions to rebuild under an epoch.</summary>

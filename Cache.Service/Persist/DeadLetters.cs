@@ -4,7 +4,6 @@ using System.Text;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
 

@@ -2,7 +2,6 @@ using System.Text.Json;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using StackExchange.Redis;
 
 namespace Cache.Service.Persist;

@@ -3,7 +3,6 @@ using System.Text.Json;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using StackExchange.Redis;
 using static Cache.Service.Persist.RedisReplies;
 
