@@ -61,12 +61,12 @@ if (choices.Simulator)
         simulator
             .WithEnvironment("simulator_seed", builder.AddParameter("simulator-seed"))
             .WithEnvironment("simulator_sessions", sessions)
-            // With a seed it would start in 2025.
+            // With a seed, it would otherwise start in 2025.
             .WithEnvironment(context => context.EnvironmentVariables["simulator_start"] = TimeProvider.System.GetUtcNow().ToString("O", CultureInfo.InvariantCulture))
             .WithRowCommands(kafka.Resource);
         cache.WithSessions(sessions.Resource);
 
-        // The simulator waits until the service is ready, and that takes partitions: so it is the service that has topics made.
+        // The simulator waits until the service is ready, which requires partitions, so the service has to create the topics.
         cache.WithEnvironment("Kafka__allow_auto_create_topics", "true");
     }
 }

@@ -3,13 +3,13 @@ using System.Diagnostics;
 
 namespace Cache.AppHost;
 
-/// <summary>Finds a container engine that answers: a client without its engine is installed on many machines.</summary>
+/// <summary>Finds a running container engine: many machines have a client installed whose engine is not running.</summary>
 internal static class ContainerEngine
 {
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(3);
 
-    /// <summary>The engine that answers within 3 s, <c>docker</c> before <c>podman</c>; null when none does.</summary>
-    /// <param name="chosen">The one that Aspire is told to use (<c>ASPIRE_CONTAINER_RUNTIME</c>); null: any.</param>
+    /// <summary>Finds an engine that answers within 3 s, <c>docker</c> before <c>podman</c>; null if none does.</summary>
+    /// <param name="chosen">The engine that Aspire is configured to use (<c>ASPIRE_CONTAINER_RUNTIME</c>); null for any.</param>
     public static string? Find(string? chosen)
     {
         string[] engines = string.IsNullOrWhiteSpace(chosen) ? ["docker", "podman"] : [chosen];

@@ -7,45 +7,46 @@ using Microsoft.Extensions.Logging;
 namespace Cache.AppHost;
 
 /// <summary>
-/// A server inside this process, as a resource like any other: a row with state, health, address and log, and commands that
-/// stop and start it on the same address.
+/// A server inside this process, shown on the dashboard like any other resource: with state, health, address, log, and commands
+/// that stop it and start it again at the same address.
 /// </summary>
 /// <param name="name">Name of the resource and of its connection string.</param>
 internal abstract partial class EmbeddedServerResource(string name) : Resource(name), IResourceWithConnectionString, IAsyncDisposable
 {
     private readonly TaskCompletionSource<string> _address = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private readonly SemaphoreSlim _turn = new(1);
+    private readonly SemaphoreSlim _gate = new(1);
 
     /// <inheritdoc/>
-    public ReferenceExpression ConnectionStringExpression => ReferenceExpression.Create($"{new AddressOnceKnown(Name, _address.Task)}");
+    public ReferenceExpression ConnectionStringExpression => ReferenceExpression.Create($"{new PendingAddress(Name, _address.Task)}");
 
-    /// <summary>What clients connect to; null before the first start.</summary>
+    /// <summary>The address for clients; null before the first start.</summary>
     public string? Address => _address.Task.IsCompletedSuccessfully ? _address.Task.Result : null;
 
-    /// <summary>What its log says once it runs.</summary>
+    /// <summary>The log message after a start.</summary>
     protected abstract string Started { get; }
 
-    /// <summary>What its log says when it has been stopped.</summary>
+    /// <summary>The log message after a stop.</summary>
     protected abstract string Stopped { get; }
 
-    /// <summary>Starts it for the first time, and gives its address.</summary>
+    /// <summary>Starts the server for the first time.</summary>
+    /// <returns>Its address.</returns>
     protected abstract Task<string> StartAsync(CancellationToken cancellationToken);
 
-    /// <summary>Starts it again, at its address.</summary>
+    /// <summary>Starts the server again, at the same address.</summary>
     protected abstract void Resume();
 
-    /// <summary>Stops it; clients are cut off, and refused from then on.</summary>
+    /// <summary>Stops the server: open connections are closed, new ones refused.</summary>
     protected abstract void Stop();
 
-    /// <summary>Stops it for good.</summary>
+    /// <summary>Stops the server permanently.</summary>
     public abstract ValueTask DisposeAsync();
 
-    /// <summary>Starts it, and shows how that goes.</summary>
+    /// <summary>Starts the server, and publishes its state.</summary>
     public async Task<ExecuteCommandResult> StartAsync(IServiceProvider services, CancellationToken cancellationToken)
     {
         var notifications = services.GetRequiredService<ResourceNotificationService>();
         var logger = services.GetRequiredService<ResourceLoggerService>().GetLogger(this);
-        await _turn.WaitAsync(cancellationToken);
+        await _gate.WaitAsync(cancellationToken);
         try
         {
             await notifications.PublishUpdateAsync(this, row => row with { State = KnownResourceStates.Starting, StopTimeStamp = null });
@@ -75,16 +76,16 @@ internal abstract partial class EmbeddedServerResource(string name) : Resource(n
         }
         finally
         {
-            _turn.Release();
+            _gate.Release();
         }
     }
 
-    /// <summary>Stops it, and shows that.</summary>
+    /// <summary>Stops the server, and publishes its state.</summary>
     public async Task<ExecuteCommandResult> StopAsync(IServiceProvider services, CancellationToken cancellationToken)
     {
         var notifications = services.GetRequiredService<ResourceNotificationService>();
         var logger = services.GetRequiredService<ResourceLoggerService>().GetLogger(this);
-        await _turn.WaitAsync(cancellationToken);
+        await _gate.WaitAsync(cancellationToken);
         try
         {
             await notifications.PublishUpdateAsync(this, row => row with { State = KnownResourceStates.Stopping });
@@ -95,17 +96,17 @@ internal abstract partial class EmbeddedServerResource(string name) : Resource(n
         }
         finally
         {
-            _turn.Release();
+            _gate.Release();
         }
     }
 
     [LoggerMessage(1, LogLevel.Information, "{Text}")]
     private static partial void LogLine(ILogger logger, string text);
 
-    [LoggerMessage(2, LogLevel.Error, "It did not start.")]
+    [LoggerMessage(2, LogLevel.Error, "Failed to start.")]
     private static partial void LogNotStarted(ILogger logger, Exception exception);
 
-    private sealed class AddressOnceKnown(string resource, Task<string> address) : IValueProvider, IManifestExpressionProvider
+    private sealed class PendingAddress(string resource, Task<string> address) : IValueProvider, IManifestExpressionProvider
     {
         public string ValueExpression => $"{{{resource}.connectionString}}";
 
@@ -119,9 +120,9 @@ internal sealed class EmbeddedKafkaResource(string name) : EmbeddedServerResourc
     private EmbeddedKafka? _kafka;
 
     protected override string Started =>
-        $"{_kafka!.BrokerCount} brokers listen on {Address}. Records stay in memory: the newest 100,000 or 5 MiB of each partition.";
+        $"{_kafka!.BrokerCount} brokers listen on {Address}. Records are kept in memory only: the newest 100,000 or 5 MiB per partition.";
 
-    protected override string Stopped => "The brokers are down; their records stay.";
+    protected override string Stopped => "Brokers stopped; their records are kept.";
 
     public override ValueTask DisposeAsync() => _kafka?.DisposeAsync() ?? default;
 
@@ -138,9 +139,9 @@ internal sealed class EmbeddedRedisResource(string name) : EmbeddedServerResourc
 {
     private EmbeddedRedis? _redis;
 
-    protected override string Started => $"Listens on {Address}, and is empty. What it is given stays in memory only.";
+    protected override string Started => $"Listening on {Address}. Redis is empty; its data is kept in memory only.";
 
-    protected override string Stopped => "Stopped; its data is gone.";
+    protected override string Stopped => "Stopped; all data is lost.";
 
     public override ValueTask DisposeAsync() => _redis?.DisposeAsync() ?? default;
 
@@ -168,10 +169,10 @@ internal static class EmbeddedServerExtensions
     {
         var redis = new EmbeddedRedisResource(name);
         return builder.AddEmbedded(redis, "Embedded Redis", checks =>
-            checks.AddRedis(_ => redis.Address ?? throw new InvalidOperationException("its address is not known yet"), name: $"{name}_check"));
+            checks.AddRedis(_ => redis.Address ?? throw new InvalidOperationException("the address is not known yet"), name: $"{name}_check"));
     }
 
-    /// <summary>Sets up a client for the embedded Kafka.</summary>
+    /// <summary>Configures a client for the embedded Kafka.</summary>
     public static IResourceBuilder<ProjectResource> WithEmbeddedKafkaSettings(this IResourceBuilder<ProjectResource> client)
     {
         foreach (var (name, value) in EmbeddedKafka.ClientSettings)
@@ -185,7 +186,7 @@ internal static class EmbeddedServerExtensions
     private static IResourceBuilder<T> AddEmbedded<T>(
         this IDistributedApplicationBuilder builder, T resource, string type, Action<IHealthChecksBuilder> addCheck) where T : EmbeddedServerResource
     {
-        // The container makes it, and so disposes it: after every process that uses it has ended.
+        // Created by the service container, which therefore disposes it, after every process that uses it has exited.
         builder.Services.AddKeyedSingleton<EmbeddedServerResource>(resource.Name, (_, _) => resource);
         addCheck(builder.Services.AddHealthChecks());
         return builder.AddResource(resource)

@@ -3,8 +3,8 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 
 namespace Cache.AppHost;
 
-/// <summary>Asks Kafka for its brokers. Unlike the check of Aspire's package it produces nothing.</summary>
-/// <param name="address">The bootstrap servers; null while they are not known.</param>
+/// <summary>Asks Kafka for its brokers. Unlike the check in Aspire's package, it does not produce messages.</summary>
+/// <param name="address">The bootstrap servers; null until they are known.</param>
 internal sealed class KafkaHealthCheck(Func<string?> address) : IHealthCheck
 {
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(2);
@@ -18,7 +18,7 @@ internal sealed class KafkaHealthCheck(Func<string?> address) : IHealthCheck
     {
         if (address() is not { } servers)
         {
-            return HealthCheckResult.Unhealthy("its address is not known yet");
+            return HealthCheckResult.Unhealthy("the address is not known yet");
         }
 
         try

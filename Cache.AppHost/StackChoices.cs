@@ -5,63 +5,63 @@ namespace Cache.AppHost;
 /// <summary>Where a server of the stack runs.</summary>
 internal enum ServerMode
 {
-    /// <summary>Inside the AppHost's own process; everything is in memory.</summary>
+    /// <summary>Inside the AppHost process, in memory only.</summary>
     Embedded,
 
     /// <summary>In a container, with a volume.</summary>
     Container,
 
-    /// <summary>Somewhere else; its connection string is configured.</summary>
+    /// <summary>Elsewhere, at a configured connection string.</summary>
     External,
 }
 
-/// <summary>What the stack is made of: from the options <c>--kafka</c>, <c>--redis</c> and <c>--simulator</c>, and from what the machine has.</summary>
+/// <summary>What the stack consists of, from the options <c>--kafka</c>, <c>--redis</c> and <c>--simulator</c> and the machine's container engine.</summary>
 /// <param name="Kafka">Where Kafka runs.</param>
 /// <param name="Redis">Where Redis runs.</param>
-/// <param name="Simulator">Whether the simulator is part of it.</param>
+/// <param name="Simulator">Whether the simulator runs.</param>
 /// <param name="Reason">Why the servers run there.</param>
 internal sealed record StackChoices(ServerMode Kafka, ServerMode Redis, bool Simulator, string Reason)
 {
-    private static readonly (string Gone, string Instead)[] OldOptions =
+    private static readonly (string Removed, string Replacement)[] RemovedOptions =
     [
         ("--embedded", "--kafka embedded --redis embedded"),
         ("--external-kafka", "--kafka external"),
         ("--external-redis", "--redis external"),
     ];
 
-    /// <summary>Takes what is asked for; else containers, or embedded servers where no container engine answers.</summary>
+    /// <summary>Chooses the options that are set; by default containers, or embedded servers if no container engine answers.</summary>
     /// <param name="args">The command line.</param>
-    /// <param name="configuration">What the command line and the environment say: keys <c>kafka</c>, <c>redis</c>, <c>simulator</c>.</param>
-    /// <param name="publishing">A publication has no embedded server, and containers by default.</param>
-    /// <param name="findEngine">Gives the name of a container engine that answers, or null; called only when it matters.</param>
-    /// <exception cref="FormatException">An option cannot be used; the message names it and says what would be right.</exception>
+    /// <param name="configuration">The command line and the environment: keys <c>kafka</c>, <c>redis</c> and <c>simulator</c>.</param>
+    /// <param name="publishing">Whether the stack is being published: then servers cannot be embedded, and are containers by default.</param>
+    /// <param name="findEngine">Returns the name of a running container engine, or null; called only if needed.</param>
+    /// <exception cref="FormatException">An option is invalid; the message contains the option and what would be valid.</exception>
     public static StackChoices Choose(string[] args, IConfiguration configuration, bool publishing, Func<string?> findEngine)
     {
-        foreach (var (gone, instead) in OldOptions.Where(option => args.Contains(option.Gone)))
+        foreach (var (removed, replacement) in RemovedOptions.Where(option => args.Contains(option.Removed)))
         {
-            throw new FormatException($"{gone} is no option any more; say {instead}.");
+            throw new FormatException($"{removed} no longer exists; use {replacement}.");
         }
 
         var kafka = Mode(configuration, "kafka", publishing);
         var redis = Mode(configuration, "redis", publishing);
-        var reason = "as --kafka and --redis say";
+        var reason = "set by --kafka and --redis";
         if (kafka is null || redis is null)
         {
             var engine = publishing ? "publishing" : findEngine();
-            var otherwise = engine is null ? ServerMode.Embedded : ServerMode.Container;
+            var fallback = engine is null ? ServerMode.Embedded : ServerMode.Container;
             reason = engine is null ? "no container engine answers (docker info, podman info)" : $"{engine} answers";
-            (kafka, redis) = (kafka ?? otherwise, redis ?? otherwise);
+            (kafka, redis) = (kafka ?? fallback, redis ?? fallback);
         }
 
-        // Made-up rows have no business in somebody's Kafka, nor in a publication, unless they are asked for.
+        // Simulated rows do not belong in somebody else's Kafka or in a published stack, unless requested.
         var simulator = Flag(args, configuration, "simulator") ?? (!publishing && kafka != ServerMode.External);
         return new(kafka.Value, redis.Value, simulator, reason);
     }
 
-    /// <summary>One line for the console: where, why, and how to choose.</summary>
+    /// <summary>One line for the console: where the servers run, why, and how to change it.</summary>
     public override string ToString() =>
         $"Kafka runs {Where(Kafka, "kafka")}, Redis {Where(Redis, "redis")}: {Reason}. "
-        + "To choose: --kafka and --redis, each embedded, container or external.";
+        + "To change this, set --kafka and --redis to embedded, container or external.";
 
     private static string Where(ServerMode mode, string name) => mode switch
     {
@@ -77,12 +77,12 @@ internal sealed record StackChoices(ServerMode Kafka, ServerMode Redis, bool Sim
             return null;
         }
 
-        // Looked up by name: Enum.TryParse takes numbers, too.
+        // Looked up by name, because Enum.TryParse accepts numbers, too.
         var modes = Enum.GetValues<ServerMode>().Where(mode => !publishing || mode != ServerMode.Embedded).ToDictionary(mode => mode.ToString(), StringComparer.OrdinalIgnoreCase);
         return modes.TryGetValue(value, out var found)
             ? found
             : throw new FormatException(
-                $"--{key} {value}: it must be {string.Join(" or ", modes.Keys.Select(name => name.ToLowerInvariant()))}{(publishing ? " when publishing" : "")}.");
+                $"--{key} {value}: it must be {(publishing ? "container or external when publishing" : "embedded, container or external")}.");
     }
 
     private static bool? Flag(string[] args, IConfiguration configuration, string key)

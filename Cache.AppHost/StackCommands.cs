@@ -1,23 +1,23 @@
 using StackExchange.Redis;
 
-// For evaluation only, says Aspire: a command that runs a program.
+// Aspire marks process commands as experimental.
 #pragma warning disable ASPIREPROCESSCOMMAND001
 
 namespace Cache.AppHost;
 
-/// <summary>Commands on the dashboard that put the stack's promises to the test.</summary>
+/// <summary>Dashboard commands that put the stack's promises to the test.</summary>
 internal static class StackCommands
 {
-    /// <summary>Adds one-off runs of the simulator beside the one that goes on.</summary>
+    /// <summary>Adds commands for one-off simulator runs alongside the running one.</summary>
     /// <param name="simulator">The simulator.</param>
     /// <param name="kafka">Where the rows go.</param>
     public static IResourceBuilder<ProjectResource> WithRowCommands(
         this IResourceBuilder<ProjectResource> simulator, IResourceWithConnectionString kafka) =>
         simulator
-            .WithRun("send-burst", "Send a burst", "Rocket", "5,000 rows as fast as Kafka takes them.", kafka, "--count=5000", "--rate=0")
-            .WithRun("send-malformed", "Send malformed rows", "Warning", "100 rows that the service must reject; they go to the dead letters.", kafka, "--count=100", "--rate=0", "--malformed_share=1");
+            .WithRun("send-burst", "Send a burst", "Rocket", "Sends 5,000 rows as fast as Kafka accepts them.", kafka, "--count=5000", "--rate=0")
+            .WithRun("send-malformed", "Send malformed rows", "Warning", "Sends 100 rows that the service has to reject; they go to the dead-letter topic.", kafka, "--count=100", "--rate=0", "--malformed_share=1");
 
-    /// <summary>Adds a command after which Redis is empty.</summary>
+    /// <summary>Adds a command that empties Redis.</summary>
     public static IResourceBuilder<T> WithDataLossCommand<T>(this IResourceBuilder<T> redis) where T : IResourceWithConnectionString =>
         redis.WithCommand("lose-data", "Lose all data", async context =>
         {
@@ -25,18 +25,18 @@ internal static class StackCommands
             options.AllowAdmin = true;
             await using var connection = await ConnectionMultiplexer.ConnectAsync(options);
             await connection.GetDatabase().ExecuteAsync("FLUSHALL");
-            return CommandResults.Success("Redis is empty. The service reads the windows from Kafka again.");
+            return CommandResults.Success("Redis is empty. The service now rebuilds the windows from Kafka.");
         }, new()
         {
-            Description = "Empties Redis (FLUSHALL), to see the service write everything again.",
-            ConfirmationMessage = "Empty Redis? The service reads the windows from Kafka again.",
+            Description = "Empties Redis (FLUSHALL), so that the service has to rebuild everything.",
+            ConfirmationMessage = "Empty Redis? The service will rebuild the windows from Kafka.",
             IconName = "Delete",
-            UpdateState = WhileItRuns,
+            UpdateState = EnabledWhileRunning,
         });
 
-    /// <summary>Has the service read sessions where the simulator sends them.</summary>
+    /// <summary>Makes the service consume sessions if the simulator sends them.</summary>
     /// <param name="cache">The service.</param>
-    /// <param name="sessions">Whether it does: <c>true</c> or <c>false</c>.</param>
+    /// <param name="sessions">Whether the simulator sends sessions: <c>true</c> or <c>false</c>.</param>
     public static IResourceBuilder<ProjectResource> WithSessions(this IResourceBuilder<ProjectResource> cache, ParameterResource sessions) =>
         cache.WithEnvironment(async context =>
         {
@@ -64,6 +64,6 @@ internal static class StackCommands
             ],
         }, new() { Description = description, IconName = icon });
 
-    private static ResourceCommandState WhileItRuns(UpdateCommandStateContext context) =>
+    private static ResourceCommandState EnabledWhileRunning(UpdateCommandStateContext context) =>
         context.ResourceSnapshot.State == KnownResourceStates.Running ? ResourceCommandState.Enabled : ResourceCommandState.Disabled;
 }

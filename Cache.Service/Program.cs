@@ -19,11 +19,11 @@ namespace Cache.Service;
 /// <summary>Keeps recent metric windows from Kafka in Redis and serves them over HTTP.</summary>
 public static class Program
 {
-    // What is left when everything has stopped: handles that are freed, telemetry that is sent.
-    private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(5);
+    // For the cleanup once everything has stopped: freeing handles, sending telemetry.
+    private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Runs the service until it is told to stop; <c>--version</c> tells which build this is, and nothing runs.</summary>
-    /// <returns>0; 1 on bad configuration, when a port is taken, or when a worker has failed for good.</returns>
+    /// <summary>Runs the service until it is stopped; <c>--version</c> only prints the version.</summary>
+    /// <returns>0; or 1 if the configuration is invalid, a port is in use, or a worker failed permanently.</returns>
     public static async Task<int> Main(string[] args)
     {
         if (args.Contains("--version"))
@@ -32,7 +32,7 @@ public static class Program
             return 0;
         }
 
-        // From here on: a host listens to signals only once it starts, and one that comes during its start makes it fail.
+        // Handled from here on: a host handles signals only once it starts, and fails on one that arrives during startup.
         using var stop = new CancellationTokenSource();
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
@@ -58,8 +58,8 @@ public static class Program
         }
     }
 
-    /// <summary>Checks the whole configuration, and puts the service together without starting it.</summary>
-    /// <exception cref="ConfigurationException">At least one key of the configuration is wrong; it lists them all.</exception>
+    /// <summary>Checks the whole configuration, and builds the service without starting it.</summary>
+    /// <exception cref="ConfigurationException">At least one key is invalid; the message lists every error.</exception>
     public static WebApplication Build(string[] args)
     {
         var builder = CreateBuilder(args);
@@ -109,11 +109,11 @@ public static class Program
         }
         catch (Exception exception)
         {
-            // What has started by then stops as it should.
+            // Stop cleanly whatever has already started.
             await app.StopAsync(CancellationToken.None);
             if (exception is OperationCanceledException && fatal.ExitCode != 0)
             {
-                // A worker failed before all had started, and its log tells why.
+                // A worker failed before startup was complete, and has logged why.
                 return fatal.ExitCode;
             }
 
@@ -121,8 +121,8 @@ public static class Program
         }
         finally
         {
-            // Kafka's client can hang for good while its handles are freed, and nothing is lost by ending without that.
-            await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask(), CancellationToken.None), Task.Delay(EndTimeout, TimeProvider.System, CancellationToken.None));
+            // Kafka's client can hang forever while its handles are freed, and exiting without that loses nothing.
+            await Task.WhenAny(Task.Run(() => app.DisposeAsync().AsTask(), CancellationToken.None), Task.Delay(DisposeTimeout, TimeProvider.System, CancellationToken.None));
         }
     }
 
@@ -130,7 +130,7 @@ public static class Program
     {
         try
         {
-            // appsettings.json is beside the program, wherever it is started from.
+            // appsettings.json is next to the program, whatever the working directory.
             return WebApplication.CreateBuilder(new WebApplicationOptions
             {
                 Args = args,
@@ -140,13 +140,13 @@ public static class Program
         }
         catch (InvalidDataException exception)
         {
-            // The innermost names the line.
+            // The innermost exception contains the line number.
             throw new ConfigurationException([$"{exception.Message.TrimEnd('.')}: {exception.GetBaseException().Message}"]);
         }
         catch (FormatException)
         {
-            // Not repeated: a password may stand there.
-            throw new ConfigurationException(["The command line has an option with one hyphen; it must be --key value, or --key=value."]);
+            // Its text is not repeated, because it may contain a password.
+            throw new ConfigurationException(["The command line has an option with a single hyphen; it must be --key value or --key=value."]);
         }
     }
 }

@@ -12,10 +12,10 @@ using OpenTelemetry.Trace;
 
 namespace Microsoft.Extensions.Hosting;
 
-/// <summary>What every process of the stack has in common: telemetry, health, service discovery, resilient HTTP.</summary>
+/// <summary>What all processes of the stack share: telemetry, health checks, service discovery and resilient HTTP clients.</summary>
 public static class Extensions
 {
-    /// <summary>The tag of the checks that tell whether the process lives (<c>/alive</c>).</summary>
+    /// <summary>The tag of the liveness checks (<c>/alive</c>).</summary>
     public const string LiveTag = "live";
 
     private static readonly FrozenSet<string> Probes = FrozenSet.Create(
@@ -36,7 +36,7 @@ public static class Extensions
     }
 
     /// <summary>
-    /// Traces, metrics and logs; sent by OTLP when <c>OTEL_EXPORTER_OTLP_ENDPOINT</c> is set, as Aspire sets it.
+    /// Adds traces, metrics and logs, exported over OTLP if <c>OTEL_EXPORTER_OTLP_ENDPOINT</c> is set, as Aspire does.
     /// </summary>
     public static TBuilder ConfigureOpenTelemetry<TBuilder>(this TBuilder builder) where TBuilder : IHostApplicationBuilder
     {
@@ -57,7 +57,7 @@ public static class Extensions
                 .AddAspNetCoreInstrumentation(options => options.Filter = context => !IsProbe(context.Request.Path))
                 .AddHttpClientInstrumentation());
 
-        // Telemetry sent over HTTP goes through the resilient clients, and a line for every attempt would itself be sent.
+        // Telemetry sent over HTTP goes through the resilient clients, and a log line per attempt would be exported in turn.
         builder.Logging.AddFilter("Polly", LogLevel.Warning);
 
         if (builder.ExportsTelemetry())
@@ -68,37 +68,37 @@ public static class Extensions
         }
         else
         {
-            // Spans that go nowhere would still cost one a row.
+            // Without an exporter, one span per row would be created for nothing.
             builder.Services.AddOpenTelemetry().WithTracing(tracing => tracing.SetSampler(new AlwaysOffSampler()));
         }
 
         return builder;
     }
 
-    /// <summary>Whether telemetry goes somewhere: <c>OTEL_EXPORTER_OTLP_ENDPOINT</c> is set.</summary>
+    /// <summary>Whether telemetry is exported: <c>OTEL_EXPORTER_OTLP_ENDPOINT</c> is set.</summary>
     public static bool ExportsTelemetry(this IHostApplicationBuilder builder) =>
         !string.IsNullOrWhiteSpace(builder.Configuration["OTEL_EXPORTER_OTLP_ENDPOINT"]);
 
-    /// <summary>Adds the check <c>self</c>: a process that answers at all is alive.</summary>
+    /// <summary>Adds the check <c>self</c>: a process that answers is alive.</summary>
     public static TBuilder AddDefaultHealthChecks<TBuilder>(this TBuilder builder) where TBuilder : IHostApplicationBuilder
     {
         builder.Services.AddHealthChecks().AddCheck("self", () => HealthCheckResult.Healthy(), [LiveTag]);
         return builder;
     }
 
-    /// <summary>Maps <c>/health</c> (every check: ready) and <c>/alive</c> (the checks tagged live).</summary>
+    /// <summary>Maps <c>/health</c> (readiness: all checks) and <c>/alive</c> (liveness: checks tagged <c>live</c>).</summary>
     public static WebApplication MapDefaultEndpoints(this WebApplication app)
     {
-        // In every environment: orchestrators probe them in production, and they answer with one word only.
+        // Mapped in every environment: orchestrators probe them in production, and the response is a single word.
         app.MapHealthChecks("/health");
         app.MapHealthChecks("/alive", new HealthCheckOptions { Predicate = check => check.Tags.Contains(LiveTag) });
         return app;
     }
 
-    /// <summary>Whether a path is that of a health check or of the metrics: whole paths, for the API itself lives under <c>/metrics/</c>.</summary>
+    /// <summary>Whether a path is a health check or the metrics endpoint. Compares whole paths, because the API is under <c>/metrics/</c>.</summary>
     public static bool IsProbe(PathString path) => Probes.Contains(path.Value ?? "");
 
-    // Of ASP.NET's insides: counted several times a request, which costs a read a tenth, for what http.server.request.duration
-    // and the memory of the process tell as well (docs/performance.md).
+    // ASP.NET internals, updated several times per request at a tenth of the cost of a read; http.server.request.duration and the
+    // memory of the process show the same (docs/performance.md).
     private static bool IsInternal(Instrument instrument) => instrument.Meter.Name is "Microsoft.AspNetCore.MemoryPool" or "Microsoft.AspNetCore.Routing";
 }

@@ -7,20 +7,20 @@ using Confluent.Kafka;
 namespace Microsoft.Extensions.Hosting;
 
 /// <summary>
-/// What stands in <c>ConnectionStrings:kafka</c>: brokers alone (<c>host:port[,host:port…]</c>), or properties of the client with
-/// semicolons, the brokers among them (<c>BootstrapServers=host:port;SecurityProtocol=SaslSsl;…</c>). There may be a password in
-/// it, so that no error repeats any part of a value.
+/// The value of <c>ConnectionStrings:kafka</c>: only the brokers (<c>host:port[,host:port…]</c>), or client properties separated
+/// by semicolons, including the brokers (<c>BootstrapServers=host:port;SecurityProtocol=SaslSsl;…</c>). It may contain a
+/// password, so no error repeats any part of a value.
 /// </summary>
 public sealed partial class KafkaConnectionString
 {
-    /// <summary>The key of the configuration, which every error begins with.</summary>
+    /// <summary>The configuration key, with which every error starts.</summary>
     public const string Key = "ConnectionStrings:kafka";
 
     private const string BootstrapServers = "bootstrap.servers";
     private const string SaslMechanism = "sasl.mechanism";
     private const string Brokers = "host:port[,host:port…]";
-    private const string Right = $"it must be {Brokers}, or properties such as BootstrapServers={Brokers};SecurityProtocol=SaslSsl;SaslMechanism=Plain;SaslUsername=…;SaslPassword=…";
-    private const string Quotes = "a value with ; or quotes stands in double quotes, its own ones doubled";
+    private const string Expected = $"it must be {Brokers}, or properties such as BootstrapServers={Brokers};SecurityProtocol=SaslSsl;SaslMechanism=Plain;SaslUsername=…;SaslPassword=…";
+    private const string Quotes = "put a value that contains ; or quotes in double quotes, and double the quotes inside it";
 
     private static readonly string[] Booleans = ["true", "false", "t", "f", "1", "0"];
 
@@ -35,15 +35,15 @@ public sealed partial class KafkaConnectionString
     /// <summary>The brokers, <c>host:port[,host:port…]</c>; empty after an error.</summary>
     public string Servers { get; private set; } = "";
 
-    /// <summary>Every other property, under librdkafka's name (<c>sasl.username</c>) and with a value that the library takes.</summary>
+    /// <summary>All other properties, by librdkafka's names (<c>sasl.username</c>), with values that the library accepts.</summary>
     public IReadOnlyDictionary<string, string> Properties => _properties;
 
     /// <summary>Reads a connection string of either form.</summary>
     /// <param name="text">
-    /// Properties have the names of Confluent's ClientConfig or of librdkafka, with dots or underscores, in any case. Of one that
-    /// is repeated the last counts; one without a value is left out.
+    /// Properties are named as in Confluent's ClientConfig or in librdkafka, with dots or underscores, in any case. If one is
+    /// repeated, the last one wins; one without a value is ignored.
     /// </param>
-    /// <param name="errors">Gets a sentence an error, with the key, the property's name where it is one, and what would be right.</param>
+    /// <param name="errors">Receives one sentence per error, with the key, the name of a known property, and what would be valid.</param>
     public static KafkaConnectionString Read(string text, ICollection<string> errors)
     {
         var read = new KafkaConnectionString();
@@ -59,10 +59,10 @@ public sealed partial class KafkaConnectionString
         return read;
     }
 
-    /// <summary>Reads a list of brokers, with commas.</summary>
-    /// <param name="text"><c>host[:port]</c>, each with its listener's protocol (<c>SASL_SSL://</c>) in front or not.</param>
-    /// <param name="servers">The same without blanks and empty entries.</param>
-    /// <returns>Whether there is one, and all can be the address of a broker.</returns>
+    /// <summary>Reads a comma-separated list of brokers.</summary>
+    /// <param name="text"><c>host[:port]</c>, each optionally prefixed with its listener's protocol (<c>SASL_SSL://</c>).</param>
+    /// <param name="servers">The same list without blanks and empty entries.</param>
+    /// <returns>Whether the list is not empty and every entry can be a broker address.</returns>
     public static bool TryReadServers(string text, out string servers)
     {
         var list = text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
@@ -71,11 +71,11 @@ public sealed partial class KafkaConnectionString
     }
 
     /// <summary>
-    /// What a property's value has to be, when it is something else: the client library takes 1.5 for 1 and 10s for 10.
+    /// Checks the form of a property's value, because the client library reads 1.5 as 1 and 10s as 10.
     /// </summary>
-    /// <param name="name">Its name in librdkafka.</param>
-    /// <param name="value">What is given for it.</param>
-    /// <returns>What it must be; null when nothing is wrong with it, or the library alone can tell.</returns>
+    /// <param name="name">The property's name in librdkafka.</param>
+    /// <param name="value">The configured value.</param>
+    /// <returns>What the value must be; null if it is valid, or if only the library can tell.</returns>
     public static string? WrongForm(string name, string value)
     {
         var type = Find(name)?.Type;
@@ -96,7 +96,7 @@ public sealed partial class KafkaConnectionString
     {
         if (string.IsNullOrWhiteSpace(text))
         {
-            errors.Add($"{Key} is empty; {Right}.");
+            errors.Add($"{Key} is empty; {Expected}.");
         }
         else if (TryReadServers(text, out var servers))
         {
@@ -104,7 +104,7 @@ public sealed partial class KafkaConnectionString
         }
         else
         {
-            errors.Add($"{Key} has a broker's address that cannot be used; {Right}.");
+            errors.Add($"{Key} has a broker address that cannot be used; {Expected}.");
         }
     }
 
@@ -117,7 +117,7 @@ public sealed partial class KafkaConnectionString
         }
         catch (ArgumentException)
         {
-            errors.Add($"{Key} cannot be read; {Right}; {Quotes}.");
+            errors.Add($"{Key} cannot be read; {Expected}; {Quotes}.");
             return;
         }
 
@@ -138,19 +138,22 @@ public sealed partial class KafkaConnectionString
         else if (parsed.ContainsKey("Endpoint") || parsed.ContainsKey("SharedAccessKey"))
         {
             _properties.Clear();
-            errors.Add($"{Key} is a connection string of Event Hubs; it must be NAME.servicebus.windows.net:9093, with Kafka:security.protocol=SASL_SSL, "
-                + "Kafka:sasl.mechanism=PLAIN, Kafka:sasl.username=$ConnectionString (this very text) and that connection string as Kafka:sasl.password.");
+            errors.Add($"{Key} is an Event Hubs connection string; it must be NAME.servicebus.windows.net:9093, with Kafka:security.protocol=SASL_SSL, "
+                + "Kafka:sasl.mechanism=PLAIN, Kafka:sasl.username=$ConnectionString (literally) and that connection string as Kafka:sasl.password.");
             return;
         }
         else
         {
-            errors.Add($"{Key} has no BootstrapServers; {Right}.");
+            errors.Add($"{Key} has no BootstrapServers; {Expected}.");
         }
 
         RemoveRefused(errors);
     }
 
-    /// <summary>The client library knows its properties and their ranges best, but its words may repeat a value.</summary>
+    /// <summary>
+    /// Lets the client library check properties and ranges, which it knows best, but writes its own errors: those of the
+    /// library may repeat a value.
+    /// </summary>
     private void RemoveRefused(ICollection<string> errors)
     {
         foreach (var (name, value) in _properties.ToList())
@@ -170,8 +173,8 @@ public sealed partial class KafkaConnectionString
         var unknown = false;
         foreach (var (name, value) in _properties.ToList())
         {
-            // Of a known one only the value counts here: it may want others, which the section Kafka: adds. The library looks at
-            // a mechanism only together with its protocol.
+            // For a known property, only an invalid value matters here: it may depend on others that the section Kafka: adds.
+            // The library checks a mechanism only together with its protocol.
             var refusal = Refusal([new(name, value)]);
             if (Find(name) is not { } property)
             {
@@ -181,14 +184,14 @@ public sealed partial class KafkaConnectionString
             {
                 _properties.Remove(name);
                 errors.Add($"{Key}: the value of {name} cannot be used; "
-                    + (property.Choices.Length > 0 ? $"it must be one of {string.Join(", ", property.Choices)}." : "see the list of properties of librdkafka."));
+                    + (property.Choices.Length > 0 ? $"it must be one of {string.Join(", ", property.Choices)}." : "see librdkafka's list of properties."));
             }
         }
 
         if (unknown)
         {
-            // Not by its name, which may be the rest of a password with a semicolon.
-            errors.Add($"{Key} has a property that the client library does not take, beside {string.Join(", ", _properties.Keys.Prepend(BootstrapServers))}; mind the spelling; {Quotes}.");
+            // The name is not repeated: it may be the rest of a password that contains a semicolon.
+            errors.Add($"{Key} has a property that the client library does not know, besides {string.Join(", ", _properties.Keys.Prepend(BootstrapServers))}; check the spelling; {Quotes}.");
         }
     }
 
@@ -206,9 +209,9 @@ public sealed partial class KafkaConnectionString
         }
     }
 
-    private static ClientProperty? Find(string name) => ClientProperties.GetValueOrDefault(WithoutMarks(name));
+    private static ClientProperty? Find(string name) => ClientProperties.GetValueOrDefault(WithoutSeparators(name));
 
-    private static string WithoutMarks(string name) => string.Concat(name.Split('.', '_', '-'));
+    private static string WithoutSeparators(string name) => string.Concat(name.Split('.', '_', '-'));
 
     private static Dictionary<string, ClientProperty> FindClientProperties()
     {
@@ -217,7 +220,7 @@ public sealed partial class KafkaConnectionString
         {
             foreach (var property in config.GetProperties().Where(property => property.CanWrite))
             {
-                // Those of .NET's client alone (dotnet.…) are not the library's.
+                // Properties named dotnet.… belong to the .NET client, not to librdkafka.
                 if (ClientProperty.Of(property) is { } known && !known.Name.StartsWith("dotnet.", StringComparison.Ordinal))
                 {
                     found[property.Name] = known;
@@ -225,13 +228,13 @@ public sealed partial class KafkaConnectionString
             }
         }
 
-        // The library's other names of the same properties.
+        // librdkafka's aliases.
         found["MetadataBrokerList"] = found["BootstrapServers"];
         found["SaslMechanisms"] = found["SaslMechanism"];
         return found;
     }
 
-    /// <summary>A property of Confluent's configuration classes: its name in librdkafka, and the names of its values where it is an enum.</summary>
+    /// <summary>A property of Confluent's configuration classes, with its name in librdkafka and, for an enum, its possible values.</summary>
     private sealed record ClientProperty(string Name, string[] Choices, PropertyInfo Setter, Type? Type)
     {
         public static ClientProperty? Of(PropertyInfo setter)
@@ -246,11 +249,11 @@ public sealed partial class KafkaConnectionString
             return new(name, type is { IsEnum: true } ? Enum.GetNames(type) : [], setter, type);
         }
 
-        /// <summary>A value as librdkafka writes it: SaslPlaintext and SASL_PLAINTEXT, ScramSha512 and SCRAM-SHA-512 are the same.</summary>
+        /// <summary>Normalizes a value to librdkafka's spelling: SaslPlaintext to SASL_PLAINTEXT, ScramSha512 to SCRAM-SHA-512.</summary>
         public string Value(string given) =>
-            IsChoice(given) ? Set(Setter, Enum.Parse(Type!, WithoutMarks(given), ignoreCase: true)).Value : given;
+            IsChoice(given) ? Set(Setter, Enum.Parse(Type!, WithoutSeparators(given), ignoreCase: true)).Value : given;
 
-        public bool IsChoice(string value) => Choices.Contains(WithoutMarks(value), StringComparer.OrdinalIgnoreCase);
+        public bool IsChoice(string value) => Choices.Contains(WithoutSeparators(value), StringComparer.OrdinalIgnoreCase);
 
         private static KeyValuePair<string, string> Set(PropertyInfo setter, object value)
         {

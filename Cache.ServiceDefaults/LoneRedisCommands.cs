@@ -4,13 +4,13 @@ using OpenTelemetry;
 namespace Microsoft.Extensions.Hosting;
 
 /// <summary>
-/// Keeps Redis commands without a parent span from being exported. Aspire's Redis integration makes a span of every command,
-/// also of the client's own PINGs and of what background work reads: traces of one command each, two a second.
+/// Drops Redis commands without a parent span. Aspire's Redis integration creates a span for every command, even for the
+/// client's own PINGs and for background reads: two single-command traces per second.
 /// </summary>
-/// <remarks>Processors run in the order in which they were added, and the exporter comes last.</remarks>
+/// <remarks>Processors run in the order in which they were added, and the exporter runs last.</remarks>
 internal sealed class LoneRedisCommands : BaseProcessor<Activity>
 {
-    /// <summary>The source of Aspire.StackExchange.Redis.</summary>
+    /// <summary>The activity source of Aspire.StackExchange.Redis.</summary>
     public const string RedisSource = "OpenTelemetry.Instrumentation.StackExchangeRedis";
 
     /// <inheritdoc/>

@@ -5,8 +5,8 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Aspire.Hosting;
 
 /// <summary>
-/// Stands in for Aspire.Hosting.Kafka (docs/decisions/0002): the calls that this AppHost makes, for the same images, ports
-/// and settings. Its health check asks for the brokers and produces nothing.
+/// Stand-in for Aspire.Hosting.Kafka (docs/decisions/0002): the methods that this AppHost calls, with the same images, ports
+/// and settings. Its health check asks for the brokers and does not produce messages.
 /// </summary>
 public static class KafkaBuilderExtensions
 {
@@ -14,10 +14,10 @@ public static class KafkaBuilderExtensions
     private const int ContainerPort = 9093;
     private const string DataFolder = "/var/lib/kafka/data";
 
-    /// <summary>Adds one broker, in KRaft mode, as a container.</summary>
+    /// <summary>Adds a single broker in KRaft mode, as a container.</summary>
     /// <param name="builder">The application.</param>
     /// <param name="name">Name of the resource and of its connection string.</param>
-    /// <param name="port">Its port on this machine, 1 to 65535; null: a free one.</param>
+    /// <param name="port">The port on this machine, 1 to 65535; null for a free one.</param>
     public static IResourceBuilder<KafkaServerResource> AddKafka(this IDistributedApplicationBuilder builder, [ResourceName] string name, int? port = null)
     {
         var kafka = new KafkaServerResource(name);
@@ -36,18 +36,18 @@ public static class KafkaBuilderExtensions
             .WithHealthCheck(check);
     }
 
-    /// <summary>Keeps the data in a volume, beyond the life of the container.</summary>
+    /// <summary>Keeps the data in a volume that outlives the container.</summary>
     /// <param name="builder">The broker.</param>
-    /// <param name="name">Name of the volume; null: one of the application's and the resource's name.</param>
-    /// <param name="isReadOnly">Whether nothing may be written to it.</param>
+    /// <param name="name">Name of the volume; if null, derived from the names of the application and the resource.</param>
+    /// <param name="isReadOnly">Whether the volume is read-only.</param>
     public static IResourceBuilder<KafkaServerResource> WithDataVolume(
         this IResourceBuilder<KafkaServerResource> builder, string? name = null, bool isReadOnly = false) =>
         builder.WithEnvironment("KAFKA_LOG_DIRS", DataFolder).WithVolume(name ?? VolumeNameGenerator.Generate(builder, "data"), DataFolder, isReadOnly);
 
-    /// <summary>Adds a page that looks into the topics; it is in no publication.</summary>
+    /// <summary>Adds a web page for browsing the topics; it is not published.</summary>
     /// <param name="builder">The broker.</param>
-    /// <param name="configureContainer">Changes its container.</param>
-    /// <param name="containerName">Name of its resource; null: <c>kafka-ui</c>.</param>
+    /// <param name="configureContainer">Configures the container.</param>
+    /// <param name="containerName">Name of the resource; <c>kafka-ui</c> if null.</param>
     public static IResourceBuilder<KafkaServerResource> WithKafkaUI(
         this IResourceBuilder<KafkaServerResource> builder,
         Action<IResourceBuilder<KafkaUIContainerResource>>? configureContainer = null,
@@ -74,7 +74,7 @@ public static class KafkaBuilderExtensions
         environment["KAFKA_LISTENER_SECURITY_PROTOCOL_MAP"] =
             "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PLAINTEXT_HOST:PLAINTEXT,PLAINTEXT_INTERNAL:PLAINTEXT";
 
-        // What a client is told to come back to: this machine's port from the machine, the resource's name from a container.
+        // The addresses that clients reconnect to: this machine's port on the machine, the resource's name in a container.
         environment["KAFKA_ADVERTISED_LISTENERS"] = context.ExecutionContext.IsRunMode
             ? ReferenceExpression.Create(
                 $"PLAINTEXT://localhost:29092,PLAINTEXT_HOST://localhost:{host.Property(EndpointProperty.Port)},PLAINTEXT_INTERNAL://{kafka.Name}:{container.Property(EndpointProperty.TargetPort)}")
@@ -83,6 +83,6 @@ public static class KafkaBuilderExtensions
     }
 }
 
-/// <summary>Stands in for Aspire.Hosting.Kafka's resource of the same name.</summary>
+/// <summary>Stand-in for the resource of the same name in Aspire.Hosting.Kafka.</summary>
 /// <param name="name">Name of the resource.</param>
 public sealed class KafkaUIContainerResource(string name) : ContainerResource(name);

@@ -1,7 +1,7 @@
 namespace Aspire.Hosting;
 
-/// <summary>Stands in for Aspire.Hosting.Kafka's resource of the same name (docs/decisions/0002).</summary>
-/// <param name="name">Name of the resource, of its connection string, and of its host in the container network.</param>
+/// <summary>Stand-in for the resource of the same name in Aspire.Hosting.Kafka (docs/decisions/0002).</summary>
+/// <param name="name">Name of the resource, its connection string, and its host in the container network.</param>
 public class KafkaServerResource(string name) : ContainerResource(name), IResourceWithConnectionString
 {
     internal const string HostEndpoint = "tcp";

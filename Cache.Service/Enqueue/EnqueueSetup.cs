@@ -2,13 +2,13 @@ using OpenTelemetry.Metrics;
 
 namespace Cache.Service.Enqueue;
 
-/// <summary>The registration of the queue.</summary>
+/// <summary>Registers the queue.</summary>
 internal static class EnqueueSetup
 {
     public static IServiceCollection AddEnqueue(this IServiceCollection services) => services
         .AddSingleton<RowQueue>()
         .AddSingleton<QueueMetrics>()
 
-        // Nobody asks for gauges: they are there as soon as metrics are collected.
+        // Nothing injects the gauges, so they are created together with the meter provider.
         .ConfigureOpenTelemetryMeterProvider(metrics => metrics.AddInstrumentation(provider => provider.GetRequiredService<QueueMetrics>()));
 }

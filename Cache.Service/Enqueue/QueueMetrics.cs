@@ -3,7 +3,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Enqueue;
 
-/// <summary>The gauges of the queue.</summary>
+/// <summary>Metrics of the queue.</summary>
 internal sealed class QueueMetrics
 {
     public QueueMetrics(IMeterFactory meters, RowQueue queue)
@@ -11,6 +11,6 @@ internal sealed class QueueMetrics
         var meter = ServiceMeter.Of(meters);
         meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows waiting for a flush.");
         meter.CreateObservableGauge("cache.queue.rejected", () => queue.RejectedBytes, unit: "By",
-            description: "Memory that rejected rows waiting for a flush hold; from 32 MiB on the queue is full.");
+            description: "Memory held by rejected rows waiting for a flush; at 32 MiB the queue is full.");
     }
 }

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using System.Threading.Channels;
 using Cache.Service.Options;
@@ -8,16 +7,16 @@ using Cache.Service.Partitions;
 namespace Cache.Service.Enqueue;
 
 /// <summary>
-/// The bounded queue between the consume loop, which alone adds, and the flush worker, which alone takes. Bounded, since Redis
-/// can stall for longer than memory lasts; the consume loop answers a full queue by pausing its partitions. Rows are handed
-/// over many at once: to wake the other side costs more than a row.
+/// The bounded queue between the consume loop, its only writer, and the flush worker, its only reader. It is bounded because
+/// Redis can stall for longer than memory lasts; when it is full, the consume loop pauses its partitions. Rows are handed over
+/// in chunks, because waking the reader costs more than a row.
 /// </summary>
 internal sealed class RowQueue(CacheOptions options)
 {
-    /// <summary>Bytes of rejected rows beyond which the queue counts as full (they are the only rows that keep their bytes).</summary>
+    /// <summary>Bytes of rejected rows at which the queue is full (only rejected rows keep their bytes).</summary>
     public const long MaxRejectedBytes = 32 * 1024 * 1024;
 
-    /// <summary>Rows that are handed over at once.</summary>
+    /// <summary>Maximum number of rows handed over at once.</summary>
     public const int MaxAtOnce = 1024;
 
     private readonly Channel<Chunk> _chunks = Channel.CreateUnbounded<Chunk>(new() { SingleReader = true, SingleWriter = true });
@@ -25,13 +24,13 @@ internal sealed class RowQueue(CacheOptions options)
     private long _rejectedBytes;
     private volatile bool _moreComes;
 
-    // The consume loop's side: the chunk that it fills, and the number of that chunk's first row.
-    private QueuedRow[]? _open;
-    private long _openFrom;
-    private long _takenAsSeen;
+    // Used by the consume loop: the chunk being filled, and the number of its first row.
+    private QueuedRow[]? _filling;
+    private long _fillingFrom;
+    private long _lastSeenTaken;
     private Counter _added;
 
-    // The flush worker's side: the chunk that it takes rows of.
+    // Used by the flush worker: the chunk being read, and the number of its first row.
     private Chunk _reading;
     private long _readingFrom;
     private Counter _taken;
@@ -39,20 +38,20 @@ internal sealed class RowQueue(CacheOptions options)
     /// <summary>Rows in the queue.</summary>
     public int Count => (int)Math.Max(0, Volatile.Read(ref _added.Value) - Volatile.Read(ref _taken.Value));
 
-    /// <summary>Bytes of memory that rejected rows in the queue hold.</summary>
+    /// <summary>Memory held by rejected rows in the queue, in bytes.</summary>
     public long RejectedBytes => Interlocked.Read(ref _rejectedBytes);
 
-    /// <summary>Whether there is room enough for paused partitions to go on: half of it.</summary>
+    /// <summary>Whether the queue is at most half full, so that paused partitions may resume.</summary>
     public bool IsAtLowWater => Count <= _max / 2 && Interlocked.Read(ref _rejectedBytes) <= MaxRejectedBytes / 2;
 
-    /// <summary>Whether the consume loop had more rows at hand when it last handed some over.</summary>
+    /// <summary>Whether the consume loop had more rows at hand at the last handover.</summary>
     public bool MoreComes => _moreComes;
 
-    /// <summary>Adds a row; false when the queue is full. The flush worker sees it once it is handed over.</summary>
+    /// <summary>Adds a row, which the flush worker sees once it is handed over; false if the queue is full.</summary>
     public bool TryEnqueue(in QueuedRow row)
     {
-        // What the other side has taken is looked at only when it matters: the look costs more than the row.
-        if (_added.Value - _takenAsSeen >= _max && _added.Value - (_takenAsSeen = Volatile.Read(ref _taken.Value)) >= _max)
+        // The reader's count is read only when it matters: reading it costs more than the row.
+        if (_added.Value - _lastSeenTaken >= _max && _added.Value - (_lastSeenTaken = Volatile.Read(ref _taken.Value)) >= _max)
         {
             return false;
         }
@@ -71,24 +70,24 @@ internal sealed class RowQueue(CacheOptions options)
         return true;
     }
 
-    /// <summary>Lets the flush worker see what was added.</summary>
-    /// <param name="moreComes">Whether more rows are at hand, so that it pays to wait a moment for them.</param>
-    /// <returns>False when no rows are taken any more.</returns>
+    /// <summary>Hands the rows added so far over to the flush worker.</summary>
+    /// <param name="moreComes">Whether more rows are at hand, so that waiting briefly for them pays off.</param>
+    /// <returns>False if the queue is completed.</returns>
     public bool HandOver(bool moreComes)
     {
         _moreComes = moreComes;
-        if (_open is not { } rows)
+        if (_filling is not { } rows)
         {
             return true;
         }
 
-        var chunk = new Chunk(rows, (int)(_added.Value - _openFrom));
-        (_open, _openFrom) = (null, _added.Value);
+        var chunk = new Chunk(rows, (int)(_added.Value - _fillingFrom));
+        (_filling, _fillingFrom) = (null, _added.Value);
         return _chunks.Writer.TryWrite(chunk);
     }
 
-    /// <summary>Hands over, and ends when every row that was added so far is written, or its partition let go.</summary>
-    /// <exception cref="ChannelClosedException">No rows are taken any more.</exception>
+    /// <summary>Hands over, and waits until every row added so far is written or its partition revoked.</summary>
+    /// <exception cref="ChannelClosedException">The queue is completed.</exception>
     public Task DrainAsync()
     {
         var drained = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -96,7 +95,7 @@ internal sealed class RowQueue(CacheOptions options)
         return HandOver(moreComes: false) ? drained.Task : Task.FromException(new ChannelClosedException());
     }
 
-    /// <summary>Takes the next row; false when there is none right now.</summary>
+    /// <summary>Takes the next row; false if there is none at the moment.</summary>
     public bool TryDequeue(out QueuedRow row)
     {
         var at = (int)(_taken.Value - _readingFrom);
@@ -127,28 +126,28 @@ internal sealed class RowQueue(CacheOptions options)
         return true;
     }
 
-    /// <summary>Waits for a row; false when there will be none any more.</summary>
+    /// <summary>Waits for a row; false if the queue is completed and empty.</summary>
     public async Task<bool> WaitForRowAsync() => _taken.Value - _readingFrom < _reading.Count || await _chunks.Reader.WaitToReadAsync();
 
-    /// <summary>No more rows will come.</summary>
+    /// <summary>Completes the queue: no more rows are added.</summary>
     public void Complete() => _chunks.Writer.TryComplete();
 
     private void Add(in QueuedRow row)
     {
-        // A marker may come behind as many rows as there may be.
-        _open ??= ArrayPool<QueuedRow>.Shared.Rent(Math.Min(MaxAtOnce - 1, _max) + 1);
-        _open[_added.Value - _openFrom] = row;
+        // One more than the maximum, because a marker may follow a full queue.
+        _filling ??= ArrayPool<QueuedRow>.Shared.Rent(Math.Min(MaxAtOnce - 1, _max) + 1);
+        _filling[_added.Value - _fillingFrom] = row;
         Volatile.Write(ref _added.Value, _added.Value + 1);
-        if (_added.Value - _openFrom == MaxAtOnce)
+        if (_added.Value - _fillingFrom == MaxAtOnce)
         {
             HandOver(moreComes: true);
         }
     }
 
-    /// <summary>Rows that are handed over together.</summary>
+    /// <summary>Rows handed over together.</summary>
     private readonly record struct Chunk(QueuedRow[] Rows, int Count);
 
-    /// <summary>A number that one side writes for each row: on a cache line of its own, so that it does not slow the other.</summary>
+    /// <summary>A counter that one side updates per row, on a cache line of its own so that it does not slow the other side down.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 128)]
     private struct Counter
     {

@@ -1,8 +1,8 @@
 namespace Cache.Service.Hosting;
 
 /// <summary>
-/// Stops the service when a worker fails for good: a host whose background service has failed ends its run normally, and
-/// nobody would restart it.
+/// Stops the service with exit code 1 when a worker fails permanently. By default, the host would exit with 0, and nothing would
+/// restart it.
 /// </summary>
 internal sealed class FatalError(IHostApplicationLifetime lifetime)
 {
@@ -11,7 +11,7 @@ internal sealed class FatalError(IHostApplicationLifetime lifetime)
     /// <summary>0, or 1 once a worker has failed.</summary>
     public int ExitCode => Volatile.Read(ref _exception) is null ? 0 : 1;
 
-    /// <summary>Stops the host, to end with exit code 1.</summary>
+    /// <summary>Stops the host with exit code 1.</summary>
     public void Stop(Exception exception)
     {
         Interlocked.CompareExchange(ref _exception, exception, null);

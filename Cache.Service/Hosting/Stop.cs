@@ -5,12 +5,12 @@ using Microsoft.Extensions.DependencyInjection.Extensions;
 namespace Cache.Service.Hosting;
 
 /// <summary>
-/// How the service stops: everything at once, each part within a time of its own. So rows are written and committed whatever
-/// clients do with their connections.
+/// Shuts the service down: all parts stop at the same time, each with its own timeout, so that rows are written and committed
+/// whatever clients do with their connections.
 /// </summary>
 internal static class Stop
 {
-    // The longest of the workers takes 20 s, what is left then a few more; orchestrators kill after 30 s unless told otherwise.
+    // The slowest worker takes up to 20 s, and the rest a few more. By default, orchestrators kill after 30 s.
     private static readonly TimeSpan HostTimeout = TimeSpan.FromSeconds(25);
 
     public static void AddStop(this WebApplicationBuilder builder)
@@ -23,12 +23,12 @@ internal static class Stop
 
         builder.Services.AddSingleton<FatalError>();
 
-        // Main listens to signals, and has done so since before there was a host.
+        // Main handles signals, and has done so since before the host existed.
         builder.Services.AddSingleton<IHostLifetime, NoLifetime>();
 
         var server = builder.Services.Last(service => service.ServiceType == typeof(IServer));
         builder.Services.Replace(ServiceDescriptor.Singleton<IServer>(services =>
-            new DrainedServer((IServer)ActivatorUtilities.CreateInstance(services, server.ImplementationType!))));
+            new DrainingServer((IServer)ActivatorUtilities.CreateInstance(services, server.ImplementationType!))));
     }
 
     private sealed class NoLifetime : IHostLifetime
@@ -38,8 +38,8 @@ internal static class Stop
         public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
-    /// <summary>Gives requests a few seconds at the stop; connections that are open after that are closed.</summary>
-    private sealed class DrainedServer(IServer server) : IServer
+    /// <summary>On shutdown, gives requests a few seconds to complete, then closes the remaining connections.</summary>
+    private sealed class DrainingServer(IServer server) : IServer
     {
         private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(5);
 

@@ -3,21 +3,21 @@ using Cache.Service.Telemetry;
 namespace Cache.Service.Hosting;
 
 /// <summary>
-/// What runs beside the requests from start to stop. Of all workers the same is true: one that fails ends the service with exit
-/// code 1, and a stop waits for each of them for a time of its own, so that none takes another's.
+/// Base class of the workers, which run in the background from startup to shutdown. A worker that fails stops the service with
+/// exit code 1. On shutdown, each worker has its own timeout, so that none uses up the time of another.
 /// </summary>
 internal abstract partial class Worker(FatalError fatal, TimeProvider time, ILogger logger) : BackgroundService
 {
     private readonly ILogger _logger = logger;
-    private volatile bool _isGivenUp;
+    private volatile bool _isAbandoned;
 
     /// <summary>The clock.</summary>
     protected TimeProvider Time => time;
 
-    /// <summary>How long a stop waits for it.</summary>
+    /// <summary>How long shutdown waits for the worker.</summary>
     protected virtual TimeSpan StopTimeout => TimeSpan.FromSeconds(5);
 
-    /// <summary>Does its work until it is told to stop.</summary>
+    /// <summary>Runs until the service stops.</summary>
     protected internal abstract Task RunAsync(CancellationToken stoppingToken);
 
     /// <inheritdoc/>
@@ -29,36 +29,36 @@ internal abstract partial class Worker(FatalError fatal, TimeProvider time, ILog
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
-            // As it was told to.
+            // Stopped as requested.
         }
-        catch (Exception exception) when (!_isGivenUp)
+        catch (Exception exception) when (!_isAbandoned)
         {
             LogFailed(exception);
             fatal.Stop(exception);
         }
     }
 
-    /// <summary>Stops it. The host's own patience does not count: others may have used it up.</summary>
+    /// <summary>Stops the worker. The host's own timeout is ignored, because other services may have used it up.</summary>
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         using var timeout = new CancellationTokenSource(StopTimeout, time);
         await base.StopAsync(timeout.Token);
         if (ExecuteTask is { IsCompleted: false })
         {
-            _isGivenUp = true;
+            _isAbandoned = true;
             LogNotStopped();
         }
     }
 
-    /// <summary>Says that it failed.</summary>
+    /// <summary>Logs that the worker failed.</summary>
     protected virtual void LogFailed(Exception exception) => LogFailed(GetType().Name, exception);
 
-    /// <summary>Says that it did not stop in time.</summary>
+    /// <summary>Logs that the worker did not stop in time.</summary>
     protected virtual void LogNotStopped() => LogNotStopped(GetType().Name, StopTimeout.TotalSeconds);
 
-    [LoggerMessage(EventIds.Host + 1, LogLevel.Critical, "The {Worker} failed; the service stops with exit code 1.")]
+    [LoggerMessage(EventIds.Host + 1, LogLevel.Critical, "{Worker} failed; the service stops with exit code 1.")]
     private partial void LogFailed(string worker, Exception exception);
 
-    [LoggerMessage(EventIds.Host + 2, LogLevel.Warning, "The {Worker} did not stop within {Seconds} s; the service ends without it.")]
+    [LoggerMessage(EventIds.Host + 2, LogLevel.Warning, "{Worker} did not stop within {Seconds} s; the service exits without waiting for it.")]
     private partial void LogNotStopped(string worker, double seconds);
 }

@@ -4,7 +4,7 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Model;
 
-/// <summary>A dimension's value (an event type, a device category) with the names of its Redis fields, ready to send.</summary>
+/// <summary>The value of a dimension (an event type or a device category), with its Redis field names ready to send.</summary>
 public sealed class Dimension : IEquatable<Dimension>
 {
     private readonly byte[] _utf8;

@@ -1,73 +1,72 @@
 using Cache.Service.Decode;
-using Confluent.Kafka;
 
 namespace Cache.Service.Model;
 
-/// <summary>Why a row is rejected.</summary>
+/// <summary>Why a row was rejected.</summary>
 public enum RejectReason : byte
 {
-    /// <summary>It is not.</summary>
+    /// <summary>The row was not rejected.</summary>
     None,
 
-    /// <summary>The value is over <see cref="RowDecoder.MaxValueBytes"/>.</summary>
+    /// <summary>The value is longer than <see cref="RowDecoder.MaxValueBytes"/>.</summary>
     TooLarge,
 
     /// <summary>The value is not JSON.</summary>
     NotJson,
 
-    /// <summary>The value is JSON, but no object.</summary>
+    /// <summary>The value is JSON, but not an object.</summary>
     NotAnObject,
 
-    /// <summary>There is no window start.</summary>
+    /// <summary>The window start is missing.</summary>
     NoWindowStart,
 
-    /// <summary>The window start is not in one of the four shapes, or before 1970.</summary>
+    /// <summary>The window start is in none of the four formats, or before 1970.</summary>
     BadWindowStart,
 
-    /// <summary>The window starts further ahead of the clock than <c>window_max_future_seconds</c>.</summary>
+    /// <summary>The window starts more than <c>window_max_future_seconds</c> ahead of the clock.</summary>
     FutureWindow,
 
-    /// <summary>There is no dimension.</summary>
+    /// <summary>The dimension is missing.</summary>
     NoDimension,
 
-    /// <summary>The dimension, or a session's device category, is no text, empty, too long, or has control characters.</summary>
+    /// <summary>The dimension, or a session's device category, is not text, is empty or too long, or contains control characters.</summary>
     BadDimension,
 
-    /// <summary>There is neither measure.</summary>
+    /// <summary>Both measures are missing.</summary>
     NoMeasure,
 
     /// <summary>A measure, or a session's duration or page count, is of the wrong type, negative, or out of range.</summary>
     BadMeasure,
 
-    /// <summary>There is no session id.</summary>
+    /// <summary>The session id is missing.</summary>
     NoSessionId,
 
-    /// <summary>The session id is no text, empty, too long, or has control characters.</summary>
+    /// <summary>The session id is not text, is empty or too long, or contains control characters.</summary>
     BadSessionId,
 
-    /// <summary>There is no end time.</summary>
+    /// <summary>The end time is missing.</summary>
     NoEndTime,
 
-    /// <summary>The end time is not in one of the four shapes, or before 1970.</summary>
+    /// <summary>The end time is in none of the four formats, or before 1970.</summary>
     BadEndTime,
 
-    /// <summary>The session ends further ahead of the clock than <c>window_max_future_seconds</c>.</summary>
+    /// <summary>The session ends more than <c>window_max_future_seconds</c> ahead of the clock.</summary>
     FutureSession,
 
-    /// <summary>The start time is not in one of the four shapes, before 1970, or after the end time.</summary>
+    /// <summary>The start time is in none of the four formats, before 1970, or after the end time.</summary>
     BadStartTime,
 
-    /// <summary>The user id is no text, empty, too long, or has control characters.</summary>
+    /// <summary>The user id is not text, is empty or too long, or contains control characters.</summary>
     BadUserId,
 
     /// <summary>The key in Redis holds another type.</summary>
     WrongKeyType,
 
-    /// <summary>The window has <c>window_max_dimensions</c> dimensions already.</summary>
+    /// <summary>The window already has <c>window_max_dimensions</c> dimensions.</summary>
     TooManyDimensions,
 }
 
-/// <summary>Names of <see cref="RejectReason"/> as they stand in headers and metrics.</summary>
+/// <summary>Names of <see cref="RejectReason"/> in headers and metrics.</summary>
 public static class RejectReasons
 {
     /// <summary>The snake_case name.</summary>

@@ -1,11 +1,9 @@
-using Confluent.Kafka;
-
 namespace Cache.Service.Model;
 
-/// <summary>What a value from Kafka turned out to be.</summary>
+/// <summary>The kind of a row.</summary>
 public enum RowKind : byte
 {
-    /// <summary>Nothing to write: a tombstone, or a topic that nobody handles.</summary>
+    /// <summary>Nothing to write: a tombstone, or a row of an unknown topic.</summary>
     Skipped,
 
     /// <summary>A dimension of an event window.</summary>
@@ -17,6 +15,6 @@ public enum RowKind : byte
     /// <summary>A session.</summary>
     Session,
 
-    /// <summary>Not usable; its bytes go to the dead letters.</summary>
+    /// <summary>Rejected; its bytes go to the dead-letter topic.</summary>
     Rejected,
 }

@@ -1,10 +1,6 @@
-using System.Diagnostics.CodeAnalysis;
-using System.Text;
-using StackExchange.Redis;
-
 namespace Cache.Service.Model;
 
-/// <summary>Compares UTF-8 texts as arrays or spans.</summary>
+/// <summary>Compares UTF-8 strings, as arrays or spans.</summary>
 internal sealed class Utf8Comparer : IEqualityComparer<byte[]>, IAlternateEqualityComparer<ReadOnlySpan<byte>, byte[]>
 {
     public static readonly Utf8Comparer Instance = new();

@@ -1,9 +1,6 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
-
 namespace Cache.Service.Model;
 
-/// <summary>Names one window: a type and a start.</summary>
+/// <summary>Identifies a window by metric type and start.</summary>
 /// <param name="Kind"><see cref="RowKind.Event"/> or <see cref="RowKind.Performance"/>.</param>
 /// <param name="Start">Milliseconds since 1970 UTC.</param>
 internal readonly record struct WindowKey(RowKind Kind, long Start);

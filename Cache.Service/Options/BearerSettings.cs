@@ -5,17 +5,18 @@ using Microsoft.IdentityModel.Tokens;
 namespace Cache.Service.Options;
 
 /// <summary>
-/// Checks the section of the JWT bearer tokens by the parameters that result, as ASP.NET reads it: it overlooks keys that it does
-/// not know, and would turn down every token.
+/// Checks the JWT bearer section by the parameters that ASP.NET derives from it: ASP.NET ignores keys that it does not know, and
+/// would then reject every token.
 /// </summary>
 internal static class BearerSettings
 {
     private const string Section = "Authentication:Schemes:Bearer";
 
-    // What HS256 wants.
+    // Required by HS256.
     private const int MinKeyBits = 256;
 
-    /// <summary>Whether tokens are accepted: the section is there. Adds a sentence an error.</summary>
+    /// <summary>Checks the section, and adds one sentence per error.</summary>
+    /// <returns>Whether tokens are accepted: the section exists.</returns>
     public static bool Check(IConfiguration configuration, ICollection<string> errors)
     {
         var section = configuration.GetSection(Section);
@@ -33,7 +34,7 @@ internal static class BearerSettings
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or FormatException)
         {
             errors.Add($"{Section} cannot be used: {Secrets.Hide(exception.Message.TrimEnd('.'), configuration)}; "
-                + "an Authority is an https:// address, switches are true or false, and each of SigningKeys has an Issuer of its own and a Value in Base64.");
+                + "Authority must be an https:// address, switches must be true or false, and each of SigningKeys needs its own Issuer and a Value in Base64.");
         }
 
         return true;
@@ -53,7 +54,7 @@ internal static class BearerSettings
     {
         var parameters = token.TokenValidationParameters;
         SecurityKey[] keys = [.. parameters.IssuerSigningKeys ?? []];
-        string?[] issuers = [.. parameters.ValidIssuers ?? [], .. Given(section, "ValidIssuer")];
+        string?[] issuers = [.. parameters.ValidIssuers ?? [], .. ValueOf(section, "ValidIssuer")];
         if (section["ValidIssuers"] is not null)
         {
             errors.Add($"{Section}:ValidIssuers is a list; set {Section}:ValidIssuers:0.");
@@ -61,7 +62,7 @@ internal static class BearerSettings
 
         if (issuers.Any(string.IsNullOrWhiteSpace))
         {
-            errors.Add($"{Section} has an issuer that is empty; set {Section}:ValidIssuer to what the tokens say (iss), or leave it out.");
+            errors.Add($"{Section} has an empty issuer; set {Section}:ValidIssuer to the issuer in the tokens (iss), or remove it.");
         }
 
         foreach (var name in new[] { "Authority", "MetadataAddress" })
@@ -72,50 +73,50 @@ internal static class BearerSettings
             }
         }
 
-        var named = section.GetSection("SigningKeys").GetChildren().Count();
-        if (keys.Length < named)
+        var configured = section.GetSection("SigningKeys").GetChildren().Count();
+        if (keys.Length < configured)
         {
-            errors.Add($"{Section}:SigningKeys has a key that is not used; each needs an Issuer that {Section}:ValidIssuer (or ValidIssuers:0) names too, and a Value in Base64.");
+            errors.Add($"{Section}:SigningKeys has a key that is not used; each needs a Value in Base64, and an Issuer that is also in {Section}:ValidIssuer (or ValidIssuers:0).");
         }
         else if (keys.Any(key => key.KeySize < MinKeyBits))
         {
-            errors.Add($"{Section}:SigningKeys has a key that is too short; its Value must be {MinKeyBits / 8} bytes or more, in Base64 (openssl rand -base64 32 makes one).");
+            errors.Add($"{Section}:SigningKeys has a key that is too short; its Value must be at least {MinKeyBits / 8} bytes, in Base64 (openssl rand -base64 32 generates one).");
         }
         else if (section["Authority"] is not null || section["MetadataAddress"] is not null)
         {
-            // The issuer tells its name and its keys.
+            // The issuer publishes its name and its keys.
             return;
         }
         else if (keys.Length > 0 && parameters.ValidateIssuer && issuers.Length == 0)
         {
-            errors.Add($"{Section} names no issuer, so that no token would be taken; set {Section}:ValidIssuer, and Issuer of each of {Section}:SigningKeys, to what the tokens say (iss).");
+            errors.Add($"{Section} has no issuer, so every token would be rejected; set {Section}:ValidIssuer, and the Issuer of each of {Section}:SigningKeys, to the issuer in the tokens (iss).");
         }
         else if (keys.Length == 0)
         {
-            errors.Add($"{Section} tells no way to check a token; set {Section}:Authority to the issuer's address, or {Section}:SigningKeys.");
+            errors.Add($"{Section} has no way to validate tokens; set {Section}:Authority to the issuer's address, or {Section}:SigningKeys.");
         }
     }
 
     private static void CheckAudiences(IConfigurationSection section, TokenValidationParameters parameters, ICollection<string> errors)
     {
-        string?[] audiences = [.. parameters.ValidAudiences ?? [], .. Given(section, "ValidAudience")];
+        string?[] audiences = [.. parameters.ValidAudiences ?? [], .. ValueOf(section, "ValidAudience")];
         if (section["ValidAudiences"] is not null)
         {
             errors.Add($"{Section}:ValidAudiences is a list; set {Section}:ValidAudiences:0.");
         }
         else if (!parameters.ValidateAudience)
         {
-            errors.Add($"{Section}:ValidateAudience is false, so that tokens for anybody would be taken; leave it out, and set {Section}:ValidAudiences:0.");
+            errors.Add($"{Section}:ValidateAudience is false, so tokens for any audience would be accepted; remove it, and set {Section}:ValidAudiences:0.");
         }
         else if (audiences.Length == 0)
         {
-            errors.Add($"{Section} names no audience, so that no token would be taken; set {Section}:ValidAudiences:0 ({Section}:Audience is not looked at).");
+            errors.Add($"{Section} has no audience, so every token would be rejected; set {Section}:ValidAudiences:0 ({Section}:Audience is ignored).");
         }
         else if (audiences.Any(string.IsNullOrWhiteSpace))
         {
-            errors.Add($"{Section} has an audience that is empty; set {Section}:ValidAudiences:0 to what the tokens say (aud).");
+            errors.Add($"{Section} has an empty audience; set {Section}:ValidAudiences:0 to the audience in the tokens (aud).");
         }
     }
 
-    private static string[] Given(IConfigurationSection section, string key) => section[key] is { } value ? [value] : [];
+    private static string[] ValueOf(IConfigurationSection section, string key) => section[key] is { } value ? [value] : [];
 }

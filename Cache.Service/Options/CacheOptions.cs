@@ -3,42 +3,42 @@ using System.Net;
 namespace Cache.Service.Options;
 
 /// <summary>
-/// Every setting of the service, under the flat snake_case keys of the configuration; read and checked once, at start,
-/// by <see cref="CacheOptionsReader"/>.
+/// All settings of the service, by their flat snake_case configuration keys; read and checked once, at startup, by
+/// <see cref="CacheOptionsReader"/>.
 /// </summary>
 public sealed class CacheOptions
 {
-    /// <summary><c>kafka_bootstrap_servers</c>: <c>host:port[,host:port…]</c>; <c>ConnectionStrings:kafka</c> wins over it.</summary>
+    /// <summary><c>kafka_bootstrap_servers</c>: <c>host:port[,host:port…]</c>; <c>ConnectionStrings:kafka</c> takes precedence.</summary>
     public string KafkaBootstrapServers { get; init; } = "kafka1:19092";
 
     /// <summary><c>cache_kafka_topics</c>: the topics to consume.</summary>
     public IReadOnlyList<string> Topics { get; init; } = [MetricTopics.Event, MetricTopics.Performance];
 
-    /// <summary><c>cache_kafka_consumer_group</c>: the consumer group that the offsets belong to.</summary>
+    /// <summary><c>cache_kafka_consumer_group</c>: the consumer group that commits the offsets.</summary>
     public string ConsumerGroup { get; init; } = "cache-service";
 
-    /// <summary><c>cache_consume_from</c>: where a partition starts that the group has no committed offset for.</summary>
+    /// <summary><c>cache_consume_from</c>: where a partition without a committed offset starts.</summary>
     public ConsumeFrom ConsumeFrom { get; init; } = ConsumeFrom.Latest;
 
-    /// <summary><c>ConnectionStrings:redis</c> as StackExchange.Redis takes it; null where <c>redis_host</c> and <c>redis_port</c> count.</summary>
+    /// <summary><c>ConnectionStrings:redis</c> in the format of StackExchange.Redis; null if <c>redis_host</c> and <c>redis_port</c> apply.</summary>
     public string? RedisConnection { get; init; }
 
-    /// <summary><c>redis_host</c>; <c>ConnectionStrings:redis</c> wins over it.</summary>
+    /// <summary><c>redis_host</c>; <c>ConnectionStrings:redis</c> takes precedence.</summary>
     public string RedisHost { get; init; } = "redis";
 
-    /// <summary><c>redis_port</c>, 1–65535; <c>ConnectionStrings:redis</c> wins over it.</summary>
+    /// <summary><c>redis_port</c>, 1–65535; <c>ConnectionStrings:redis</c> takes precedence.</summary>
     public int RedisPort { get; init; } = 6379;
 
-    /// <summary><c>redis_db</c>: the logical database, 0 or more; on a cluster always 0.</summary>
+    /// <summary><c>redis_db</c>: the logical database, 0 or more; always 0 on a cluster.</summary>
     public int RedisDb { get; init; }
 
-    /// <summary><c>redis_key_prefix</c>: goes before every key and before the channel.</summary>
+    /// <summary><c>redis_key_prefix</c>: the prefix of every key and of the channel.</summary>
     public string RedisKeyPrefix { get; init; } = "";
 
-    /// <summary><c>window_retention_count</c>: how many windows of a type stay.</summary>
+    /// <summary><c>window_retention_count</c>: how many windows per metric type are kept.</summary>
     public int WindowRetentionCount { get; init; } = 120;
 
-    /// <summary><c>window_hash_ttl_seconds</c>: how long a window stays after its last write.</summary>
+    /// <summary><c>window_hash_ttl_seconds</c>: how long a window is kept after its last write.</summary>
     public int WindowHashTtlSeconds { get; init; } = 21600;
 
     /// <summary><c>active_session_ttl_seconds</c>: how long a session counts as active after its end.</summary>
@@ -47,78 +47,78 @@ public sealed class CacheOptions
     /// <summary><c>window_max_future_seconds</c>: how far ahead of the clock a window may start.</summary>
     public int WindowMaxFutureSeconds { get; init; } = 86400;
 
-    /// <summary><c>window_max_dimensions</c>: how many dimensions a window takes; rows of further ones are rejected.</summary>
+    /// <summary><c>window_max_dimensions</c>: maximum number of dimensions per window; rows with further ones are rejected.</summary>
     public int WindowMaxDimensions { get; init; } = 10_000;
 
-    /// <summary><c>kafka_commit_batch_size</c>: rows after which a commit is due at the next flush boundary.</summary>
+    /// <summary><c>kafka_commit_batch_size</c>: number of rows after which a commit is due at the next flush boundary.</summary>
     public int CommitBatchSize { get; init; } = 100;
 
     /// <summary><c>kafka_commit_interval_ms</c>: time after which a commit, or a flush, is due.</summary>
     public int CommitIntervalMs { get; init; } = 1000;
 
-    /// <summary><c>redis_write_batch_size</c>: distinct windows after which a flush is due.</summary>
+    /// <summary><c>redis_write_batch_size</c>: number of distinct windows after which a flush is due.</summary>
     public int WriteBatchSize { get; init; } = 50;
 
-    /// <summary><c>redis_queue_max_size</c>: rows between the consume loop and the flush; when full, partitions pause.</summary>
+    /// <summary><c>redis_queue_max_size</c>: maximum number of rows between the consume loop and the flush; when it is reached, partitions are paused.</summary>
     public int QueueMaxSize { get; init; } = 5000;
 
-    /// <summary><c>ready_lag_threshold</c>: rows of total lag up to which the service is ready.</summary>
+    /// <summary><c>ready_lag_threshold</c>: total lag, in rows, up to which the service is ready.</summary>
     public long ReadyLagThreshold { get; init; } = 5000;
 
-    /// <summary><c>cache_dead_letter_topic</c>: where rejected rows go; empty means they are only logged and counted.</summary>
+    /// <summary><c>cache_dead_letter_topic</c>: the topic for rejected rows; if empty, they are only logged and counted.</summary>
     public string DeadLetterTopic { get; init; } = "cache_dead_letters";
 
-    /// <summary><c>redis_rebuild_lookback_seconds</c>: how far back partitions rewind when Redis lost its data.</summary>
+    /// <summary><c>redis_rebuild_lookback_seconds</c>: how far back partitions are rewound when Redis has lost its data.</summary>
     public int RebuildLookbackSeconds { get; init; } = 21600;
 
-    /// <summary><c>api_keys</c>: the keys that open the data routes and the stream, several for rotation; none means open to all.</summary>
+    /// <summary><c>api_keys</c>: the keys that grant access to the data routes and the stream, several for rotation; if there are none, they are open to all.</summary>
     public IReadOnlyList<string> ApiKeys { get; init; } = [];
 
-    /// <summary><c>cors_origins</c>: the origins whose pages may read this service, or <c>*</c>; none means no other page may.</summary>
+    /// <summary><c>cors_origins</c>: the origins whose pages may read from this service, or <c>*</c>; if there are none, no other origin may.</summary>
     public IReadOnlyList<string> CorsOrigins { get; init; } = [];
 
-    /// <summary><c>rate_limit_per_second</c>: data requests a second and client in the long run; 0 means no limit.</summary>
+    /// <summary><c>rate_limit_per_second</c>: data requests per second and client, on average; 0 means no limit.</summary>
     public int RateLimitPerSecond { get; init; }
 
-    /// <summary><c>rate_limit_burst</c>: data requests that a client may make at once; 0 means as many as a second brings.</summary>
+    /// <summary><c>rate_limit_burst</c>: data requests that a client may make at once; 0 means as many as per second.</summary>
     public int RateLimitBurst { get; init; }
 
-    /// <summary><c>http_max_connections</c>: connections that are open at once; further ones are closed.</summary>
+    /// <summary><c>http_max_connections</c>: maximum number of open connections; further ones are closed.</summary>
     public int HttpMaxConnections { get; init; } = 10_000;
 
-    /// <summary><c>stream_max_clients</c>: streams that are open at once on this replica.</summary>
+    /// <summary><c>stream_max_clients</c>: maximum number of open streams on this replica.</summary>
     public int StreamMaxClients { get; init; } = 5000;
 
-    /// <summary><c>stream_max_clients_per_client</c>: streams of one key, token or address that are open at once on this replica.</summary>
+    /// <summary><c>stream_max_clients_per_client</c>: maximum number of open streams per key, token or address on this replica.</summary>
     public int StreamMaxClientsPerClient { get; init; } = 1000;
 
-    /// <summary><c>http_answers_max_mb</c>: memory that large answers hold at once while they are read and sent, MB.</summary>
+    /// <summary><c>http_answers_max_mb</c>: maximum memory, in MB, held by large answers while they are read and sent.</summary>
     public int HttpAnswersMaxMb { get; init; } = 128;
 
-    /// <summary><c>stream_unsent_max_mb</c>: memory that streams hold at once that wait for their clients, MB.</summary>
+    /// <summary><c>stream_unsent_max_mb</c>: maximum memory, in MB, held by streams that wait for their clients.</summary>
     public int StreamUnsentMaxMb { get; init; } = 256;
 
-    /// <summary><c>http_max_connections_per_client</c>: connections of one address that are open at once; 0 means no limit.</summary>
+    /// <summary><c>http_max_connections_per_client</c>: maximum number of open connections per address; 0 means no limit.</summary>
     public int HttpMaxConnectionsPerClient { get; init; }
 
     /// <summary><c>trusted_proxies</c>: addresses and networks of proxies, to which <c>http_max_connections_per_client</c> does not apply.</summary>
     public IReadOnlyList<IPNetwork> TrustedProxies { get; init; } = [];
 
-    /// <summary><c>health_port</c>: a port that serves health and metrics alone, which no other connection can take away; 0 means none.</summary>
+    /// <summary><c>health_port</c>: a port for health and metrics only, out of reach of other connections; 0 means none.</summary>
     public int HealthPort { get; init; }
 
-    /// <summary>Whether the section <c>Authentication:Schemes:Bearer</c> is there: then JWT bearer tokens open the data routes too.</summary>
+    /// <summary>Whether the section <c>Authentication:Schemes:Bearer</c> exists: then JWT bearer tokens grant access, too.</summary>
     public bool AcceptsTokens { get; init; }
 
-    /// <summary>Whether the data routes and the stream ask for a key or a token.</summary>
+    /// <summary>Whether the data routes and the stream require a key or a token.</summary>
     public bool IsProtected => ApiKeys.Count > 0 || AcceptsTokens;
 
-    /// <summary>Properties of the Kafka client library: those of the section <c>Kafka:</c>, over those of <c>ConnectionStrings:kafka</c>.</summary>
+    /// <summary>Properties of the Kafka client library: the section <c>Kafka:</c> takes precedence over <c>ConnectionStrings:kafka</c>.</summary>
     public IReadOnlyDictionary<string, string> KafkaProperties { get; init; } = new Dictionary<string, string>();
 }
 
-/// <summary>Where a partition starts that the group has no committed offset for.</summary>
-/// <param name="Kind">The end, the beginning, or a time.</param>
+/// <summary>Where a partition without a committed offset starts.</summary>
+/// <param name="Kind">The end, the beginning, or a point in time.</param>
 /// <param name="Back">How far back from now, for <see cref="ConsumeFromKind.Duration"/>.</param>
 public readonly record struct ConsumeFrom(ConsumeFromKind Kind, TimeSpan Back)
 {
@@ -168,6 +168,6 @@ public enum ConsumeFromKind
     /// <summary>The beginning of the partition.</summary>
     Earliest,
 
-    /// <summary>The first row that is no older than a duration.</summary>
+    /// <summary>The first row within a duration before now.</summary>
     Duration,
 }

@@ -3,24 +3,23 @@ using System.Net;
 using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
-using Cache.Service.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using static Microsoft.Extensions.Hosting.FlatKeys;
 
 namespace Cache.Service.Options;
 
 /// <summary>
-/// Checks the keys that ASP.NET reads: where it listens, for whom it answers, what it logs. ASP.NET finds most errors only when it
-/// starts, tells one at a time with its stack, and overlooks some.
+/// Checks the keys that ASP.NET reads: addresses, allowed hosts, logging and telemetry. ASP.NET itself finds most errors only when
+/// it starts, reports them one at a time with a stack trace, and misses some.
 /// </summary>
 internal static partial class HostSettings
 {
-    private const string RightAddress = "an address is http://host:port or https://host:port with a port from 0 to 65535, such as http://*:8080 or http://127.0.0.1:8080";
+    private const string ExpectedAddress = "it must be http://host:port or https://host:port with a port from 0 to 65535, such as http://*:8080 or http://127.0.0.1:8080";
 
     private static readonly string[] Protocols = ["grpc", "http/protobuf"];
     private static readonly string[] Formatters = ["simple", "json", "systemd"];
 
-    /// <summary>Adds a sentence an error.</summary>
+    /// <summary>Checks the keys, and adds one sentence per error.</summary>
     public static void Check(IConfiguration configuration, ICollection<string> errors)
     {
         CheckLogging(configuration.GetSection("Logging"), errors);
@@ -34,27 +33,27 @@ internal static partial class HostSettings
     }
 
     /// <summary>
-    /// Whether each address that the service listens on is of this machine's loopback: then only programs of this machine reach
-    /// it, and browsers with any page.
+    /// Whether the service listens on loopback addresses only: then only programs on this machine can reach it, including
+    /// browsers that show any page.
     /// </summary>
-    /// <param name="configuration">One that <see cref="Check"/> had nothing against.</param>
-    /// <param name="hosts">The hosts of these addresses.</param>
+    /// <param name="configuration">A configuration that passed <see cref="Check"/>.</param>
+    /// <param name="hosts">The hosts of the listening addresses.</param>
     public static bool IsLoopbackOnly(IConfiguration configuration, out IReadOnlyList<string> hosts)
     {
         hosts = [.. Addresses(configuration).Select(address => BindingAddress.Parse(address.Url).Host)];
         return hosts.Count > 0 && hosts.All(IsLoopback);
     }
 
-    /// <summary>Whether the configuration says where to listen.</summary>
+    /// <summary>Whether the configuration sets a listening address.</summary>
     public static bool NamesAddress(IConfiguration configuration) => Addresses(configuration).Any();
 
-    /// <summary>Lets Kestrel read its section, certificates and all, without listening.</summary>
-    /// <exception cref="ConfigurationException">It cannot.</exception>
+    /// <summary>Makes Kestrel load its section, including certificates, without listening.</summary>
+    /// <exception cref="ConfigurationException">Kestrel cannot load its section.</exception>
     public static void CheckServer(WebApplication app)
     {
         var section = app.Configuration.GetSection("Kestrel");
 
-        // An endpoint of the section may have a certificate of its own, which is loaded with it; all others have the default one.
+        // Endpoints in the section may have their own certificates, loaded with it; all other addresses use the default one.
         var needsDefault = !section.GetSection("Endpoints").Exists()
             && Addresses(app.Configuration).Any(address => address.Url.StartsWith("https:", StringComparison.OrdinalIgnoreCase));
         if (!section.Exists() && !needsDefault)
@@ -73,20 +72,22 @@ internal static partial class HostSettings
         }
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or FormatException or IOException or UnauthorizedAccessException or CryptographicException)
         {
-            throw new ConfigurationException([$"Kestrel: {Secrets.Hide(exception.Message, app.Configuration)} A certificate is Kestrel:Certificates:Default:Path with :KeyPath or :Password."]);
+            throw new ConfigurationException([$"Kestrel: {Secrets.Hide(exception.Message, app.Configuration)} Set a certificate with Kestrel:Certificates:Default:Path and :KeyPath or :Password."]);
         }
     }
 
-    /// <summary>Whether .NET could not make a typed value of a text, for a section that a library binds; its message names the key.</summary>
+    /// <summary>
+    /// Whether .NET failed to convert a value in a section that a library binds. The exception's message contains the key.
+    /// </summary>
     public static bool IsOfTheBinder(Exception exception) => exception.Source == typeof(ConfigurationBinder).Assembly.GetName().Name;
 
-    /// <summary>What to say when the service cannot listen.</summary>
+    /// <summary>The message to print when the service cannot listen.</summary>
     public static string CannotListen(Exception exception) =>
         exception is SocketException
-            ? $"The service cannot listen on its address: {exception.Message}. Choose one of this machine, and a port above 1023: --urls http://*:8081, or ASPNETCORE_URLS."
+            ? $"The service cannot listen on its address: {exception.Message}. Choose an address of this machine and a port above 1023: --urls http://*:8081, or ASPNETCORE_URLS."
 
-            // What Kestrel throws when a port is in use; it names the address.
-            : $"{exception.Message} Stop what listens there, or choose another address: --urls http://*:8081, or ASPNETCORE_URLS.";
+            // Thrown by Kestrel when a port is in use; its message contains the address.
+            : $"{exception.Message} Stop the program that uses it, or choose another address: --urls http://*:8081, or ASPNETCORE_URLS.";
 
     private static void CheckLogging(IConfigurationSection logging, ICollection<string> errors)
     {
@@ -96,7 +97,7 @@ internal static partial class HostSettings
             {
                 if (level.Value is null)
                 {
-                    errors.Add($"{level.GetChildren().First().Path} is no category; its name is written with dots ({levels.Path}:Microsoft.AspNetCore).");
+                    errors.Add($"{level.GetChildren().First().Path} is not a log category; write its name with dots ({levels.Path}:Microsoft.AspNetCore).");
                 }
                 else if (!Enum.TryParse<LogLevel>(level.Value, ignoreCase: true, out var known) || !Enum.IsDefined(known))
                 {
@@ -124,7 +125,7 @@ internal static partial class HostSettings
         }
         catch (FormatException)
         {
-            errors.Add(Wrong("Logging:Console:FormatterOptions:TimestampFormat", logging["Console:FormatterOptions:TimestampFormat"], "it must be a format of .NET for dates, such as 'HH:mm:ss.fff '."));
+            errors.Add(Wrong("Logging:Console:FormatterOptions:TimestampFormat", logging["Console:FormatterOptions:TimestampFormat"], "it must be a .NET date format, such as 'HH:mm:ss.fff '."));
         }
     }
 
@@ -132,26 +133,26 @@ internal static partial class HostSettings
     {
         if (configuration["urls"] is { Length: > 0 } urls && Split(urls).Length == 0)
         {
-            errors.Add(Wrong("urls", urls, $"{RightAddress}; several have semicolons between them."));
+            errors.Add(Wrong("urls", urls, $"{ExpectedAddress}; separate several with semicolons."));
         }
 
         foreach (var key in new[] { "http_ports", "https_ports" })
         {
             foreach (var port in Split(configuration[key]).Where(port => !ushort.TryParse(port.Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out _)))
             {
-                errors.Add(Wrong(key, port, "a port is a whole number from 0 to 65535; several have semicolons between them."));
+                errors.Add(Wrong(key, port, "each port must be a whole number from 0 to 65535; separate several with semicolons."));
             }
         }
 
         var kestrel = configuration.GetSection("Kestrel");
         foreach (var endpoint in kestrel.GetSection("Endpoints").GetChildren().Where(endpoint => string.IsNullOrEmpty(endpoint["Url"])))
         {
-            errors.Add($"{endpoint.Path}:Url is empty; {RightAddress}.");
+            errors.Add($"{endpoint.Path}:Url is empty; {ExpectedAddress}.");
         }
 
         foreach (var (key, url) in Addresses(configuration).Where(address => !address.Key.EndsWith("_ports", StringComparison.Ordinal) && !IsAddress(address.Url)))
         {
-            errors.Add(Wrong(key, url, $"{RightAddress}; localhost has no port 0, and a path cannot be part of it."));
+            errors.Add(Wrong(key, url, $"{ExpectedAddress}; localhost does not support port 0, and a path is not allowed."));
         }
 
         foreach (var (key, value) in kestrel.AsEnumerable())
@@ -165,21 +166,21 @@ internal static partial class HostSettings
                 && (key.EndsWith(":Path", StringComparison.OrdinalIgnoreCase) || key.EndsWith(":KeyPath", StringComparison.OrdinalIgnoreCase))
                 && !File.Exists(Path.Combine(AppContext.BaseDirectory, value)))
             {
-                errors.Add(Wrong(key, value, "there is no such file; a path is whole, or begins in the program's folder."));
+                errors.Add(Wrong(key, value, "there is no such file; the path must be absolute, or relative to the program's folder."));
             }
         }
     }
 
     private static void CheckHosts(IConfigurationSection section, ICollection<string> errors)
     {
-        const string Right = "it must be names or addresses without ports, with semicolons between them, such as cache.example.com;*.internal;127.0.0.1, or * for all.";
+        const string Expected = "it must be names or addresses without ports, separated by semicolons, such as cache.example.com;*.internal;127.0.0.1, or * for all.";
         if (section.Value is null && section.GetChildren().Any())
         {
-            errors.Add($"AllowedHosts is a list; {Right}");
+            errors.Add($"AllowedHosts is a list; {Expected}");
         }
         else if (section.Value is { } value && (Split(value).Length == 0 || !Split(value).All(host => AllowedHost().IsMatch(host))))
         {
-            errors.Add(Wrong("AllowedHosts", value, Right));
+            errors.Add(Wrong("AllowedHosts", value, Expected));
         }
     }
 
@@ -190,7 +191,7 @@ internal static partial class HostSettings
         if (configuration[Endpoint] is { } endpoint && !string.IsNullOrWhiteSpace(endpoint)
             && !(Uri.TryCreate(endpoint, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https"))
         {
-            errors.Add(Wrong(Endpoint, endpoint, "it must be the address of a collector, such as http://localhost:4317."));
+            errors.Add(Wrong(Endpoint, endpoint, "it must be the address of an OTLP collector, such as http://localhost:4317."));
         }
 
         if (configuration[Protocol] is { Length: > 0 } protocol && !Protocols.Contains(protocol))
@@ -199,7 +200,7 @@ internal static partial class HostSettings
         }
     }
 
-    /// <summary>Where the service is told to listen, each with its key; what of that wins is Kestrel's to say.</summary>
+    /// <summary>The configured listening addresses with their keys; Kestrel decides which of them takes precedence.</summary>
     private static IEnumerable<(string Key, string Url)> Addresses(IConfiguration configuration)
     {
         foreach (var endpoint in configuration.GetSection("Kestrel:Endpoints").GetChildren())
@@ -215,7 +216,7 @@ internal static partial class HostSettings
             yield return ("urls", url);
         }
 
-        // Not looked at beside urls: images set them.
+        // Ignored if urls is set: container images set the ports by default.
         if (!string.IsNullOrEmpty(configuration["urls"]))
         {
             yield break;

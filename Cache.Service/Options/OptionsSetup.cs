@@ -1,10 +1,10 @@
 namespace Cache.Service.Options;
 
-/// <summary>The registration of the configuration.</summary>
+/// <summary>Registers the configuration.</summary>
 internal static class OptionsSetup
 {
-    /// <summary>Reads the configuration, and makes connection strings of host and port where there are none.</summary>
-    /// <exception cref="ConfigurationException">At least one key is wrong.</exception>
+    /// <summary>Reads the configuration, and builds missing connection strings from host and port.</summary>
+    /// <exception cref="ConfigurationException">At least one key is invalid.</exception>
     public static CacheOptions AddCacheOptions(this WebApplicationBuilder builder)
     {
         var options = CacheOptionsReader.Read(builder.Configuration);

@@ -4,9 +4,9 @@ using Confluent.Kafka;
 namespace Cache.Service.Partitions;
 
 /// <summary>
-/// One partition for as long as this process holds it. Rows carry a reference to it, so that letting a partition go is
-/// one write that every stage sees: rows of a partition that is not <see cref="Owned"/> are never written or committed.
-/// Rewinding a partition replaces its object, for the same reason.
+/// One partition for as long as it is assigned to this process. Rows refer to it, so that every stage sees a revocation at
+/// once: rows of a partition that is not <see cref="Owned"/> are never written or committed. For the same reason, a rewind
+/// replaces the object.
 /// </summary>
 internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounter records)
 {
@@ -25,38 +25,38 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
 
     public TopicPartition TopicPartition { get; } = topicPartition;
 
-    /// <summary>Counts the rows of the topic.</summary>
+    /// <summary>The row counter of the topic.</summary>
     public RowCounter Records { get; } = records;
 
-    /// <summary>Tags of the partition's instruments.</summary>
+    /// <summary>The tags of the partition's metrics.</summary>
     public KeyValuePair<string, object?>[] Tags { get; } =
         [new("topic", topicPartition.Topic), new("partition", topicPartition.Partition.Value)];
 
-    /// <summary>False once it is revoked, lost or rewound; never true again.</summary>
+    /// <summary>Whether the partition is still ours; permanently false once it is revoked, lost or rewound.</summary>
     public bool Owned => _owned;
 
-    /// <summary>Whether another member of the group may have it by now: it was revoked or lost, and not only rewound.</summary>
+    /// <summary>Whether another member of the group may own the partition by now: it was revoked or lost, not just rewound.</summary>
     public bool MayBeElsewhere => _mayBeElsewhere;
 
-    /// <summary>The offset after the last row that was enqueued; the consume loop's own. Negative: none yet.</summary>
+    /// <summary>The offset after the last row enqueued; negative if there is none. Used only by the consume loop.</summary>
     public long Next { get; set; } = -1;
 
-    /// <summary>The offset up to which every row is in Redis or in the dead letters. Negative: not known.</summary>
+    /// <summary>The offset before which every row is in Redis or in the dead-letter topic; negative if unknown.</summary>
     public long Written => Volatile.Read(ref _written);
 
-    /// <summary>The offset that Kafka has acknowledged as committed. Negative: none.</summary>
+    /// <summary>The committed offset, as acknowledged by Kafka; negative if there is none.</summary>
     public long Committed
     {
         get => Volatile.Read(ref _committed);
         set => Volatile.Write(ref _committed, value);
     }
 
-    /// <summary>The end of the partition as last seen. Negative: not known.</summary>
+    /// <summary>The last known end of the partition; negative if unknown.</summary>
     public long LogEnd => Volatile.Read(ref _logEnd);
 
     /// <summary>
-    /// The epoch of Redis that this partition's windows are known to be under: <see cref="AnyEpoch"/> when it started
-    /// with nothing behind it, null when it resumed from a committed offset and the epoch was not looked at yet.
+    /// The Redis epoch known to cover this partition's windows. <see cref="AnyEpoch"/> if it started without a committed offset;
+    /// null if it resumed from one and the epoch has not been checked yet.
     /// </summary>
     public string? CoveredEpoch
     {
@@ -64,30 +64,30 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
         set => _coveredEpoch = value;
     }
 
-    /// <summary>The partition has no past that Redis could have lost.</summary>
+    /// <summary>Any epoch covers the partition: it has no earlier rows that Redis could have lost.</summary>
     public const string AnyEpoch = "*";
 
-    /// <summary>Rows enqueued and not committed.</summary>
+    /// <summary>Rows enqueued but not yet committed.</summary>
     public long Pending => Math.Max(0, Volatile.Read(ref _written) < 0 ? 0 : Next - Math.Max(0, Math.Max(Committed, Volatile.Read(ref _start))));
 
-    /// <summary>Rows between Redis and the end of the partition.</summary>
+    /// <summary>Rows between what is in Redis and the end of the partition.</summary>
     public long LagRows => LogEnd < 0 || Written < 0 ? 0 : Math.Max(0, LogEnd - Written);
 
-    /// <summary>Rows behind the last stable offset, which is the end for whoever reads only what is committed: a transaction is open.</summary>
+    /// <summary>Rows held back by an open transaction: those after the last stable offset, where a read_committed consumer stops.</summary>
     public long HeldBackRows => Math.Max(0, Volatile.Read(ref _highWatermark) - LogEnd);
 
-    /// <summary>It is revoked or lost.</summary>
+    /// <summary>Marks the partition as revoked or lost.</summary>
     public void Revoke()
     {
         _mayBeElsewhere = true;
         _owned = false;
     }
 
-    /// <summary>Another object stands for the same partition from now on.</summary>
+    /// <summary>Marks this object as replaced by another one for the same partition.</summary>
     public void Replace() => _owned = false;
 
-    /// <summary>Kafka has taken a commit of it, and so knew this process as its owner.</summary>
-    /// <param name="offset">The offset.</param>
+    /// <summary>Records a commit that Kafka accepted, which proves that this process was the owner.</summary>
+    /// <param name="offset">The committed offset.</param>
     /// <param name="asked">When the commit was sent (<see cref="TimeProvider.GetTimestamp"/>).</param>
     public void CommitTaken(long offset, long asked)
     {
@@ -95,13 +95,13 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
         Volatile.Write(ref _committedAt, asked);
     }
 
-    /// <summary>Whether this process was still its owner at a time (<see cref="TimeProvider.GetTimestamp"/>), as far as Kafka has said.</summary>
+    /// <summary>Whether Kafka has confirmed that this process still owned it at a given time (<see cref="TimeProvider.GetTimestamp"/>).</summary>
     public bool WasOwnedAt(long timestamp) => Volatile.Read(ref _committedAt) >= timestamp;
 
-    /// <summary>A partition that has just been assigned.</summary>
-    /// <param name="start">Where it starts; no real offset when Kafka did not tell it.</param>
-    /// <param name="resumed">Whether the group had committed that.</param>
-    /// <param name="records">Counts the rows of the topic.</param>
+    /// <summary>Creates a newly assigned partition.</summary>
+    /// <param name="start">The start offset; not a real offset if Kafka did not report one.</param>
+    /// <param name="resumed">Whether the start is a committed offset of the group.</param>
+    /// <param name="records">The row counter of the topic.</param>
     public static AssignedPartition From(TopicPartitionOffset start, bool resumed, RowCounter records)
     {
         var partition = new AssignedPartition(start.TopicPartition, records) { CoveredEpoch = resumed ? null : AnyEpoch };
@@ -114,7 +114,7 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
         return partition;
     }
 
-    /// <summary>Where the partition starts, when that is a real offset.</summary>
+    /// <summary>Sets the start offset, which must be a real one.</summary>
     public void StartAt(long offset)
     {
         Next = offset;
@@ -122,9 +122,9 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
         Volatile.Write(ref _written, offset);
     }
 
-    /// <summary>Every row before <paramref name="next"/> is written.</summary>
+    /// <summary>Records that every row before <paramref name="next"/> is written.</summary>
     /// <param name="next">The offset after the last row.</param>
-    /// <param name="timestamp">The last row's Kafka timestamp, milliseconds; 0 when it has none.</param>
+    /// <param name="timestamp">The Kafka timestamp of the last row in milliseconds; 0 if it has none.</param>
     public void WrittenUpTo(long next, long timestamp)
     {
         Volatile.Write(ref _written, next);
@@ -134,7 +134,7 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
         }
     }
 
-    /// <summary>Notes the end of the partition, which is its last stable offset.</summary>
+    /// <summary>Records the end of the partition, which is its last stable offset.</summary>
     public void EndSeen(long logEnd, DateTimeOffset now)
     {
         if (logEnd != LogEnd || Volatile.Read(ref _highWatermark) <= logEnd)
@@ -149,15 +149,16 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
         }
     }
 
-    /// <summary>Notes the offset after the last row that is there, also of open transactions, as the fetch before told it.</summary>
+    /// <summary>Records the high watermark of the previous fetch: the offset after the last row, open transactions included.</summary>
     public void HighWatermarkSeen(long highWatermark) => Volatile.Write(ref _highWatermark, highWatermark);
 
-    /// <summary>How long the last stable offset has stood still with rows behind it.</summary>
+    /// <summary>How long the last stable offset has not moved although rows follow it.</summary>
     public TimeSpan HeldBackFor(DateTimeOffset now) =>
         HeldBackRows == 0 ? TimeSpan.Zero : TimeSpan.FromMilliseconds(Math.Max(0, now.ToUnixTimeMilliseconds() - Volatile.Read(ref _stableAt)));
 
     /// <summary>
-    /// How long the oldest unwritten row has waited at most: since the last written row, or since nothing was waiting.
+    /// Upper bound on how long the oldest unwritten row has waited: the time since the timestamp of the last written row, or
+    /// since the partition was last caught up.
     /// </summary>
     public double LagSeconds(DateTimeOffset now) =>
         LagRows == 0

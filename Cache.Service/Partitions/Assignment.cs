@@ -2,27 +2,27 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Partitions;
 
-/// <summary>The partitions that this process holds; changed by the consume loop alone, read by every stage.</summary>
+/// <summary>The partitions assigned to this process; changed only by the consume loop, read by every stage.</summary>
 internal sealed class Assignment
 {
     private volatile IReadOnlyList<AssignedPartition> _current = [];
     private volatile bool _isSpare;
     private AssignedPartition? _last;
 
-    /// <summary>A snapshot.</summary>
+    /// <summary>A snapshot of the assigned partitions.</summary>
     public IReadOnlyList<AssignedPartition> Current => _current;
 
-    /// <summary>Whether the group has shared the partitions out, and had none for this process.</summary>
+    /// <summary>Whether a rebalance has completed without assigning a partition to this process.</summary>
     public bool IsSpare
     {
         get => _isSpare;
         set => _isSpare = value;
     }
 
-    /// <summary>The partition of a row; null when it is not held.</summary>
+    /// <summary>Finds the partition of a row; null if it is not assigned.</summary>
     public AssignedPartition? Find(string topic, Partition partition)
     {
-        // Rows come in runs of one partition.
+        // Consecutive rows usually come from the same partition.
         if (_last is { Owned: true } last && last.TopicPartition.Partition == partition && last.TopicPartition.Topic == topic)
         {
             return last;
@@ -39,7 +39,7 @@ internal sealed class Assignment
         return null;
     }
 
-    /// <summary>Holds a partition from now on; it stands for the same partition's object before.</summary>
+    /// <summary>Adds a partition, and replaces an earlier object for the same partition.</summary>
     public void Assign(AssignedPartition partition)
     {
         foreach (var held in _current.Where(held => held.TopicPartition == partition.TopicPartition))
@@ -50,7 +50,7 @@ internal sealed class Assignment
         _current = [.. _current.Where(held => held.Owned), partition];
     }
 
-    /// <summary>Reads a partition again: rows of the old object that are still on their way are dropped, and come again in order.</summary>
+    /// <summary>Reads a partition again: rows in flight of the old object are dropped, and arrive again in order.</summary>
     /// <param name="old">The partition.</param>
     /// <param name="from">The offset to read from.</param>
     /// <param name="epoch">The epoch of Redis that its windows are known to be under then.</param>
@@ -61,7 +61,7 @@ internal sealed class Assignment
         Assign(rewound);
     }
 
-    /// <summary>Lets partitions go.</summary>
+    /// <summary>Revokes partitions.</summary>
     public void Revoke(IReadOnlyCollection<TopicPartition> partitions)
     {
         foreach (var partition in _current.Where(held => partitions.Contains(held.TopicPartition)))
@@ -72,6 +72,6 @@ internal sealed class Assignment
         _current = [.. _current.Where(partition => partition.Owned)];
     }
 
-    /// <summary>Lets every partition go.</summary>
+    /// <summary>Revokes every partition.</summary>
     public void RevokeAll() => Revoke([.. _current.Select(partition => partition.TopicPartition)]);
 }

@@ -6,19 +6,19 @@ using Cache.Service.Telemetry;
 namespace Cache.Service.Partitions;
 
 /// <summary>
-/// Rows coalesced for one write: of the rows for one field of one window or session only the last stays, so that Redis gets
-/// one HSET a window or session however many rows it had. Filled and emptied by the flush worker alone.
+/// Rows coalesced for one write: only the last row per field of a window or session is kept, so that Redis gets one HSET per
+/// window or session, however many rows there were. Used only by the flush worker.
 /// </summary>
 internal sealed class Batch
 {
-    // Rejected rows hold their bytes; a batch of them must not outgrow what the queue bounds.
+    // Rejected rows keep their bytes; a batch must not hold more of them than the queue allows.
     private const int MaxDeadLetters = 1000;
 
-    /// <summary>Bytes of rejected rows beyond which the batch takes no more.</summary>
+    /// <summary>Bytes of rejected rows at which the batch is full.</summary>
     public const int MaxDeadLetterBytes = 8 * 1024 * 1024;
 
     private readonly Dictionary<WindowKey, Dictionary<Dimension, FieldWrite>> _windows = [];
-    private readonly Stack<Dictionary<Dimension, FieldWrite>> _spare = [];
+    private readonly Stack<Dictionary<Dimension, FieldWrite>> _spareFields = [];
     private readonly Dictionary<string, SessionWrite> _sessions = [];
     private readonly HashSet<(WindowKey Window, Dimension Dimension)> _refused = [];
     private int _sessionParts;
@@ -30,40 +30,40 @@ internal sealed class Batch
     /// <summary>The windows to write, with their fields.</summary>
     public IReadOnlyDictionary<WindowKey, Dictionary<Dimension, FieldWrite>> Windows => _windows;
 
-    /// <summary>The sessions to write, by their ids.</summary>
+    /// <summary>The sessions to write, by id.</summary>
     public IReadOnlyDictionary<string, SessionWrite> Sessions => _sessions;
 
-    /// <summary>What was taken out, since its window has no room for it.</summary>
+    /// <summary>The dimensions removed because their windows are at the limit.</summary>
     public IReadOnlySet<(WindowKey Window, Dimension Dimension)> Refused => _refused;
 
-    /// <summary>What was read from which partition.</summary>
+    /// <summary>The offsets read, one range per partition.</summary>
     public List<OffsetRange> Ranges { get; } = [];
 
     /// <summary>The rejected rows.</summary>
     public List<DeadLetter> DeadLetters { get; } = [];
 
-    /// <summary>Markers to tell when the batch is written.</summary>
+    /// <summary>Markers to complete when the batch is written.</summary>
     public List<TaskCompletionSource> Markers { get; } = [];
 
-    /// <summary>Links to the receipts of its rows, the first few of them.</summary>
+    /// <summary>Links to the receive spans of its rows, at most <see cref="Tracing.MaxLinks"/>.</summary>
     public List<ActivityLink> Traces { get; } = [];
 
-    /// <summary>Rows that were put in.</summary>
+    /// <summary>Rows added.</summary>
     public int Rows { get; private set; }
 
-    /// <summary>When the first row was put in (<see cref="TimeProvider.GetTimestamp"/>).</summary>
+    /// <summary>When the first row was added (<see cref="TimeProvider.GetTimestamp"/>).</summary>
     public long StartedAt { get; private set; }
 
     public bool IsEmpty => Rows == 0 && Markers.Count == 0;
 
-    /// <summary>Whether the batch takes no more before it is written.</summary>
-    /// <param name="maxWindows">Windows, and sessions, that are written at once.</param>
+    /// <summary>Whether the batch has to be written before anything is added.</summary>
+    /// <param name="maxWindows">Maximum number of windows and sessions per batch.</param>
     public bool IsFull(int maxWindows) =>
         _windows.Count + _sessionParts >= maxWindows || DeadLetters.Count >= MaxDeadLetters || _deadLetterBytes >= MaxDeadLetterBytes || Markers.Count > 0;
 
-    /// <summary>Puts a row, or a marker, in.</summary>
-    /// <param name="row">The row; ignored when its partition has been let go.</param>
-    /// <param name="now">The time, should this be the first (<see cref="TimeProvider.GetTimestamp"/>).</param>
+    /// <summary>Adds a row or a marker.</summary>
+    /// <param name="row">The row; ignored if its partition is no longer owned.</param>
+    /// <param name="now">The current time (<see cref="TimeProvider.GetTimestamp"/>), used for the first row.</param>
     public void Add(in QueuedRow row, long now)
     {
         if (row.Drained is { } marker)
@@ -117,7 +117,7 @@ internal sealed class Batch
         }
     }
 
-    /// <summary>Takes out a dimension that its window has no room for.</summary>
+    /// <summary>Removes a dimension that exceeds the limit of its window.</summary>
     public void Refuse(WindowKey window, Dimension dimension)
     {
         var fields = _windows[window];
@@ -129,7 +129,7 @@ internal sealed class Batch
         }
     }
 
-    /// <summary>Takes out what belongs to partitions that were let go since.</summary>
+    /// <summary>Removes everything that came from partitions no longer owned.</summary>
     public void DropRevoked()
     {
         if (Ranges.TrueForAll(range => range.Partition.Owned))
@@ -167,16 +167,16 @@ internal sealed class Batch
         }
     }
 
-    /// <summary>Empties the batch for its next use.</summary>
+    /// <summary>Empties the batch for reuse.</summary>
     public void Clear()
     {
         foreach (var fields in _windows.Values)
         {
-            // A dictionary keeps its size when cleared: one window of 10,000 dimensions must not make all of them so large.
-            if (_spare.Count < 100 && fields.Capacity <= 1024)
+            // A dictionary keeps its capacity when cleared: windows of 10,000 dimensions must not make every spare that large.
+            if (_spareFields.Count < 100 && fields.Capacity <= 1024)
             {
                 fields.Clear();
-                _spare.Push(fields);
+                _spareFields.Push(fields);
             }
         }
 
@@ -204,7 +204,7 @@ internal sealed class Batch
         ref var fields = ref CollectionsMarshal.GetValueRefOrAddDefault(_windows, key, out var exists);
         if (!exists)
         {
-            fields = _spare.TryPop(out var spare) ? spare : [];
+            fields = _spareFields.TryPop(out var spare) ? spare : [];
         }
 
         _lastKey = key;

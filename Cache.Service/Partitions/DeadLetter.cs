@@ -1,8 +1,6 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
 using Cache.Service.Model;
 
 namespace Cache.Service.Partitions;
 
-/// <summary>A rejected row on its way to the dead letters.</summary>
+/// <summary>A rejected row on its way to the dead-letter topic.</summary>
 internal sealed record DeadLetter(AssignedPartition Partition, long Offset, long Timestamp, RejectReason Reason, RejectedRow Row);

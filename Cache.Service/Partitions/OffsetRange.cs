@@ -1,6 +1,3 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
-
 namespace Cache.Service.Partitions;
 
 /// <summary>What a batch read from one partition.</summary>
@@ -14,6 +11,6 @@ internal sealed class OffsetRange(AssignedPartition partition)
     /// <summary>The offset after the last row.</summary>
     public long Next { get; set; }
 
-    /// <summary>The latest Kafka timestamp of its rows, milliseconds; 0 when they have none.</summary>
+    /// <summary>The latest Kafka timestamp of its rows in milliseconds; 0 if they have none.</summary>
     public long Timestamp { get; set; }
 }

@@ -1,6 +1,6 @@
 namespace Cache.Service.Partitions;
 
-/// <summary>The registration of who owns what.</summary>
+/// <summary>Registers what tracks the ownership of partitions.</summary>
 internal static class PartitionsSetup
 {
     public static IServiceCollection AddPartitions(this IServiceCollection services) => services

@@ -1,20 +1,18 @@
-using System.Diagnostics;
-using System.Runtime.InteropServices;
 using Cache.Service.Model;
 
 namespace Cache.Service.Partitions;
 
-/// <summary>What a batch says of one session: its rows in their order, those that can be one made one.</summary>
+/// <summary>What a batch writes for one session: its rows in order, merged where possible.</summary>
 internal sealed class SessionWrite
 {
     private readonly List<(AssignedPartition From, Session Row)> _parts = new(1);
 
-    /// <summary>Puts a row over those that are there.</summary>
-    /// <returns>Whether it stands beside them, since it may be the only one to be written in the end.</returns>
+    /// <summary>Adds a row, and merges it into the previous one if possible.</summary>
+    /// <returns>Whether it was kept separate, because it may be the only one written in the end.</returns>
     public bool Add(Session row, AssignedPartition from)
     {
-        // Not over one of another partition, which may be let go; nor over one with a later end, which may be active when
-        // this one no longer is.
+        // Not merged with a row of another partition, which may be revoked, nor with a row that ends later, which may still be
+        // active when this one no longer is.
         if (_parts is [.., var last] && ReferenceEquals(last.From, from) && row.End >= last.Row.End)
         {
             _parts[^1] = (from, last.Row.With(row));
@@ -25,7 +23,7 @@ internal sealed class SessionWrite
         return true;
     }
 
-    /// <summary>The session, of what ended after a time; null when nothing did.</summary>
+    /// <summary>Merges the rows that end after a given time; null if none does.</summary>
     /// <param name="time">Milliseconds since 1970 UTC.</param>
     public Session? EndedAfter(long time)
     {
@@ -41,10 +39,10 @@ internal sealed class SessionWrite
         return session;
     }
 
-    /// <summary>Whether nothing is left of it.</summary>
+    /// <summary>Whether no row is left.</summary>
     public bool IsEmpty => _parts.Count == 0;
 
-    /// <summary>Takes out what is from partitions that were let go.</summary>
-    /// <returns>How many rows that were.</returns>
+    /// <summary>Removes the rows from partitions no longer owned.</summary>
+    /// <returns>The number of rows removed.</returns>
     public int DropRevoked() => _parts.RemoveAll(part => !part.From.Owned);
 }

@@ -4,51 +4,51 @@ using Confluent.Kafka;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// The producer of the dead letters. An idempotent producer does not survive some errors, such as a right that it lacks: then it
-/// is made anew, so that it works once that is mended. Used by the flush worker alone.
+/// The producer of dead letters. Some errors, such as a missing permission, are fatal to an idempotent producer. It is then
+/// recreated, so that it works as soon as the cause is fixed. Used only by the flush worker.
 /// </summary>
-/// <param name="make">Makes a producer that tells its errors.</param>
-internal sealed class DeadLetterProducer(Func<Action<Error>, IProducer<byte[]?, byte[]?>> make) : IDisposable
+/// <param name="create">Creates a producer that reports its errors to the callback.</param>
+internal sealed class DeadLetterProducer(Func<Action<Error>, IProducer<byte[]?, byte[]?>> create) : IDisposable
 {
-    private Life? _life;
+    private Instance? _instance;
 
-    /// <summary>The producer; another one after <see cref="Fatal"/>.</summary>
+    /// <summary>Gets the producer, and recreates it after a <see cref="Fatal"/> error.</summary>
     public IProducer<byte[]?, byte[]?> Get()
     {
-        if (_life is { Fatal: not null } over)
+        if (_instance is { Fatal: not null } failed)
         {
-            _life = null;
-            _ = KafkaHandle.EndAsync(over.Client);
+            _instance = null;
+            _ = KafkaHandle.EndAsync(failed.Client);
         }
 
-        return (_life ??= new(make)).Client;
+        return (_instance ??= new(create)).Client;
     }
 
-    /// <summary>The error that the producer does not survive; null as long as it works.</summary>
-    public Error? Fatal => _life?.Fatal;
+    /// <summary>The fatal error of the producer; null while it works.</summary>
+    public Error? Fatal => _instance?.Fatal;
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        if (_life is { } life)
+        if (_instance is { } instance)
         {
-            _life = null;
-            KafkaHandle.EndAsync(life.Client).Wait();
+            _instance = null;
+            KafkaHandle.EndAsync(instance.Client).Wait();
         }
     }
 
-    private sealed class Life
+    private sealed class Instance
     {
         private Error? _fatal;
 
-        public Life(Func<Action<Error>, IProducer<byte[]?, byte[]?>> make) => Client = make(Note);
+        public Instance(Func<Action<Error>, IProducer<byte[]?, byte[]?>> create) => Client = create(OnError);
 
         public IProducer<byte[]?, byte[]?> Client { get; }
 
         public Error? Fatal => Volatile.Read(ref _fatal);
 
-        // On a thread of the client.
-        private void Note(Error error)
+        // Called on a thread of the client.
+        private void OnError(Error error)
         {
             if (error.IsFatal)
             {

@@ -4,15 +4,14 @@ using System.Text;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
 
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// Sends rejected rows to the dead-letter topic as they came: key, value and headers, with their origin in headers of our
-/// own. Without a topic they are logged and counted only.
+/// Sends rejected rows to the dead-letter topic with their original key, value and headers, and adds their origin in headers
+/// of its own. Without a dead-letter topic, rejected rows are only logged and counted.
 /// </summary>
 internal partial class DeadLetters(
     DeadLetterProducer producer, CacheOptions options, PersistMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger)
@@ -20,40 +19,40 @@ internal partial class DeadLetters(
     /// <summary>Why the row was rejected (<see cref="RejectReasons.Name"/>).</summary>
     public const string ReasonHeader = "cache.reason";
 
-    /// <summary>The topic that the row came from.</summary>
+    /// <summary>The row's topic.</summary>
     public const string TopicHeader = "cache.topic";
 
-    /// <summary>The partition that the row came from.</summary>
+    /// <summary>The row's partition.</summary>
     public const string PartitionHeader = "cache.partition";
 
-    /// <summary>The row's offset there.</summary>
+    /// <summary>The row's offset in that partition.</summary>
     public const string OffsetHeader = "cache.offset";
 
     /// <summary>The row's Kafka timestamp, milliseconds since 1970 UTC.</summary>
     public const string TimestampHeader = "cache.timestamp";
 
-    /// <summary>The value's length in bytes, when the topic would not take so large a row and it was left out.</summary>
+    /// <summary>The length of the value in bytes, if it was omitted because the topic rejected the full row.</summary>
     public const string OmittedHeader = "cache.omitted_bytes";
 
-    /// <summary>The bytes of the row's own headers, when they were left out too.</summary>
+    /// <summary>The size of the row's own headers in bytes, if they were omitted, too.</summary>
     public const string OmittedHeadersHeader = "cache.omitted_header_bytes";
 
-    /// <summary>The key's length in bytes, when it was left out too.</summary>
+    /// <summary>The length of the key in bytes, if it was omitted, too.</summary>
     public const string OmittedKeyHeader = "cache.omitted_key_bytes";
 
-    // In the order in which they go until the topic takes what is left.
-    private static readonly Omitted[] LessAndLess =
+    // What to omit, step by step, until the topic accepts the rest.
+    private static readonly Omitted[] OmissionSteps =
         [Omitted.Nothing, Omitted.Value, Omitted.Value | Omitted.Headers, Omitted.Value | Omitted.Headers | Omitted.Key];
 
-    // One line a reason and interval: a flood of bad rows must not become a flood of log lines.
+    // One line per reason and interval, so that a flood of bad rows does not flood the log.
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(10);
 
     private readonly Dictionary<RejectReason, long> _loggedAt = [];
     private bool _topicSeen;
-    private bool _toldNotMade;
+    private bool _creationFailureLogged;
 
-    /// <summary>Sends rows and waits for the broker's acknowledgement; those acknowledged are taken off the list.</summary>
-    /// <exception cref="KafkaException">At least one row was not acknowledged; call again.</exception>
+    /// <summary>Sends rows, waits for the brokers to acknowledge them, and removes acknowledged rows from the list.</summary>
+    /// <exception cref="KafkaException">At least one row was not acknowledged; call it again.</exception>
     public async Task SendAsync(List<DeadLetter> letters)
     {
         if (letters.Count == 0)
@@ -107,7 +106,7 @@ internal partial class DeadLetters(
 
         if (failure is not null)
         {
-            // It may be the topic that has gone: it is asked for again.
+            // The topic may have been deleted: check it again next time.
             _topicSeen = false;
             if (producer.Fatal is { } fatal)
             {
@@ -119,14 +118,14 @@ internal partial class DeadLetters(
     }
 
     /// <summary>
-    /// Sends a row that was refused: by itself, since it may have been the company that it came in that was too large, and then with
-    /// less and less of it. Its origin says where the rest still is. What is refused even so is given up, and counted: to wait for
-    /// the topic to change its mind would hold up every row behind it.
+    /// Retries a refused row on its own, because the batch of messages it was sent in may have been too large, and then omits one part
+    /// after another. The omitted parts are still available at the row's origin. A row that is refused even then is given up and
+    /// counted: waiting for the topic to accept it would block every row behind it.
     /// </summary>
     private async Task SendAloneAsync(IProducer<byte[]?, byte[]?> client, DeadLetter letter)
     {
         var reason = "";
-        foreach (var omitted in LessAndLess)
+        foreach (var omitted in OmissionSteps)
         {
             try
             {
@@ -159,9 +158,9 @@ internal partial class DeadLetters(
 
         headers.Add(ReasonHeader, Encoding.UTF8.GetBytes(letter.Reason.Name()));
         headers.Add(TopicHeader, Encoding.UTF8.GetBytes(letter.Partition.TopicPartition.Topic));
-        headers.Add(PartitionHeader, Text(letter.Partition.TopicPartition.Partition.Value));
-        headers.Add(OffsetHeader, Text(letter.Offset));
-        headers.Add(TimestampHeader, Text(letter.Timestamp));
+        headers.Add(PartitionHeader, Utf8(letter.Partition.TopicPartition.Partition.Value));
+        headers.Add(OffsetHeader, Utf8(letter.Offset));
+        headers.Add(TimestampHeader, Utf8(letter.Timestamp));
         AddIf(Omitted.Value, OmittedHeader, row.Value.Length);
         AddIf(Omitted.Headers, OmittedHeadersHeader, row.HeaderBytes);
         AddIf(Omitted.Key, OmittedKeyHeader, row.Key?.Length ?? 0);
@@ -176,15 +175,15 @@ internal partial class DeadLetters(
         {
             if (omitted.HasFlag(part))
             {
-                headers.Add(name, Text(bytes));
+                headers.Add(name, Utf8(bytes));
             }
         }
     }
 
-    private static byte[] Text(long number) => Encoding.UTF8.GetBytes(number.ToString(CultureInfo.InvariantCulture));
+    private static byte[] Utf8(long number) => Encoding.UTF8.GetBytes(number.ToString(CultureInfo.InvariantCulture));
 
-    /// <summary>Makes the topic where it is not there and brokers do not make topics by themselves; with their defaults.</summary>
-    /// <exception cref="KafkaException">It is not there, and could not be made; call again.</exception>
+    /// <summary>Creates the topic, with the brokers' defaults, if it does not exist and the brokers do not create it themselves.</summary>
+    /// <exception cref="KafkaException">The topic does not exist and could not be created; call it again.</exception>
     protected virtual async Task EnsureTopicAsync(IProducer<byte[]?, byte[]?> client)
     {
         if (_topicSeen)
@@ -194,20 +193,20 @@ internal partial class DeadLetters(
 
         using var admin = Admin(client);
 
-        // Soon answered or given up: at a stop the client must not be disposed in the midst of it.
+        // A short timeout: the client must not be disposed during this call on shutdown.
         var metadata = await Task.Run(() => admin.GetMetadata(options.DeadLetterTopic, TimeSpan.FromSeconds(2)));
         if (metadata.Topics.TrueForAll(topic => topic.Error.Code != ErrorCode.NoError))
         {
-            await MakeTopicAsync(admin);
+            await CreateTopicAsync(admin);
         }
 
-        (_topicSeen, _toldNotMade) = (true, false);
+        (_topicSeen, _creationFailureLogged) = (true, false);
     }
 
-    /// <summary>Asks the brokers over the producer's connections.</summary>
+    /// <summary>Creates an admin client that shares the producer's connections.</summary>
     protected virtual IAdminClient Admin(IProducer<byte[]?, byte[]?> client) => new DependentAdminClientBuilder(client.Handle).Build();
 
-    private async Task MakeTopicAsync(IAdminClient admin)
+    private async Task CreateTopicAsync(IAdminClient admin)
     {
         try
         {
@@ -219,18 +218,18 @@ internal partial class DeadLetters(
             var error = exception is CreateTopicsException { Results: [var topic] } ? topic.Error : exception.Error;
             if (error.Code == ErrorCode.TopicAlreadyExists)
             {
-                // The broker makes topics by itself: asking for it was enough.
+                // The broker creates topics automatically: requesting its metadata was enough.
                 return;
             }
 
-            // Once: it is tried again, and whoever tries tells how long that lasts.
-            if (!_toldNotMade)
+            // Logged once: the caller retries, and logs how long that takes.
+            if (!_creationFailureLogged)
             {
-                _toldNotMade = true;
-                LogTopicNotMade(options.DeadLetterTopic, error.Reason);
+                _creationFailureLogged = true;
+                LogTopicNotCreated(options.DeadLetterTopic, error.Reason);
             }
 
-            throw new KafkaException(new Error(error.Code, $"{options.DeadLetterTopic} is not there and could not be created: {error.Reason}"), exception);
+            throw new KafkaException(new Error(error.Code, $"{options.DeadLetterTopic} does not exist and could not be created: {error.Reason}"), exception);
         }
     }
 
@@ -241,23 +240,23 @@ internal partial class DeadLetters(
         if (!_loggedAt.TryGetValue(letter.Reason, out var last) || time.GetElapsedTime(last, now) >= LogInterval)
         {
             _loggedAt[letter.Reason] = now;
-            LogRejected(letter.Reason.Name(), letter.Partition.ToString(), letter.Offset, options.DeadLetterTopic is "" ? "nowhere" : options.DeadLetterTopic);
+            LogRejected(letter.Reason.Name(), letter.Partition.ToString(), letter.Offset, options.DeadLetterTopic is "" ? "none" : options.DeadLetterTopic);
         }
     }
 
     [LoggerMessage(Telemetry.EventIds.Persist + 10, LogLevel.Warning,
-        "Row rejected ({Reason}) at {Partition} offset {Offset}; it went to {DeadLetterTopic}. Further ones of this kind are not logged for 10 s; cache_dead_letters_total counts them all.")]
+        "Row rejected ({Reason}) at {Partition} offset {Offset}; dead-letter topic: {DeadLetterTopic}. Logged once per reason every 10 s; cache_dead_letters_total counts every row.")]
     private partial void LogRejected(string reason, string partition, long offset, string deadLetterTopic);
 
     [LoggerMessage(Telemetry.EventIds.Persist + 12, LogLevel.Error,
-        "The dead-letter topic {Topic} does not take the row rejected for {Reason} at {Partition} offset {Offset}, not even without value, headers and key: {Error}. It is given up; cache_dead_letters_given_up_total counts such rows.")]
+        "Dead letter given up: the row rejected as {Reason} at {Partition} offset {Offset} was refused by the dead-letter topic {Topic}, even without its value, headers and key: {Error}. cache_dead_letters_given_up_total counts these rows.")]
     private partial void LogGivenUp(string reason, string partition, long offset, string topic, string error);
 
     [LoggerMessage(Telemetry.EventIds.Persist + 11, LogLevel.Warning,
-        "The dead-letter topic {Topic} is not there and could not be created ({Error}). Create it, or set cache_dead_letter_topic to one that exists.")]
-    private partial void LogTopicNotMade(string topic, string error);
+        "The dead-letter topic {Topic} does not exist and could not be created ({Error}). Create it, or set cache_dead_letter_topic to an existing topic.")]
+    private partial void LogTopicNotCreated(string topic, string error);
 
-    /// <summary>What a dead letter goes without.</summary>
+    /// <summary>The parts of the row that a dead letter leaves out.</summary>
     [Flags]
     private enum Omitted
     {

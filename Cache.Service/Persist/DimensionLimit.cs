@@ -7,13 +7,13 @@ using StackExchange.Redis;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// Keeps windows to <c>window_max_dimensions</c>: what would take one further is taken out of the batch. Redis is asked only
-/// for a window that may be near its limit, once a batch at most, and never a row: for all others a count is kept that is
-/// never too low, but for what other replicas write meanwhile. Used by the flush worker alone.
+/// Enforces <c>window_max_dimensions</c>: dimensions beyond the limit are removed from the batch. Redis is asked only about
+/// windows that may be near the limit, and at most once per batch, never per row. For all other windows, an upper bound on the
+/// number of dimensions is kept; it can be too low only by what other replicas have written since. Used only by the flush worker.
 /// </summary>
 internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
 {
-    // Far more than are written at the same time; then all is learned anew.
+    // Far more than are being written at any one time. Beyond that, everything is forgotten and learned again.
     private const int MaxWindows = 4096;
     private const int MaxNames = 200_000;
 
@@ -21,8 +21,8 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
     private readonly int _max = options.WindowMaxDimensions;
     private int _names;
 
-    /// <summary>Takes out of a batch the dimensions that windows have no room for (<see cref="Batch.Refused"/>).</summary>
-    /// <exception cref="RedisException">Redis did not answer; the batch is as it was.</exception>
+    /// <summary>Removes the dimensions beyond the limit from a batch (<see cref="Batch.Refused"/>).</summary>
+    /// <exception cref="RedisException">Redis did not answer; the batch is unchanged.</exception>
     public async ValueTask ApplyAsync(IDatabase database, Batch batch)
     {
         List<Check>? checks = null;
@@ -40,10 +40,10 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         }
     }
 
-    /// <summary>Whether a window is written for the first time, as far as is known.</summary>
+    /// <summary>Whether this is the first write of a window, as far as this process knows.</summary>
     public bool IsNew(WindowKey window) => !_windows.ContainsKey(window);
 
-    /// <summary>For a window that is written for the first time: asks, in the pipeline that writes it, how many fields it then has.</summary>
+    /// <summary>On the first write of a window, adds a query for its number of fields to the pipeline.</summary>
     public void Learn(IBatch pipeline, List<(WindowKey Window, Task<long> Fields)> learned, WindowKey window)
     {
         if (IsNew(window))
@@ -52,7 +52,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         }
     }
 
-    /// <summary>Notes what was written.</summary>
+    /// <summary>Records what was written.</summary>
     public void Written(Batch batch, List<(WindowKey Window, Task<long> Fields)> learned)
     {
         if (_windows.Count > MaxWindows || _names > MaxNames)
@@ -63,7 +63,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
 
         foreach (var (window, fields) in batch.Windows)
         {
-            // They may all have been there, but nobody looked.
+            // All of them may have existed already, but nobody checked.
             if (_windows.TryGetValue(window, out var known) && known.Names is null)
             {
                 known.Dimensions += fields.Count;
@@ -79,10 +79,10 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         }
     }
 
-    /// <summary>A dimension has two fields; a window of ones with one field each takes no more room than that.</summary>
+    /// <summary>Counts two fields as one dimension; a dimension may have only one, but then takes up half the space.</summary>
     private static int DimensionsOf(long fields) => (int)Math.Min(int.MaxValue, (fields + 1) / 2);
 
-    /// <summary>Asks for those dimensions that are not known to be there, unless there is room for them all.</summary>
+    /// <summary>Asks which of the dimensions not known to exist do exist, unless all of them fit anyway.</summary>
     private Check Ask(IDatabase database, WindowKey window, Dictionary<Dimension, FieldWrite> fields)
     {
         ref var known = ref CollectionsMarshal.GetValueRefOrAddDefault(_windows, window, out _);
@@ -107,41 +107,41 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
     private async Task DecideAsync(Check check, Batch batch)
     {
         var (known, unknown) = (check.Known, check.Unknown);
-        RedisValue[] there = [];
+        RedisValue[] values = [];
         try
         {
             known.Dimensions = check.Length is { } length ? DimensionsOf(await length) : known.Dimensions;
-            there = check.There is { } values ? await values : there;
+            values = check.Values is { } read ? await read : values;
         }
         catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))
         {
-            // No window at all, as the write will find.
+            // Not a window: the write will report it.
             return;
         }
 
         known.Names ??= [];
         for (var number = 0; number < unknown.Length; number++)
         {
-            var isThere = there.Length > 0 && !(there[2 * number].IsNull && there[(2 * number) + 1].IsNull);
-            if (!isThere && known.Dimensions >= _max)
+            var exists = values.Length > 0 && !(values[2 * number].IsNull && values[(2 * number) + 1].IsNull);
+            if (!exists && known.Dimensions >= _max)
             {
                 batch.Refuse(check.Window, unknown[number]);
                 continue;
             }
 
-            known.Dimensions += isThere ? 0 : 1;
+            known.Dimensions += exists ? 0 : 1;
             _names += known.Names.Add(unknown[number]) ? 1 : 0;
         }
     }
 
     private sealed class Known
     {
-        /// <summary>How many dimensions the window has, at most.</summary>
+        /// <summary>Upper bound on the window's number of dimensions.</summary>
         public int Dimensions { get; set; }
 
-        /// <summary>Dimensions that it has for certain; null as long as nobody had to look.</summary>
+        /// <summary>Dimensions known to exist; null until Redis is first asked.</summary>
         public HashSet<Dimension>? Names { get; set; }
     }
 
-    private sealed record Check(WindowKey Window, Known Known, Dimension[] Unknown, Task<long>? Length, Task<RedisValue[]>? There);
+    private sealed record Check(WindowKey Window, Known Known, Dimension[] Unknown, Task<long>? Length, Task<RedisValue[]>? Values);
 }

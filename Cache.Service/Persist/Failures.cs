@@ -6,40 +6,40 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>What is to be done about work that failed.</summary>
+/// <summary>How to handle a failure.</summary>
 internal enum FailureKind
 {
-    /// <summary>It passes by itself: the same is tried again.</summary>
+    /// <summary>Transient: retry as is.</summary>
     Passes,
 
-    /// <summary>It passes when somebody gives a right or mends a password: tried again, and not ready meanwhile.</summary>
+    /// <summary>Lasts until somebody grants a permission or fixes a password: retry, and report the service as not ready.</summary>
     Refused,
 
-    /// <summary>A server said something that is not known here: tried again, since giving up could lose rows, and not ready meanwhile.</summary>
+    /// <summary>An error not listed here: retry, because giving up could lose rows, and report the service as not ready.</summary>
     Unknown,
 
-    /// <summary>It is the fault of one row, or of the key that it goes to: tried again, it would fail again.</summary>
+    /// <summary>Caused by one row or its key: a retry would fail again.</summary>
     OfTheRow,
 
-    /// <summary>A defect of the service or of its configuration: the service stops with exit code 1.</summary>
+    /// <summary>A bug in the service or a configuration error: the service stops with exit code 1.</summary>
     Defect,
 }
 
 /// <summary>
-/// The one rule of what passes and what does not, for Redis, Kafka and the dead letters (docs/decisions/0015). To take what
-/// never passes for an outage holds up every row behind it; to take an outage for a defect stops a service that had only to wait.
+/// Classifies failures of Redis, Kafka and the dead-letter topic (docs/decisions/0015). Mistaking a permanent failure for an
+/// outage blocks every row behind it; mistaking an outage for a bug stops a service that only had to wait.
 /// </summary>
 internal static class Failures
 {
-    /// <summary>What a Redis server's error begins with, up to the first blank; what is not here is <see cref="FailureKind.Unknown"/>.</summary>
+    /// <summary>Redis errors by their first word; any other is <see cref="FailureKind.Unknown"/>.</summary>
     private static readonly FrozenDictionary<string, FailureKind> RedisReplies = new Dictionary<string, FailureKind>
     {
-        // It has just started, or a script runs.
+        // Redis is starting, or running a script.
         ["LOADING"] = FailureKind.Passes,
         ["BUSY"] = FailureKind.Passes,
         ["UNKILLABLE"] = FailureKind.Passes,
 
-        // The primary is another by now, or none.
+        // The primary has moved, or there is none.
         ["READONLY"] = FailureKind.Passes,
         ["MASTERDOWN"] = FailureKind.Passes,
         ["NOREPLICAS"] = FailureKind.Passes,
@@ -48,11 +48,11 @@ internal static class Failures
         ["CLUSTERDOWN"] = FailureKind.Passes,
         ["TRYAGAIN"] = FailureKind.Passes,
 
-        // It has no room, or no disk.
+        // Redis is out of memory, or cannot write to disk.
         ["OOM"] = FailureKind.Passes,
         ["MISCONF"] = FailureKind.Passes,
 
-        // A transaction of ours met one of the others.
+        // A command in our transaction failed with one of the errors above.
         ["EXECABORT"] = FailureKind.Passes,
 
         ["NOAUTH"] = FailureKind.Refused,
@@ -62,8 +62,8 @@ internal static class Failures
         ["WRONGTYPE"] = FailureKind.OfTheRow,
     }.ToFrozenDictionary();
 
-    /// <summary>Errors that a Redis server gives no name of its own: what they begin with.</summary>
-    private static readonly (string Start, FailureKind Kind)[] NamelessRedisReplies =
+    /// <summary>Redis errors without an error code of their own, by prefix.</summary>
+    private static readonly (string Prefix, FailureKind Kind)[] RedisReplyPrefixes =
     [
         ("ERR max number of clients", FailureKind.Passes),
         ("ERR invalid password", FailureKind.Refused),
@@ -73,36 +73,36 @@ internal static class Failures
         ("ERR SELECT is not allowed in cluster mode", FailureKind.Defect),
     ];
 
-    private static readonly FrozenSet<ErrorCode> PassingKafkaErrors = FrozenSet.Create(
-        // Brokers that are away, start, or hand a partition on.
+    private static readonly FrozenSet<ErrorCode> TransientKafkaErrors = FrozenSet.Create(
+        // Brokers are down, starting, or moving a partition.
         ErrorCode.LeaderNotAvailable, ErrorCode.NotLeaderForPartition, ErrorCode.RequestTimedOut, ErrorCode.BrokerNotAvailable, ErrorCode.ReplicaNotAvailable,
         ErrorCode.NetworkException, ErrorCode.NotController, ErrorCode.NotEnoughReplicas, ErrorCode.NotEnoughReplicasAfterAppend, ErrorCode.KafkaStorageError,
         ErrorCode.OffsetNotAvailable, ErrorCode.PreferredLeaderNotAvailable, ErrorCode.FencedLeaderEpoch, ErrorCode.UnknownLeaderEpoch, ErrorCode.ListenerNotFound,
         ErrorCode.EligibleLeadersNotAvailable, ErrorCode.ThrottlingQuotaExceeded, ErrorCode.InvalidMsg,
 
-        // A topic that is being made, or made again.
+        // A topic is being created or recreated.
         ErrorCode.UnknownTopicOrPart, ErrorCode.Local_UnknownTopic, ErrorCode.Local_UnknownPartition, ErrorCode.UnknownTopicId,
 
-        // A group, or a producer, between two states.
+        // A group or a producer is between two states.
         ErrorCode.GroupLoadInProgress, ErrorCode.GroupCoordinatorNotAvailable, ErrorCode.NotCoordinatorForGroup, ErrorCode.IllegalGeneration,
         ErrorCode.UnknownMemberId, ErrorCode.RebalanceInProgress, ErrorCode.UnstableOffsetCommit, ErrorCode.OutOfOrderSequenceNumber, ErrorCode.UnknownProducerId,
         ErrorCode.InvalidProducerEpoch,
 
-        // The client itself: no connection, no answer, or what it had in hand was given up with the connection.
+        // Errors of the client: no connection, no response, or requests dropped with their connection.
         ErrorCode.Local_Transport, ErrorCode.Local_AllBrokersDown, ErrorCode.Local_Resolve, ErrorCode.Local_TimedOut, ErrorCode.Local_MsgTimedOut,
         ErrorCode.Local_TimedOutQueue, ErrorCode.Local_QueueFull, ErrorCode.Local_WaitCoord, ErrorCode.Local_WaitCache, ErrorCode.Local_Retry,
         ErrorCode.Local_PurgeQueue, ErrorCode.Local_PurgeInflight, ErrorCode.Local_IsrInsuff, ErrorCode.Local_State, ErrorCode.Local_Intr);
 
-    private static readonly FrozenSet<ErrorCode> RefusedByKafka = FrozenSet.Create(
+    private static readonly FrozenSet<ErrorCode> RefusedKafkaErrors = FrozenSet.Create(
         ErrorCode.TopicAuthorizationFailed, ErrorCode.GroupAuthorizationFailed, ErrorCode.ClusterAuthorizationFailed, ErrorCode.TransactionalIdAuthorizationFailed,
         ErrorCode.SaslAuthenticationFailed, ErrorCode.UnsupportedSaslMechanism, ErrorCode.IllegalSaslState, ErrorCode.SecurityDisabled, ErrorCode.PolicyViolation,
         ErrorCode.InvalidReplicationFactor, ErrorCode.Local_Authentication, ErrorCode.Local_Ssl);
 
-    // What a topic does not take: for its size, for having no key where it is compacted, for its time, for its headers.
+    // The topic rejects the message: too large, no key on a compacted topic, bad timestamp, or headers not supported.
     private static readonly FrozenSet<ErrorCode> OfTheRow = FrozenSet.Create(
         ErrorCode.MsgSizeTooLarge, ErrorCode.RecordListTooLarge, ErrorCode.InvalidRecord, ErrorCode.InvalidTimestamp, ErrorCode.UnsupportedForMessageFormat);
 
-    /// <summary>What is to be done about a failure.</summary>
+    /// <summary>Classifies a failure.</summary>
     public static FailureKind KindOf(Exception exception) => exception switch
     {
         AggregateException { InnerExceptions: [var only] } => KindOf(only),
@@ -110,20 +110,20 @@ internal static class Failures
         RedisConnectionException { FailureType: ConnectionFailureType.AuthenticationFailure } => FailureKind.Refused,
         RedisException => FailureKind.Passes,
 
-        // The client refuses a write as long as it knows a replica only; all else that it refuses is ours to mend.
+        // The client refuses writes while it knows only a replica. Any other refusal is a bug of ours.
         RedisCommandException command => command.Message.Contains("replica", StringComparison.OrdinalIgnoreCase) ? FailureKind.Passes : FailureKind.Defect,
         KafkaException kafka => KindOf(kafka.Error),
         MembershipException or TimeoutException or IOException or SocketException => FailureKind.Passes,
         _ => FailureKind.Defect,
     };
 
-    /// <summary>Whether it is worth trying again.</summary>
+    /// <summary>Whether a retry can succeed.</summary>
     public static bool IsRetryable(Exception exception) => KindOf(exception) is FailureKind.Passes or FailureKind.Refused or FailureKind.Unknown;
 
     private static FailureKind KindOf(Error error) =>
         OfTheRow.Contains(error.Code) ? FailureKind.OfTheRow
-        : RefusedByKafka.Contains(error.Code) ? FailureKind.Refused
-        : PassingKafkaErrors.Contains(error.Code) ? FailureKind.Passes
+        : RefusedKafkaErrors.Contains(error.Code) ? FailureKind.Refused
+        : TransientKafkaErrors.Contains(error.Code) ? FailureKind.Passes
         : FailureKind.Unknown;
 
     private static FailureKind KindOfReply(string message)
@@ -134,7 +134,7 @@ internal static class Failures
             return kind;
         }
 
-        var found = Array.Find(NamelessRedisReplies, reply => message.StartsWith(reply.Start, StringComparison.OrdinalIgnoreCase));
-        return found.Start is null ? FailureKind.Unknown : found.Kind;
+        var match = Array.Find(RedisReplyPrefixes, reply => message.StartsWith(reply.Prefix, StringComparison.OrdinalIgnoreCase));
+        return match.Prefix is null ? FailureKind.Unknown : match.Kind;
     }
 }

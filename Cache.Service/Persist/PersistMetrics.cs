@@ -5,7 +5,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Persist;
 
-/// <summary>The instruments of what is kept: windows, sessions, dead letters.</summary>
+/// <summary>Metrics of windows, sessions and dead letters.</summary>
 internal sealed class PersistMetrics
 {
     private readonly ConcurrentDictionary<RejectReason, long> _deadLetters = new();
@@ -18,17 +18,17 @@ internal sealed class PersistMetrics
         var meter = ServiceMeter.Of(meters);
         meter.CreateObservableCounter("cache.dead.letters",
             () => _deadLetters.Select(letters => new Measurement<long>(letters.Value, new KeyValuePair<string, object?>("reason", letters.Key.Name()))),
-            description: "Rows rejected, by reason.");
-        meter.CreateObservableCounter("cache.dead.letters.given.up", () => _givenUp.Value, description: "Rejected rows that not even the dead-letter topic took.");
+            description: "Rejected rows, by reason.");
+        meter.CreateObservableCounter("cache.dead.letters.given.up", () => _givenUp.Value, description: "Rejected rows that not even the dead-letter topic accepted.");
         _trimmed = meter.CreateCounter<long>("cache.windows.trimmed",
-            description: "Windows deleted because they were past retention, and sessions because they had ended too long ago.");
-        meter.CreateObservableCounter("cache.sessions.inactive", () => _sessionsInactive.Value, description: "Sessions not written because they had ended too long ago.");
+            description: "Windows deleted because they were past retention, and sessions deleted because they ended too long ago.");
+        meter.CreateObservableCounter("cache.sessions.inactive", () => _sessionsInactive.Value, description: "Sessions not written because they ended too long ago.");
     }
 
     /// <summary>Rows rejected since startup, by reason.</summary>
     public IReadOnlyDictionary<RejectReason, long> DeadLetterCounts => _deadLetters;
 
-    /// <summary>Of these, rows that not even the dead-letter topic took.</summary>
+    /// <summary>Rejected rows since startup that not even the dead-letter topic accepted.</summary>
     public long DeadLettersGivenUp => _givenUp.Value;
 
     public void DeadLetter(RejectReason reason) => _deadLetters.AddOrUpdate(reason, 1, (_, letters) => letters + 1);

@@ -5,7 +5,7 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>The registration of what is kept in Redis, and in the dead-letter topic.</summary>
+/// <summary>Registers what writes to Redis and to the dead-letter topic.</summary>
 internal static class PersistSetup
 {
     public static IServiceCollection AddPersist(this IServiceCollection services) => services
@@ -23,7 +23,7 @@ internal static class PersistSetup
         .AddSingleton<WindowStore>()
         .AddSingleton<DeadLetters>();
 
-    /// <summary>Adds two connections: the flush's, and under <see cref="RedisConnection.Name"/> as key the readers' own.</summary>
+    /// <summary>Adds two connections: one for the flush, and a keyed one (<see cref="RedisConnection.Name"/>) for readers.</summary>
     public static void AddRedis(this WebApplicationBuilder builder)
     {
         builder.AddRedisClient(RedisConnection.Name, Settings, Connection);
@@ -33,23 +33,23 @@ internal static class PersistSetup
         {
             settings.DisableHealthChecks = true;
 
-            // The client's profiler costs CPU for each command, sampled or not.
+            // The client's profiler costs CPU per command, whether sampled or not.
             settings.DisableTracing = !builder.ExportsTelemetry();
         }
 
         static void Connection(ConfigurationOptions redis)
         {
-            // Waiting for Redis is the service's own business, whatever the connection string says.
+            // The service itself waits for Redis, whatever the connection string says.
             redis.AbortOnConnectFail = false;
 
-            // Commands fail at once while Redis is down: the flush retries by itself, and a reader is told.
+            // While Redis is down, commands fail at once: the flush retries on its own, and readers get an error.
             redis.BacklogPolicy = BacklogPolicy.FailFast;
             redis.IncludeDetailInExceptions = false;
 
-            // How soon a replica that was promoted is known to be the primary. The client's own default is a minute.
+            // How soon a promoted replica is recognized as the primary. The client's default is a minute.
             redis.ConfigCheckSeconds = Math.Min(redis.ConfigCheckSeconds, 5);
 
-            // The client takes INFO for an administrator's command; servers do not. It gives RedisConnection the run ids.
+            // RedisConnection reads run ids with INFO, which the client, unlike the server, treats as an admin command.
             redis.AllowAdmin = true;
         }
     }

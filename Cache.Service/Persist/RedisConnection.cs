@@ -5,13 +5,13 @@ using StackExchange.Redis;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// The way to Redis: one connection for what is written, heard and probed, and one for readers, whose large replies nothing
-/// else has to wait behind (docs/decisions/0012). Each is made in the background, since making it blocks for seconds while
-/// Redis is away, and neither the start of the service nor an HTTP request may wait for that.
+/// The connections to Redis: one for writes, the subscription and probes, and one for readers, so that nothing else waits
+/// behind large replies (docs/decisions/0012). Both connect in the background, because connecting blocks for seconds while
+/// Redis is down, and neither startup nor an HTTP request may wait for that.
 /// </summary>
 internal sealed class RedisConnection
 {
-    /// <summary>The connection string's name, and the service key of the readers' connection.</summary>
+    /// <summary>The name of the connection string, and the service key of the readers' connection.</summary>
     public const string Name = "redis";
 
     private readonly CacheOptions _options;
@@ -25,43 +25,45 @@ internal sealed class RedisConnection
         _connectingReaders = new(() => Task.Run(() => services.GetRequiredKeyedService<IConnectionMultiplexer>(Name)));
         _connecting = new(() =>
         {
-            // It has to be there when the first reader comes, who will not wait for it.
+            // Connected early, because the first reader will not wait for it.
             _ = _connectingReaders.Value;
-            return Task.Run(() => Listen(services.GetRequiredService<IConnectionMultiplexer>()));
+            return Task.Run(() => CountChanges(services.GetRequiredService<IConnectionMultiplexer>()));
         });
     }
 
     private RedisConnection(IConnectionMultiplexer connected, CacheOptions options)
     {
         _options = options;
-        _connecting = _connectingReaders = new(Task.FromResult(Listen(connected)));
+        _connecting = _connectingReaders = new(Task.FromResult(CountChanges(connected)));
     }
 
-    /// <summary>Counts each time that a connection of the writer went or came: another server may be at its other end since.</summary>
+    /// <summary>
+    /// Number of times that the writer's connection was lost, restored or reconfigured: each time, it may lead to another server.
+    /// </summary>
     public int Changes => Volatile.Read(ref _changes);
 
-    /// <summary>A way that is there already, for readers too.</summary>
+    /// <summary>Uses an existing connection for everything, readers included.</summary>
     public static RedisConnection Over(IConnectionMultiplexer connected, CacheOptions options) => new(connected, options);
 
-    /// <summary>The database, once there has been a first attempt to connect.</summary>
-    /// <exception cref="OperationCanceledException">That took longer than the caller would wait.</exception>
+    /// <summary>Gets the database after the first attempt to connect.</summary>
+    /// <exception cref="OperationCanceledException">The attempt took longer than the caller is willing to wait.</exception>
     public ValueTask<IDatabase> GetAsync(CancellationToken cancellationToken = default) => GetAsync(_connecting.Value, cancellationToken);
 
-    /// <summary>The database for readers.</summary>
+    /// <summary>Gets the database for readers.</summary>
     /// <inheritdoc cref="GetAsync(CancellationToken)"/>
     public ValueTask<IDatabase> GetForReadersAsync(CancellationToken cancellationToken = default) => GetAsync(_connectingReaders.Value, cancellationToken);
 
-    /// <summary>Whether Redis answers a PING within a second; on the writer's connection, where no large reply is in its way.</summary>
+    /// <summary>Whether Redis answers a PING within 0.75 s on the writer's connection, which no large reply can block.</summary>
     public async Task<bool> AnswersAsync(CancellationToken cancellationToken = default)
     {
-        // Who asks is a health probe, which has no trace for the PING to be in.
+        // Health probes are not traced, so the PING must not start a trace of its own.
         Activity.Current = null;
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-        deadline.CancelAfter(TimeSpan.FromSeconds(0.75));
+        using var timeout = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
+        timeout.CancelAfter(TimeSpan.FromSeconds(0.75));
         try
         {
-            var database = await GetAsync(deadline.Token);
-            await database.PingAsync().WaitAsync(deadline.Token);
+            var database = await GetAsync(timeout.Token);
+            await database.PingAsync().WaitAsync(timeout.Token);
             return true;
         }
         catch (Exception exception) when (RedisErrors.IsUnavailable(exception))
@@ -71,10 +73,10 @@ internal sealed class RedisConnection
     }
 
     /// <summary>
-    /// The run ids of the primaries that are connected: a server gets a new one each time that it starts, and a replica
-    /// that takes over has its own.
+    /// Gets the run ids of the connected primaries. A server gets a new run id each time it starts, and a replica that takes
+    /// over has its own.
     /// </summary>
-    /// <returns>In order; and the servers that do not let this user ask.</returns>
+    /// <returns>The run ids, sorted, and the servers that refuse INFO to this user.</returns>
     /// <exception cref="RedisException">A server did not answer.</exception>
     public async Task<(IReadOnlyList<string> Ids, IReadOnlyList<IServer> Silent)> RunIdsAsync(CancellationToken cancellationToken = default)
     {
@@ -108,7 +110,7 @@ internal sealed class RedisConnection
         return multiplexer.GetDatabase(_options.RedisDb);
     }
 
-    private IConnectionMultiplexer Listen(IConnectionMultiplexer multiplexer)
+    private IConnectionMultiplexer CountChanges(IConnectionMultiplexer multiplexer)
     {
         multiplexer.ConnectionFailed += (_, _) => Interlocked.Increment(ref _changes);
         multiplexer.ConnectionRestored += (_, _) => Interlocked.Increment(ref _changes);

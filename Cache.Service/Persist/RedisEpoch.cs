@@ -4,64 +4,64 @@ using StackExchange.Redis;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// Tells whether Redis still holds what was written. The key <c>cache:epoch</c> holds an id, made when there was none, with
-/// the run ids of Redis's primaries at that time, and after it the partitions whose windows are in Redis under that id. It
-/// goes when Redis loses its data, and is made anew when Redis may have lost some; then, or when a partition is not among
-/// the names, the partition has to be read again (docs/decisions/0005).
+/// Detects whether Redis still holds what was written. The key <c>cache:epoch</c> holds an id with the run ids of the Redis
+/// primaries at the time it was created, followed by the partitions whose windows are in Redis under that id. The key
+/// disappears when Redis loses its data, and is replaced when Redis may have lost some. A partition that the epoch does not
+/// list has to be read again (docs/decisions/0005).
 /// </summary>
 internal sealed partial class RedisEpoch(
     RedisConnection redis, RedisKeys keys, Assignment assignment, Membership membership, RebuildRequests rebuilds, ILogger<RedisEpoch> logger)
 {
-    private const char RunIdsFollow = ':';
+    private const char RunIdSeparator = ':';
 
-    private RedisValue _seen = RedisValue.Null;
+    private RedisValue _coveredValue = RedisValue.Null;
     private IReadOnlyList<AssignedPartition>? _covered;
-    private IReadOnlyList<AssignedPartition> _lookedFor = [];
+    private IReadOnlyList<AssignedPartition> _checkedFor = [];
     private IReadOnlyList<string> _runIds = [];
-    private IReadOnlyList<IServer> _silent = [];
+    private IReadOnlyList<IServer> _withoutRunId = [];
     private volatile string? _restartsSeenBy;
-    private int _changes = -1;
-    private bool _known;
-    private volatile bool _renewalDue;
+    private int _checkedChanges = -1;
+    private bool _isKnown;
+    private volatile bool _isRenewalDue;
 
     /// <summary>
-    /// Whether the epoch has to be looked at before the next write. Before the first write: were the epoch made only after it,
-    /// data lost in between would not be missed. After a change of connections: another server may be there, with older data.
-    /// After a change of partitions: the answer comes only when Redis has done what the partitions' last owner had sent it,
-    /// so that our writes are the later ones.
+    /// Whether the epoch has to be checked before the next write. Before the first write: if the epoch were created only
+    /// afterwards, data lost in between would go unnoticed. After a connection change: the new connection may lead to another
+    /// server, with older data. After a rebalance: the reply arrives only after Redis has executed what the previous owner
+    /// sent, so that our writes come last.
     /// </summary>
-    public bool IsStale => !_known || _renewalDue || _changes != redis.Changes || !ReferenceEquals(_lookedFor, assignment.Current);
+    public bool IsStale => !_isKnown || _isRenewalDue || _checkedChanges != redis.Changes || !ReferenceEquals(_checkedFor, assignment.Current);
 
     /// <summary>
-    /// What tells that a primary has started anew: <c>run_id</c>; <c>script_cache</c> where it does not tell that; or <c>nothing</c>.
-    /// Null before the first look.
+    /// How a restart of a primary is detected: by its <c>run_id</c>, by its <c>script_cache</c> if it does not reveal its run
+    /// id, or by <c>nothing</c>. Null before the first check.
     /// </summary>
     public string? RestartsSeenBy => _restartsSeenBy;
 
-    /// <summary>Some of what is in Redis may be older than it was: every partition is to be read again.</summary>
-    public void Renew() => _renewalDue = true;
+    /// <summary>Requests a new epoch, and so a rebuild of every partition: a late write may have overwritten newer data.</summary>
+    public void Renew() => _isRenewalDue = true;
 
-    /// <summary>Looks at the value that the last write has read.</summary>
-    /// <returns>False when it is another by now; then it has to be read again.</returns>
-    public Task<bool> ObserveAsync(RedisValue value) => ObserveAsync(value, _lookedFor);
+    /// <summary>Processes the epoch that the last write read.</summary>
+    /// <returns>False if it has changed since and has to be read again.</returns>
+    public Task<bool> ObserveAsync(RedisValue value) => ObserveAsync(value, _checkedFor);
 
     /// <summary>
-    /// Looks at a value that was read for partitions that were held before. It tells nothing of those that came since: their
-    /// last owner may have named them after it was read, and then they are not to be read again.
+    /// Processes an epoch for the partitions that were assigned before it was read. It says nothing about partitions assigned
+    /// later: their previous owner may have added them after the read, and then they need no rebuild.
     /// </summary>
     private async Task<bool> ObserveAsync(RedisValue value, IReadOnlyList<AssignedPartition> held)
     {
-        // The usual case: nothing changed since every partition was found covered.
-        if (ReferenceEquals(held, _covered) && value == _seen && !value.IsNull && !_renewalDue)
+        // The usual case: no change since every partition was found covered.
+        if (ReferenceEquals(held, _covered) && value == _coveredValue && !value.IsNull && !_isRenewalDue)
         {
             return true;
         }
 
         _covered = null;
         var database = await redis.GetAsync();
-        if (!TryRead(value, out var id, out var names) || _renewalDue || MayHaveLost(id))
+        if (!TryRead(value, out var id, out var names) || _isRenewalDue || MayHaveLost(id))
         {
-            // Another replica may make one at the same time: then its id is the one, and is read next.
+            // Another replica may create one at the same time: then its id wins, and is read next.
             var lost = id;
             id = NewId();
             if (!await ReplaceAsync(database, value, id))
@@ -69,16 +69,16 @@ internal sealed partial class RedisEpoch(
                 return false;
             }
 
-            LogNewEpoch(id, lost.Length == 0 ? "it had none" : _renewalDue ? "this process may have written late" : "its primary has started anew or is another");
-            _renewalDue = false;
+            LogNewEpoch(id, lost.Length == 0 ? "it had none" : _isRenewalDue ? "this process may have written late" : "its primary restarted or changed");
+            _isRenewalDue = false;
             names = [];
             value = id;
         }
 
-        _known = true;
+        _isKnown = true;
         var missing = new List<AssignedPartition>();
-        var unnamed = new List<AssignedPartition>();
-        var all = true;
+        var unlisted = new List<AssignedPartition>();
+        var allCovered = true;
         foreach (var partition in held)
         {
             if (names.Contains(partition.ToString()))
@@ -89,16 +89,16 @@ internal sealed partial class RedisEpoch(
             {
                 partition.CoveredEpoch = id;
 
-                // Only once its start is committed does the name say the truth to whoever gets the partition next.
-                all = false;
+                // Listed only once its start is committed: until then, the next owner could not rely on it.
+                allCovered = false;
                 if (partition.Committed >= 0)
                 {
-                    unnamed.Add(partition);
+                    unlisted.Add(partition);
                 }
             }
             else
             {
-                all = false;
+                allCovered = false;
                 missing.Add(partition);
             }
         }
@@ -108,30 +108,30 @@ internal sealed partial class RedisEpoch(
             rebuilds.Add(new(id, missing));
         }
 
-        // Into no other epoch than the one that was looked at, and not for a partition that others may have by now: Redis may
-        // have lost what they wrote.
-        unnamed.RemoveAll(partition => !partition.Owned);
-        if (unnamed.Count > 0 && membership.IsFresh)
+        // Added only to the epoch that was checked, and only for partitions that no other member can have by now: Redis may
+        // have lost what such a member wrote.
+        unlisted.RemoveAll(partition => !partition.Owned);
+        if (unlisted.Count > 0 && membership.IsFresh)
         {
-            await ReplaceAsync(database, value, $"{value} {string.Join(' ', unnamed)}");
+            await ReplaceAsync(database, value, $"{value} {string.Join(' ', unlisted)}");
         }
 
-        if (all)
+        if (allCovered)
         {
-            _seen = value;
+            _coveredValue = value;
             _covered = held;
         }
 
         return true;
     }
 
-    /// <summary>Reads the epoch, and where connections have changed the primaries' run ids, and looks at them.</summary>
+    /// <summary>Reads and checks the epoch, and after a connection change the run ids of the primaries, too.</summary>
     public async Task CheckAsync(CancellationToken cancellationToken = default)
     {
         var (changes, held) = (redis.Changes, assignment.Current);
-        if (changes != _changes)
+        if (changes != _checkedChanges)
         {
-            (_runIds, _silent) = await redis.RunIdsAsync(cancellationToken);
+            (_runIds, _withoutRunId) = await redis.RunIdsAsync(cancellationToken);
             _covered = null;
         }
 
@@ -143,62 +143,62 @@ internal sealed partial class RedisEpoch(
         }
         catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))
         {
-            // Not ours; it is replaced.
+            // Not ours: it is replaced.
             value = RedisValue.EmptyString;
         }
 
-        if (changes != _changes)
+        if (changes != _checkedChanges)
         {
             await MarkAsync(value);
         }
 
         if (await ObserveAsync(value, held))
         {
-            (_changes, _lookedFor) = (changes, held);
+            (_checkedChanges, _checkedFor) = (changes, held);
         }
     }
 
-    /// <summary>Sees to it that a restart is noticed of servers that do not tell their run ids, as far as that can be.</summary>
+    /// <summary>Marks servers that do not reveal their run ids, so that their restarts are detected if at allCovered possible.</summary>
     private async Task MarkAsync(RedisValue value)
     {
-        var seenBy = "run_id";
-        if (_silent.Count > 0)
+        var detectedBy = "run_id";
+        if (_withoutRunId.Count > 0)
         {
             TryRead(value, out var id, out _);
-            var marks = await Task.WhenAll(_silent.Select(server => RunMark.FindOrMakeAsync(server, RunIdsOf(id))));
+            var marks = await Task.WhenAll(_withoutRunId.Select(server => RunMark.FindOrMakeAsync(server, RunIdsOf(id))));
             _runIds = [.. _runIds, .. marks.OfType<string>().Order(StringComparer.Ordinal)];
-            seenBy = marks.Contains(null) ? "nothing" : "script_cache";
+            detectedBy = marks.Contains(null) ? "nothing" : "script_cache";
         }
 
-        if (_restartsSeenBy == seenBy)
+        if (_restartsSeenBy == detectedBy)
         {
             return;
         }
 
-        _restartsSeenBy = seenBy;
-        if (seenBy == "script_cache")
+        _restartsSeenBy = detectedBy;
+        if (detectedBy == "script_cache")
         {
             LogNoRunId();
         }
-        else if (seenBy == "nothing")
+        else if (detectedBy == "nothing")
         {
-            LogBlind();
+            LogRestartsUndetectable();
         }
     }
 
-    private string NewId() => _runIds.Count == 0 ? $"{Guid.NewGuid():N}" : $"{Guid.NewGuid():N}{RunIdsFollow}{string.Join(',', _runIds)}";
+    private string NewId() => _runIds.Count == 0 ? $"{Guid.NewGuid():N}" : $"{Guid.NewGuid():N}{RunIdSeparator}{string.Join(',', _runIds)}";
 
-    /// <summary>Whether a primary has started, or taken over, since the epoch was made: it may have older data, or none.</summary>
+    /// <summary>Whether a primary has started or taken over since the epoch was created: its data may be old, or gone.</summary>
     private bool MayHaveLost(string id) => RunIdsOf(id) is { Length: > 0 } runs
         ? _runIds.Except(runs).Any()
 
-        // It was made when there was nothing to tell runs by; a mark that was made since tells nothing of the time before.
-        : _silent.Count > 0 && _runIds.Count > 0;
+        // The epoch was created without any run id; a mark set later says nothing about the time before it.
+        : _withoutRunId.Count > 0 && _runIds.Count > 0;
 
     private static string[] RunIdsOf(string id) =>
-        id.IndexOf(RunIdsFollow, StringComparison.Ordinal) is > 0 and var end ? id[(end + 1)..].Split(',') : [];
+        id.IndexOf(RunIdSeparator, StringComparison.Ordinal) is > 0 and var end ? id[(end + 1)..].Split(',') : [];
 
-    /// <summary>Puts another epoch in the place of the one that was read; false when it is another by now.</summary>
+    /// <summary>Replaces the epoch that was read; false if it has changed since.</summary>
     private Task<bool> ReplaceAsync(IDatabase database, RedisValue read, string epoch)
     {
         if (read.IsNullOrEmpty)
@@ -206,7 +206,7 @@ internal sealed partial class RedisEpoch(
             return database.StringSetAsync(keys.Epoch, epoch, when: read.IsNull ? When.NotExists : When.Always);
         }
 
-#pragma warning disable SER301 // Comparing in one command takes Redis 8.4.
+#pragma warning disable SER301 // A compare-and-set in one command needs Redis 8.4.
         var transaction = database.CreateTransaction();
         transaction.AddCondition(Condition.StringEqual(keys.Epoch, read));
         _ = transaction.StringSetAsync(keys.Epoch, epoch);
@@ -219,19 +219,19 @@ internal sealed partial class RedisEpoch(
         var parts = value.ToString().Split(' ', StringSplitOptions.RemoveEmptyEntries);
         names = [.. parts.Skip(1)];
 
-        // Without an id in front it is not ours.
+        // Without a leading id, the value is not ours.
         id = parts is [var first, ..] && !first.Contains('/') ? first : "";
         return id.Length > 0;
     }
 
-    [LoggerMessage(Telemetry.EventIds.Persist + 1, LogLevel.Information, "Redis got a new epoch, {Epoch}: {Reason}.")]
+    [LoggerMessage(Telemetry.EventIds.Persist + 1, LogLevel.Information, "New epoch {Epoch} for Redis: {Reason}.")]
     private partial void LogNewEpoch(string epoch, string reason);
 
     [LoggerMessage(Telemetry.EventIds.Persist + 2, LogLevel.Information,
-        "Redis does not let this user ask for its run id (INFO): that it has started anew is seen by its script cache.")]
+        "This Redis user has no permission for INFO (run id); restarts of Redis are detected by its script cache instead.")]
     private partial void LogNoRunId();
 
     [LoggerMessage(Telemetry.EventIds.Persist + 3, LogLevel.Warning,
-        "Redis lets this user ask neither for its run id (INFO) nor for scripts of Redis 7 or later: a Redis that comes back from an old snapshot is not noticed. Grant +info.")]
-    private partial void LogBlind();
+        "Restarts of Redis cannot be detected: this user has no permission for INFO (run id), and the script cache is no substitute (no permission for SCRIPT, or Redis older than 7). If Redis comes back from an old snapshot, rows may be missing. Grant +info.")]
+    private partial void LogRestartsUndetectable();
 }

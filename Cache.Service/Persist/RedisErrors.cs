@@ -2,24 +2,24 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>What single commands and readers ask of an error of Redis; what is tried again is decided by <see cref="Failures"/>.</summary>
+/// <summary>Redis errors as single commands and readers see them; <see cref="Failures"/> decides what is retried.</summary>
 internal static class RedisErrors
 {
-    /// <summary>The key holds another type.</summary>
+    /// <summary>Whether the key holds another type.</summary>
     public static bool IsWrongType(Exception exception) => exception is RedisServerException && Failures.KindOf(exception) == FailureKind.OfTheRow;
 
-    /// <summary>The server does not let this user, or anybody, give the command.</summary>
+    /// <summary>Whether the command is not permitted to this user, or not available at all.</summary>
     public static bool IsNotPermitted(RedisServerException exception) =>
         exception.Message.StartsWith("NOPERM", StringComparison.Ordinal)
         || exception.Message.StartsWith("ERR unknown command", StringComparison.OrdinalIgnoreCase);
 
-    /// <summary>There was no connection to send anything on; any other failure may have come after Redis did what it was told.</summary>
+    /// <summary>Whether nothing was sent, for lack of a connection. After any other failure, Redis may have executed the command.</summary>
     public static bool IsNotSent(Exception exception) => exception is RedisConnectionException
     {
         FailureType: ConnectionFailureType.UnableToConnect or ConnectionFailureType.UnableToResolvePhysicalConnection,
     };
 
-    /// <summary>Redis cannot be reached, or does not answer as it should, right now.</summary>
+    /// <summary>Whether Redis is currently unreachable, or fails to answer properly.</summary>
     public static bool IsUnavailable(Exception exception) =>
         exception is RedisException or TimeoutException or OperationCanceledException or ObjectDisposedException;
 }

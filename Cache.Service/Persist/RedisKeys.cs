@@ -5,18 +5,18 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>Every key in Redis, and the channel; all of them behind <c>redis_key_prefix</c>.</summary>
+/// <summary>All keys in Redis, and the channel, each prefixed with <c>redis_key_prefix</c>.</summary>
 internal sealed class RedisKeys(CacheOptions options)
 {
     private readonly string _prefix = options.RedisKeyPrefix;
 
-    /// <summary>Tells whether Redis still holds what was written (<see cref="RedisEpoch"/>).</summary>
+    /// <summary>Shows whether Redis still holds what was written (<see cref="RedisEpoch"/>).</summary>
     public RedisKey Epoch { get; } = options.RedisKeyPrefix + "cache:epoch";
 
-    /// <summary>Gets one message a touched window after each flush.</summary>
+    /// <summary>The channel that carries one update per window and session written.</summary>
     public RedisChannel Updates { get; } = RedisChannel.Literal(options.RedisKeyPrefix + "cache:updates");
 
-    /// <summary>The windows there are of a type: member and score are the window's start in milliseconds.</summary>
+    /// <summary>The index of a metric type: member and score are the window's start in milliseconds.</summary>
     public RedisKey Index(RowKind kind) => $"{_prefix}metrics:{Segment(kind)}:windows";
 
     /// <summary>The fields of one window.</summary>
@@ -26,13 +26,13 @@ internal sealed class RedisKeys(CacheOptions options)
     /// <summary>The fields of one window.</summary>
     public RedisKey Window(WindowKey key) => Window(key.Kind, key.Start);
 
-    /// <summary>The active sessions: the member is the id, the score the end in milliseconds.</summary>
+    /// <summary>The index of active sessions: the member is the id, the score the end in milliseconds.</summary>
     public RedisKey Sessions { get; } = options.RedisKeyPrefix + "sessions:active";
 
     /// <summary>The fields of one session.</summary>
     public RedisKey Session(string id) => $"{_prefix}session:{id}";
 
-    /// <summary>The type as it stands in messages and metrics.</summary>
+    /// <summary>The metric type's name in updates and metrics.</summary>
     public static string TypeName(RowKind kind) => kind switch
     {
         RowKind.Event => "event",

@@ -2,10 +2,10 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>Looks at the replies of a pipeline.</summary>
+/// <summary>Checks the replies of a pipeline.</summary>
 internal static class RedisReplies
 {
-    /// <summary>Waits for every reply, whatever it is; each is looked at afterwards.</summary>
+    /// <summary>Waits for every reply without throwing; the caller checks each one afterwards.</summary>
     public static async Task Settle(IEnumerable<Task> replies)
     {
         foreach (var reply in replies)
@@ -14,7 +14,7 @@ internal static class RedisReplies
         }
     }
 
-    /// <summary>Throws the first failure among replies that are there.</summary>
+    /// <summary>Throws the first failure among completed replies.</summary>
     public static void ThrowIfAnyFailed(params ReadOnlySpan<Task> replies)
     {
         foreach (var reply in replies)
@@ -23,7 +23,7 @@ internal static class RedisReplies
         }
     }
 
-    /// <summary>The fields of a hash; none when the key holds another type, and so is somebody else's.</summary>
+    /// <summary>The fields of a hash; empty if the key holds another type and so is not ours.</summary>
     public static async Task<HashEntry[]> FieldsAsync(Task<HashEntry[]> read)
     {
         try
@@ -36,7 +36,7 @@ internal static class RedisReplies
         }
     }
 
-    /// <summary>How many fields a hash has; none when the key holds another type, and so is somebody else's.</summary>
+    /// <summary>The number of fields of a hash; 0 if the key holds another type and so is not ours.</summary>
     public static async Task<long> LengthAsync(Task<long> read)
     {
         try
@@ -49,6 +49,6 @@ internal static class RedisReplies
         }
     }
 
-    /// <summary>Whether the key of a command holds another type.</summary>
+    /// <summary>Whether a command failed because its key holds another type.</summary>
     public static bool MetWrongType(Task reply) => reply.Exception?.InnerException is { } exception && RedisErrors.IsWrongType(exception);
 }

@@ -5,21 +5,22 @@ using StackExchange.Redis;
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// Stands for the run id of a server that does not tell it: a script in its cache. From Redis 7 on no server writes its scripts to
-/// disk or hands them to a replica, so one that is there says that this is the same run; one that is not, that it may not be.
+/// Substitute for the run id of a server that does not reveal it: a script in its script cache. Since Redis 7, scripts are
+/// neither persisted nor replicated, so a script that is still cached proves that the server has not restarted. A missing one
+/// means that it may have.
 /// </summary>
 internal static class RunMark
 {
-    private const int FirstVersionThatForgets = 7;
+    private const int MinVersion = 7;
 
-    /// <summary>Finds the mark of this run among those that are known, or makes one.</summary>
-    /// <returns>Null where the server lets this user do neither, or is too old to be sure of.</returns>
+    /// <summary>Finds the mark of this run among the known ones, or sets a new one.</summary>
+    /// <returns>The mark; null if this user may do neither, or the server is too old.</returns>
     /// <exception cref="RedisException">The server did not answer.</exception>
     public static async Task<string?> FindOrMakeAsync(IServer server, IEnumerable<string> known)
     {
         try
         {
-            if (await VersionAsync(server) < FirstVersionThatForgets)
+            if (await VersionAsync(server) < MinVersion)
             {
                 return null;
             }
@@ -42,7 +43,7 @@ internal static class RunMark
         }
     }
 
-    /// <summary>The script that is a mark; it is never run.</summary>
+    /// <summary>The script that serves as the mark; it is never run.</summary>
     private static string Script(string mark) => $"return '{mark}'";
 
     private static async Task<int> VersionAsync(IServer server)
@@ -51,7 +52,7 @@ internal static class RunMark
         return hello.TryGetValue("version", out var version) && int.TryParse(version.ToString().Split('.')[0], out var major) ? major : 0;
     }
 
-#pragma warning disable CA5350 // The name that Redis gives a script; nothing is protected by it.
+#pragma warning disable CA5350 // Redis identifies scripts by SHA-1; this protects nothing.
     private static byte[] Sha1(string script) => SHA1.HashData(Encoding.UTF8.GetBytes(script));
 #pragma warning restore CA5350
 }

@@ -2,28 +2,27 @@ using System.Text.Json;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
 /// <summary>
-/// Writes the sessions of a batch, within the pipeline of its windows. A session is active until
-/// <c>active_session_ttl_seconds</c> after its end: then its hash expires and its index entry is trimmed
+/// Writes the sessions of a batch in the same pipeline as its windows. A session stays active for
+/// <c>active_session_ttl_seconds</c> after its end; then its hash expires and its index entry is trimmed
 /// (docs/decisions/0007).
 /// </summary>
 internal sealed class SessionStore(RedisKeys keys, CacheOptions options, PersistMetrics metrics, TimeProvider time)
 {
-    /// <summary>The names of a session's fields in Redis, in messages and in answers; as they are in Kafka.</summary>
+    /// <summary>The field names of a session: the same in Kafka, in Redis, in updates and in responses.</summary>
     public const string Id = "session_id", User = "user_id", Start = "start_time", End = "end_time",
         Duration = "duration", Pages = "page_count", Device = "device_category";
 
     private readonly long _ttl = options.ActiveSessionTtlSeconds * 1000L;
 
-    /// <summary>The end up to which a session is no longer active, milliseconds since 1970 UTC.</summary>
+    /// <summary>Sessions that ended at or before this time are inactive; milliseconds since 1970 UTC.</summary>
     public long InactiveUpTo => time.GetUtcNow().ToUnixTimeMilliseconds() - _ttl;
 
-    /// <summary>Puts the commands for the hashes into a pipeline.</summary>
+    /// <summary>Adds the commands for the hashes to a pipeline.</summary>
     public SessionReplies SetHashes(IBatch pipeline, Batch batch)
     {
         var inactive = InactiveUpTo;
@@ -33,9 +32,9 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
             var key = keys.Session(id);
             if (write.EndedAfter(inactive) is { } session)
             {
-                var ttl = OwnTtl.Ask(pipeline, key);
+                var ttl = OriginalTtl.Ask(pipeline, key);
                 replies.Hashes.Add((session, pipeline.HashSetAsync(key, Entries(session)), ttl));
-                replies.Others.Add(pipeline.KeyExpireAsync(key, TimeSpan.FromMilliseconds(session.End - inactive)));
+                replies.Expirations.Add(pipeline.KeyExpireAsync(key, TimeSpan.FromMilliseconds(session.End - inactive)));
             }
             else
             {
@@ -46,7 +45,7 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
         return replies;
     }
 
-    /// <summary>Puts the commands for the index into a pipeline.</summary>
+    /// <summary>Adds the commands for the index to a pipeline.</summary>
     public void SetIndex(IBatch pipeline, SessionReplies replies)
     {
         if (replies.Hashes.Count > 0)
@@ -57,24 +56,25 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
 
         replies.Trimmed = pipeline.SortedSetRemoveRangeByScoreAsync(keys.Sessions, double.NegativeInfinity, replies.InactiveUpTo);
 
-        // As long as the longest of its hashes: a clock ahead of ours may have ended a session in our future, in this batch or before.
+        // The index has to outlive every hash: a producer whose clock is ahead may have sent an end in our future, in this
+        // batch or an earlier one.
         replies.IndexEnd = replies.Hashes.Select(hash => hash.Session.End).Append(replies.InactiveUpTo + _ttl).Max();
-        replies.IndexTtl = OwnTtl.Ask(pipeline, keys.Sessions);
-        replies.Others.Add(pipeline.KeyExpireAsync(keys.Sessions, TimeSpan.FromMilliseconds(replies.IndexEnd - replies.InactiveUpTo)));
+        replies.IndexTtl = OriginalTtl.Ask(pipeline, keys.Sessions);
+        replies.Expirations.Add(pipeline.KeyExpireAsync(keys.Sessions, TimeSpan.FromMilliseconds(replies.IndexEnd - replies.InactiveUpTo)));
         replies.Latest = pipeline.SortedSetRangeByRankWithScoresAsync(keys.Sessions, -1, -1);
     }
 
-    /// <summary>Looks at every reply, and takes off the index what has no hash.</summary>
-    /// <returns>What was written, and the ids of what Redis will never take since a key holds another type.</returns>
-    /// <exception cref="RedisException">Redis did not take all of it; the same batch may be written again.</exception>
+    /// <summary>Checks every reply, and removes sessions without a hash from the index.</summary>
+    /// <returns>The sessions written, and the ids of those that can never be written because a key holds another type.</returns>
+    /// <exception cref="RedisException">Part of the batch was not written; write the same batch again.</exception>
     public async Task<SessionResult> FinishAsync(IDatabase database, SessionReplies replies)
     {
         var written = new List<Session>(replies.Hashes.Count);
         var wrongType = new List<string>();
-        var indexIsForeign = RedisReplies.MetWrongType(replies.Trimmed);
+        var indexHasWrongType = RedisReplies.MetWrongType(replies.Trimmed);
         foreach (var (session, set, _) in replies.Hashes)
         {
-            if (indexIsForeign || RedisReplies.MetWrongType(set))
+            if (indexHasWrongType || RedisReplies.MetWrongType(set))
             {
                 wrongType.Add(session.Id);
             }
@@ -85,10 +85,10 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
             }
         }
 
-        RedisReplies.ThrowIfAnyFailed([.. replies.Others]);
-        var foreign = replies.Hashes.Where(hash => RedisReplies.MetWrongType(hash.Set)).Select(hash => hash.Ttl);
-        await Task.WhenAll((indexIsForeign ? foreign.Append(replies.IndexTtl!) : foreign).Select(ttl => ttl.RestoreAsync(database)));
-        if (!indexIsForeign)
+        RedisReplies.ThrowIfAnyFailed([.. replies.Expirations]);
+        var wrongTypeTtls = replies.Hashes.Where(hash => RedisReplies.MetWrongType(hash.Set)).Select(hash => hash.Ttl);
+        await Task.WhenAll((indexHasWrongType ? wrongTypeTtls.Append(replies.IndexTtl!) : wrongTypeTtls).Select(ttl => ttl.RestoreAsync(database)));
+        if (!indexHasWrongType)
         {
             RedisReplies.ThrowIfAnyFailed(replies.Added, replies.Trimmed, replies.Latest);
             if (replies.Latest.Result is [var latest] && latest.Score > replies.IndexEnd)
@@ -105,7 +105,7 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
         }
         else
         {
-            // No index will ever name them.
+            // The index cannot list these hashes.
             await Task.WhenAll(replies.Hashes.Where(hash => !RedisReplies.MetWrongType(hash.Set)).Select(hash => database.KeyDeleteAsync(keys.Session(hash.Session.Id))));
         }
 
@@ -115,25 +115,25 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
     }
 
     /// <summary>
-    /// Nothing of theirs is written. But should an earlier attempt have got no further than a hash, it must not stay for ever;
-    /// one with a TTL keeps it, and a key of another type is somebody else's.
+    /// Inactive sessions are not written. If an earlier attempt wrote the hash but not its TTL, this sets one, so that the hash
+    /// does not stay forever. An existing TTL is kept, and a key of another type is not ours to touch.
     /// </summary>
     private async Task ExpireAsync(IDatabase database, List<InactiveSession> sessions)
     {
-        var endless = new List<RedisKey>();
-        foreach (var session in sessions.Where(session => !RedisReplies.MetWrongType(session.IsThere)))
+        var withoutTtl = new List<RedisKey>();
+        foreach (var session in sessions.Where(session => !RedisReplies.MetWrongType(session.Exists)))
         {
-            RedisReplies.ThrowIfAnyFailed(session.IsThere, session.Ttl);
-            if (session.IsThere.Result && session.Ttl.Result is null)
+            RedisReplies.ThrowIfAnyFailed(session.Exists, session.Ttl);
+            if (session.Exists.Result && session.Ttl.Result is null)
             {
-                endless.Add(session.Key);
+                withoutTtl.Add(session.Key);
             }
         }
 
-        await Task.WhenAll(endless.Select(key => database.KeyExpireAsync(key, TimeSpan.FromMilliseconds(_ttl))));
+        await Task.WhenAll(withoutTtl.Select(key => database.KeyExpireAsync(key, TimeSpan.FromMilliseconds(_ttl))));
     }
 
-    /// <summary>What subscribers are told of a session.</summary>
+    /// <summary>The update that is published for a session.</summary>
     public static byte[] Message(Session session)
     {
         using var buffer = new MemoryStream(256);
@@ -190,49 +190,49 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
     }
 }
 
-/// <summary>The replies that a batch's sessions wait for.</summary>
-/// <param name="inactiveUpTo">The end up to which a session was no longer active when the commands were made.</param>
+/// <summary>The pending replies for the sessions of a batch.</summary>
+/// <param name="inactiveUpTo">The value of <see cref="SessionStore.InactiveUpTo"/> when the commands were built.</param>
 internal sealed class SessionReplies(long inactiveUpTo)
 {
     public long InactiveUpTo { get; } = inactiveUpTo;
 
-    /// <summary>The hash of each session that is written.</summary>
-    public List<(Session Session, Task Set, OwnTtl Ttl)> Hashes { get; } = [];
+    /// <summary>One hash per session written.</summary>
+    public List<(Session Session, Task Set, OriginalTtl Ttl)> Hashes { get; } = [];
 
-    /// <summary>Sessions that are not written, since they ended too long ago.</summary>
+    /// <summary>Sessions not written because they ended too long ago.</summary>
     public List<InactiveSession> Inactive { get; } = [];
 
     public Task Added { get; set; } = Task.CompletedTask;
 
     public Task<long> Trimmed { get; set; } = Task.FromResult(0L);
 
-    /// <summary>The session on the index that ends last.</summary>
+    /// <summary>The session in the index that ends last.</summary>
     public Task<SortedSetEntry[]> Latest { get; set; } = Task.FromResult<SortedSetEntry[]>([]);
 
-    /// <summary>The end that the index was made to stay for.</summary>
+    /// <summary>The latest session end that the TTL of the index covers.</summary>
     public long IndexEnd { get; set; }
 
-    /// <summary>What the index was to stay before; null as long as nobody has asked.</summary>
-    public OwnTtl? IndexTtl { get; set; }
+    /// <summary>The previous TTL of the index; null until requested.</summary>
+    public OriginalTtl? IndexTtl { get; set; }
 
-    /// <summary>Expirations, which fail only as a whole connection does.</summary>
-    public List<Task> Others { get; } = [];
+    /// <summary>Replies to EXPIRE, which fail only together with the connection.</summary>
+    public List<Task> Expirations { get; } = [];
 
-    /// <summary>All of them.</summary>
-    public IEnumerable<Task> All => [.. Hashes.SelectMany(hash => new[] { hash.Set, hash.Ttl.Before }), .. Inactive.SelectMany(session => new Task[] { session.IsThere, session.Ttl }), Added, Trimmed, Latest, IndexTtl?.Before ?? Task.CompletedTask, .. Others];
+    /// <summary>All replies.</summary>
+    public IEnumerable<Task> All => [.. Hashes.SelectMany(hash => new[] { hash.Set, hash.Ttl.Before }), .. Inactive.SelectMany(session => new Task[] { session.Exists, session.Ttl }), Added, Trimmed, Latest, IndexTtl?.Before ?? Task.CompletedTask, .. Expirations];
 }
 
-/// <summary>What Redis has of a session that is not written.</summary>
+/// <summary>What Redis holds for a session that is not written.</summary>
 /// <param name="Key">Its key.</param>
-/// <param name="IsThere">Whether there is a hash.</param>
-/// <param name="Ttl">How long the key stays; null for ever.</param>
-internal sealed record InactiveSession(RedisKey Key, Task<bool> IsThere, Task<TimeSpan?> Ttl);
+/// <param name="Exists">Whether the hash exists.</param>
+/// <param name="Ttl">The TTL of the key; null if it never expires.</param>
+internal sealed record InactiveSession(RedisKey Key, Task<bool> Exists, Task<TimeSpan?> Ttl);
 
-/// <summary>What came of the sessions of a write.</summary>
-/// <param name="Written">As they were written: what a session had before is not in them.</param>
-/// <param name="WrongType">Ids of those that were not written, since a key of theirs holds another type.</param>
+/// <summary>The result of writing the sessions of a batch.</summary>
+/// <param name="Written">The sessions as written, without the fields that Redis had before.</param>
+/// <param name="WrongType">Ids of sessions not written because one of their keys holds another type.</param>
 internal sealed record SessionResult(IReadOnlyCollection<Session> Written, IReadOnlyCollection<string> WrongType)
 {
-    /// <summary>There were none.</summary>
+    /// <summary>The result for a batch without sessions.</summary>
     public static SessionResult None { get; } = new([], []);
 }

@@ -3,31 +3,33 @@ using System.Text.Json;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using StackExchange.Redis;
 using static Cache.Service.Persist.RedisReplies;
 
 namespace Cache.Service.Persist;
 
-/// <summary>Writes a batch to Redis in one pipeline, looks at every reply, and keeps retention.</summary>
+/// <summary>Writes a batch to Redis in one pipeline, checks every reply, and enforces retention.</summary>
 internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOptions options, SessionStore sessions, DimensionLimit limit, PersistMetrics metrics)
 {
     private readonly TimeSpan _ttl = TimeSpan.FromSeconds(options.WindowHashTtlSeconds);
 
-    /// <summary>Takes out of a batch what windows have no room for; before <see cref="WriteAsync"/>, which then asks nothing first.</summary>
-    /// <exception cref="RedisException">Redis did not answer; the batch is as it was.</exception>
+    /// <summary>
+    /// Removes the dimensions that exceed a window's limit. Call it before <see cref="WriteAsync"/>, which then needs no reads
+    /// before it writes.
+    /// </summary>
+    /// <exception cref="RedisException">Redis did not answer; the batch is unchanged.</exception>
     public async Task LimitAsync(Batch batch) => await limit.ApplyAsync(await redis.GetAsync(), batch);
 
     /// <summary>Writes the windows and sessions of a batch.</summary>
-    /// <returns>The epoch that Redis was in, and what it will never take since a key holds another type.</returns>
-    /// <exception cref="RedisException">Redis did not take all of it; the same batch may be written again.</exception>
+    /// <returns>The epoch of Redis, and what can never be written because a key holds another type.</returns>
+    /// <exception cref="RedisException">Part of the batch was not written; write the same batch again.</exception>
     public async Task<WriteResult> WriteAsync(Batch batch)
     {
         var database = await redis.GetAsync();
         var pipeline = database.CreateBatch();
         var epoch = pipeline.StringGetAsync(keys.Epoch);
         var hashes = new List<(WindowKey Window, Task Set)>(batch.Windows.Count);
-        var ttls = new List<OwnTtl>();
+        var ttls = new List<OriginalTtl>();
         var expirations = new List<Task>(batch.Windows.Count);
         var lengths = new List<(WindowKey Window, Task<long> Fields)>();
         foreach (var (window, fields) in batch.Windows)
@@ -35,7 +37,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
             var key = keys.Window(window);
             if (limit.IsNew(window))
             {
-                ttls.Add(OwnTtl.Ask(pipeline, key));
+                ttls.Add(OriginalTtl.Ask(pipeline, key));
             }
 
             hashes.Add((window, pipeline.HashSetAsync(key, Entries(window.Kind, fields))));
@@ -45,8 +47,8 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
 
         var sessionReplies = batch.Sessions.Count > 0 ? sessions.SetHashes(pipeline, batch) : null;
 
-        // On a cluster the keys of a window live on different nodes, and the index must not name a hash that is not there
-        // yet; on one node the pipeline keeps the order.
+        // On a cluster, the keys of a window live on different nodes, and the index must not list a hash before it exists.
+        // On a single node, the pipeline preserves the order.
         if (IsCluster(database))
         {
             pipeline.Execute();
@@ -68,16 +70,15 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         ThrowIfAnyFailed([.. expirations]);
         if (wrongType.Count > 0)
         {
-            var foreign = hashes.Where(hash => MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window)).ToHashSet();
-            await Task.WhenAll(ttls.Where(ttl => foreign.Contains(ttl.Key))
+            var wrongTypeKeys = hashes.Where(hash => MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window)).ToHashSet();
+            await Task.WhenAll(ttls.Where(ttl => wrongTypeKeys.Contains(ttl.Key))
                 .Concat(indices.Where(index => MetWrongType(index.Added)).Select(index => index.Ttl))
                 .Select(ttl => ttl.RestoreAsync(database)));
         }
 
-        // A key of another type in the epoch's place counts as none, and is replaced; an epoch that could not be read is
-        // not one that is gone.
-        var epochIsForeign = MetWrongType(epoch);
-        if (!epochIsForeign)
+        // An epoch key of another type counts as missing and is replaced. A failed read does not mean that the epoch is gone.
+        var epochHasWrongType = MetWrongType(epoch);
+        if (!epochHasWrongType)
         {
             ThrowIfAnyFailed(epoch);
         }
@@ -90,19 +91,19 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
             }
             else
             {
-                // No index will ever name them.
+                // The index cannot list these hashes, so nothing would ever trim them.
                 await DeleteAsync(database, [.. hashes.Where(hash => hash.Window.Kind == kind.Kind && !MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window))]);
             }
         }
 
         return new(
-            epochIsForeign ? RedisValue.EmptyString : epoch.Result,
+            epochHasWrongType ? RedisValue.EmptyString : epoch.Result,
             wrongType,
             batch.Refused,
             sessionReplies is null ? SessionResult.None : await sessions.FinishAsync(database, sessionReplies));
     }
 
-    /// <summary>Tells subscribers of each window and session what was written; nobody waits for it, and nothing hangs on it.</summary>
+    /// <summary>Publishes one update per written window and session. Fire-and-forget: nothing depends on delivery.</summary>
     public async Task PublishAsync(Batch batch, WriteResult result)
     {
         var database = await redis.GetAsync();
@@ -125,17 +126,17 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         var index = keys.Index(kind);
         return new(
             kind,
-            OwnTtl.Ask(pipeline, index),
+            OriginalTtl.Ask(pipeline, index),
             pipeline.SortedSetAddAsync(index, [.. windows.Select(window => new SortedSetEntry(window.Start, window.Start))]),
             pipeline.KeyExpireAsync(index, _ttl),
-            BeyondAsync(pipeline, kind));
+            FindPastRetentionAsync(pipeline, kind));
     }
 
-    /// <summary>The windows on the index that are past retention.</summary>
-    private Task<RedisValue[]> BeyondAsync(IDatabaseAsync database, RowKind kind) =>
+    /// <summary>Lists the windows in the index that are past retention.</summary>
+    private Task<RedisValue[]> FindPastRetentionAsync(IDatabaseAsync database, RowKind kind) =>
         database.SortedSetRangeByRankAsync(keys.Index(kind), 0, -(options.WindowRetentionCount + 1L));
 
-    /// <summary>The windows that met a key of another type; any other failure is thrown.</summary>
+    /// <summary>Collects the windows whose hash or index holds another type; throws on any other failure.</summary>
     private static HashSet<WindowKey> WrongType(List<(WindowKey Window, Task Set)> hashes, List<IndexWrite> indices)
     {
         var wrong = new HashSet<WindowKey>();
@@ -159,42 +160,42 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
             }
             else
             {
-                ThrowIfAnyFailed(index.Added, index.Expires, index.Beyond);
+                ThrowIfAnyFailed(index.Added, index.Expires, index.PastRetention);
             }
         }
 
         return wrong;
     }
 
-    /// <summary>Deletes the windows past retention, and takes those that have no hash off the index.</summary>
+    /// <summary>Deletes the windows past retention, and removes windows without a hash from the index.</summary>
     private async Task TrimAsync(IDatabase database, IndexWrite index, HashSet<WindowKey> wrongType)
     {
-        var beyond = index.Beyond.Result;
-        var hashless = wrongType.Where(window => window.Kind == index.Kind).Select(window => (RedisValue)window.Start).ToArray();
-        if (hashless.Length > 0)
+        var pastRetention = index.PastRetention.Result;
+        var withoutHash = wrongType.Where(window => window.Kind == index.Kind).Select(window => (RedisValue)window.Start).ToArray();
+        if (withoutHash.Length > 0)
         {
-            // They were on the index for a moment: what they pushed past retention belongs there again, and their keys are
-            // not ours to delete.
-            await database.SortedSetRemoveAsync(keys.Index(index.Kind), hashless);
-            beyond = await BeyondAsync(database, index.Kind);
+            // These windows were briefly in the index and may have pushed others past retention, so the list is read again.
+            // Their keys are not ours to delete.
+            await database.SortedSetRemoveAsync(keys.Index(index.Kind), withoutHash);
+            pastRetention = await FindPastRetentionAsync(database, index.Kind);
         }
 
-        if (beyond.Length == 0)
+        if (pastRetention.Length == 0)
         {
             return;
         }
 
-        // First the hashes, so that a crash in between leaves an index entry that the next flush trims, and no orphan; once
-        // more at the end, for another replica may have written a late row to one of them meanwhile.
-        // A member that is no time is none of ours; it has no hash, and goes from the index like the rest.
-        RedisKey[] hashes = [.. beyond.Where(start => start.TryParse(out long _)).Select(start => keys.Window(index.Kind, (long)start))];
+        // Hashes first: a crash in between leaves an index entry, which the next flush trims, and never an orphaned hash.
+        // Hashes again at the end: another replica may have written a late row to one of them in the meantime.
+        // An index member that is not a number is not ours; it has no hash, and is removed from the index like the rest.
+        RedisKey[] hashes = [.. pastRetention.Where(start => start.TryParse(out long _)).Select(start => keys.Window(index.Kind, (long)start))];
         await DeleteAsync(database, hashes);
-        await database.SortedSetRemoveAsync(keys.Index(index.Kind), beyond);
+        await database.SortedSetRemoveAsync(keys.Index(index.Kind), pastRetention);
         await DeleteAsync(database, hashes);
-        metrics.Trimmed(RedisKeys.TypeName(index.Kind), beyond.Length);
+        metrics.Trimmed(RedisKeys.TypeName(index.Kind), pastRetention.Length);
     }
 
-    /// <summary>One command a key, since on a cluster a command has one key.</summary>
+    /// <summary>Sends one command per key, because keys of one command must share a slot on a cluster.</summary>
     private static Task<bool[]> DeleteAsync(IDatabase database, RedisKey[] hashes) =>
         Task.WhenAll(Array.ConvertAll(hashes, hash => database.KeyDeleteAsync(hash)));
 
@@ -218,7 +219,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         return entries;
     }
 
-    /// <summary>A whole number, or the shortest text that reads back as the same double.</summary>
+    /// <summary>An integer, or the shortest text that parses back to the same double.</summary>
     private static RedisValue Value(RowKind kind, long bits) =>
         kind == RowKind.Event ? bits : BitConverter.Int64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
 
@@ -244,28 +245,28 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         return buffer.ToArray();
     }
 
-    /// <summary>The replies for one type's index.</summary>
-    private sealed record IndexWrite(RowKind Kind, OwnTtl Ttl, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> Beyond)
+    /// <summary>The pending replies for the index of one metric type.</summary>
+    private sealed record IndexWrite(RowKind Kind, OriginalTtl Ttl, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> PastRetention)
     {
-        public IEnumerable<Task> Replies => [Ttl.Before, Added, Expires, Beyond];
+        public IEnumerable<Task> Replies => [Ttl.Before, Added, Expires, PastRetention];
     }
 }
 
-/// <summary>What came of a write.</summary>
+/// <summary>The result of a write.</summary>
 /// <param name="Epoch">The value of <c>cache:epoch</c> when the batch was written.</param>
-/// <param name="WrongType">Windows that were not written, since a key of theirs holds another type.</param>
-/// <param name="NoRoom">Dimensions that were not written, since their windows have as many as they may have.</param>
-/// <param name="Sessions">What came of the sessions.</param>
+/// <param name="WrongType">Windows not written because one of their keys holds another type.</param>
+/// <param name="NoRoom">Dimensions not written because their windows are at the limit.</param>
+/// <param name="Sessions">The result for the sessions.</param>
 internal sealed record WriteResult(
     RedisValue Epoch,
     IReadOnlyCollection<WindowKey> WrongType,
     IReadOnlySet<(WindowKey Window, Dimension Dimension)> NoRoom,
     SessionResult Sessions)
 {
-    /// <summary>Whether Redis took everything.</summary>
+    /// <summary>Whether everything was written.</summary>
     public bool IsComplete => WrongType.Count == 0 && NoRoom.Count == 0 && Sessions.WrongType.Count == 0;
 
-    /// <summary>Why a row was not written; <see cref="RejectReason.None"/> when it was.</summary>
+    /// <summary>Why a row was not written; <see cref="RejectReason.None"/> if it was.</summary>
     public RejectReason Refused(in Row row)
     {
         if (row.Kind == RowKind.Session)

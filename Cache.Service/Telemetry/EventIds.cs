@@ -1,6 +1,6 @@
 namespace Cache.Service.Telemetry;
 
-/// <summary>Where each stage's event ids start; a stage numbers its log messages from there.</summary>
+/// <summary>The first event id of each stage; a stage numbers its log messages from there.</summary>
 internal static class EventIds
 {
     public const int Consume = 1000;

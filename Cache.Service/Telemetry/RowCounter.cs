@@ -1,6 +1,6 @@
 namespace Cache.Service.Telemetry;
 
-/// <summary>Rows of one topic; written by the consume loop alone, and cheap enough to count each row.</summary>
+/// <summary>Counts the rows of one topic. Written only by the consume loop, so it is cheap enough to update per row.</summary>
 internal sealed class RowCounter
 {
     private long _value;
@@ -12,9 +12,9 @@ internal sealed class RowCounter
     /// <summary>Rows that Kafka deleted before they were read.</summary>
     public long Missed => Volatile.Read(ref _missed);
 
-    /// <summary>Counts a row.</summary>
+    /// <summary>Counts a consumed row.</summary>
     public void Increment() => Volatile.Write(ref _value, _value + 1);
 
-    /// <summary>Counts rows that Kafka deleted.</summary>
+    /// <summary>Counts rows that Kafka deleted before they were read.</summary>
     public void Miss(long rows) => Volatile.Write(ref _missed, _missed + rows);
 }

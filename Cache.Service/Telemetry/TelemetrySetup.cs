@@ -3,7 +3,7 @@ using OpenTelemetry.Metrics;
 
 namespace Cache.Service.Telemetry;
 
-/// <summary>The registration of metrics and traces; stages register their own instruments.</summary>
+/// <summary>Registers metrics and traces; each stage registers its own instruments.</summary>
 internal static class TelemetrySetup
 {
     public static void AddTelemetry(this WebApplicationBuilder builder) =>
@@ -11,6 +11,6 @@ internal static class TelemetrySetup
             .WithMetrics(metrics => metrics.AddMeter(ServiceMeter.Name).AddPrometheusExporter()
                 .AddInstrumentation(services => ServiceMeter.Of(services.GetRequiredService<IMeterFactory>()).CreateObservableGauge(
                     "cache.build.info", () => new Measurement<int>(1, new KeyValuePair<string, object?>("version", BuildInfo.Version)),
-                    description: "Always 1; its label says which build this is.")))
+                    description: "Always 1; the label identifies the build.")))
             .WithTracing(tracing => tracing.AddSource(Tracing.SourceName));
 }

@@ -4,7 +4,7 @@ using System.Text.Json;
 
 namespace Cache.Service.Telemetry;
 
-/// <summary>A sum that is reported from the start, also while it is 0.</summary>
+/// <summary>A sum that is reported from the start, even while it is 0.</summary>
 internal sealed class Total
 {
     private long _value;
@@ -16,7 +16,7 @@ internal sealed class Total
     public void Add(long number) => Interlocked.Add(ref _value, number);
 }
 
-/// <summary>A sum per reason; every reason is reported from the start.</summary>
+/// <summary>One sum per reason; every reason is reported from the start.</summary>
 internal sealed class TotalByReason<TReason>
     where TReason : struct, Enum
 {
@@ -25,7 +25,7 @@ internal sealed class TotalByReason<TReason>
     /// <summary>Counts one.</summary>
     public void Increment(TReason reason) => _totals[reason].Add(1);
 
-    /// <summary>The sums, with the label <c>reason</c>.</summary>
+    /// <summary>Gets the sums, labelled by <c>reason</c>.</summary>
     public IEnumerable<Measurement<long>> Measure() => _totals.Select(total => new Measurement<long>(
         total.Value.Value, new KeyValuePair<string, object?>("reason", JsonNamingPolicy.SnakeCaseLower.ConvertName(total.Key.ToString()))));
 }

@@ -7,8 +7,8 @@ using Microsoft.Extensions.Logging;
 namespace Microsoft.Extensions.Hosting;
 
 /// <summary>
-/// Stands in for Aspire.Confluent.Kafka (docs/decisions/0002): the same calls and sections, without the package's health
-/// checks, metrics and spans, which Cache turns off.
+/// Stand-in for Aspire.Confluent.Kafka (docs/decisions/0002): the same methods and configuration sections, without the
+/// package's health checks, metrics and spans, which Cache does not use.
 /// </summary>
 public static partial class KafkaClientExtensions
 {

@@ -16,7 +16,7 @@ internal sealed partial class AppHostStack : RunningStack
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromMinutes(3);
 
-    // Tools that only people look at.
+    // Tools for people only.
     private static readonly string[] LeftOut = ["kafka-ui", "redisinsight"];
 
     private readonly DistributedApplication _app;
@@ -26,7 +26,7 @@ internal sealed partial class AppHostStack : RunningStack
     {
         (_app, _log, KafkaAddress, RedisAddress) = (app, log, kafka, redis);
 
-        // Not Aspire's own client, which tries again by itself.
+        // Not Aspire's own client, which retries on its own.
         Http = new HttpClient { BaseAddress = app.GetEndpoint("cache", "http"), Timeout = TimeSpan.FromSeconds(20) };
     }
 
@@ -38,7 +38,7 @@ internal sealed partial class AppHostStack : RunningStack
 
     public override string Log => _log.ToString();
 
-    /// <summary>Where one logs in to the dashboard; null unless it was asked for.</summary>
+    /// <summary>The login address of the dashboard; null unless requested.</summary>
     public Uri? Dashboard { get; private init; }
 
     /// <summary>Starts a stack and waits until the service is ready.</summary>
@@ -47,7 +47,7 @@ internal sealed partial class AppHostStack : RunningStack
     /// <param name="settings">Keys of the service's configuration.</param>
     public static async Task<AppHostStack> StartAsync(string[] options, bool dashboard = false, params (string Key, string Value)[] settings)
     {
-        // Nor may the orchestrator hold what other tests have open.
+        // The orchestrator must not inherit what other tests have open, either.
         ChildProcess.InheritNothing();
         using var deadline = new CancellationTokenSource(StartTimeout);
         var log = new Lines();
@@ -127,11 +127,11 @@ internal sealed partial class AppHostStack : RunningStack
         await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache");
     }
 
-    /// <summary>What each replica says of itself on <c>/pipeline</c>, by its process id.</summary>
+    /// <summary>What each replica reports on <c>/pipeline</c>, by process id.</summary>
     /// <param name="replicas">How many there have to be.</param>
     public async Task<Dictionary<int, JsonElement>> PipelinesAsync(int replicas)
     {
-        // The proxy takes turns between them, connection by connection.
+        // The proxy alternates between them per connection.
         var found = new Dictionary<int, JsonElement>();
         for (var attempt = 0; attempt < 20 && found.Count < replicas; attempt++)
         {

@@ -16,7 +16,7 @@ public sealed class HttpOnContainersTests : HttpTests
         await AppHostStack.StartAsync(["--kafka", "container", "--redis", "container", "--simulator", "false"], settings: settings);
 }
 
-/// <summary>Redis in a container, with the password that Aspire gives it; Kafka embedded.</summary>
+/// <summary>Redis in a container, with the password that Aspire generates; Kafka embedded.</summary>
 [Collection(EmbeddedAppHost.Collection)]
 [Trait("needs", "containers")]
 public sealed class RedisContainerTests

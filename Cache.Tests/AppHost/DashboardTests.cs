@@ -60,7 +60,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
 
         await PictureAsync(page, "dashboard-trace.png");
 
-        // One of rejected rows alone, which another test may have sent, has no commands of Redis: then another.
+        // A flush of rejected rows only, which another test may have sent, has no Redis commands: then try another.
         var flush = 0;
         await Eventually.HoldsAsync(
             async () =>
@@ -80,7 +80,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
     }
 
     [Fact]
-    public async Task FlushThatRedisDoesNotTake_LogsUnderItsTrace_AndTheLagIsAMetric()
+    public async Task FlushThatRedisRefuses_LogsUnderItsTrace_AndTheLagIsAMetric()
     {
         await _host.SimulateAsync(true);
         await using var window = await OpenAsync();
@@ -93,7 +93,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
             await Eventually.HoldsAsync(
                 async () =>
                 {
-                    // What is typed before the page has found its server is lost, and the same text again is no change.
+                    // Text typed before the page is connected is lost, and typing the same text again changes nothing.
                     await page.Locator("input[name=structured-logs-search]").FillAsync("");
                     await page.Locator("input[name=structured-logs-search]").FillAsync("did not accept a batch");
                     await Assertions.Expect(line).ToContainTextAsync("did not accept a batch", new() { Timeout = 5000 });
@@ -105,7 +105,7 @@ public sealed class DashboardTests : IClassFixture<Chromium>
         }
         finally
         {
-            // Others look at the same stack.
+            // Other tests use the same stack.
             await _host.Stack.CommandAsync("redis", KnownResourceCommands.StartCommand);
             await _host.Stack.ReadyAsync();
         }

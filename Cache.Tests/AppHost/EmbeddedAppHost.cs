@@ -5,20 +5,20 @@ namespace Cache.Tests.AppHost;
 
 /// <summary>
 /// One AppHost with everything embedded, two replicas, the simulator and the dashboard, for all tests of a collection. They come
-/// one after the other, with no other test beside them, and leave it as it was.
+/// one after the other, with no other tests in parallel, and leave the stack as they found it.
 /// </summary>
 public sealed class EmbeddedAppHost : IAsyncLifetime
 {
     /// <summary>The collection of its tests.</summary>
     public const string Collection = "AppHost";
 
-    // The simulator's windows are of now, and those of tests after them; so each test's are the newest.
+    // The simulator's windows are current, and those of the tests are later, so that each test has the newest ones.
     private long _window = TimeProvider.System.GetUtcNow().AddHours(1).ToUnixTimeMilliseconds() / 60_000 * 60_000;
     private bool _simulated = true;
 
     internal AppHostStack Stack { get; private set; } = null!;
 
-    /// <summary>The start of a window that nobody has used, newer than all before.</summary>
+    /// <summary>The start of an unused window, newer than all earlier ones.</summary>
     public long NextWindow() => Interlocked.Add(ref _window, 60_000);
 
     /// <inheritdoc/>
@@ -28,7 +28,7 @@ public sealed class EmbeddedAppHost : IAsyncLifetime
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => Stack.DisposeAsync();
 
-    /// <summary>Starts or stops the simulator, where that has not been done.</summary>
+    /// <summary>Starts or stops the simulator, if it is not in that state already.</summary>
     internal async Task SimulateAsync(bool simulated)
     {
         if (_simulated != simulated)

@@ -10,7 +10,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.AppHost;
 
-/// <summary>The whole stack as <c>dotnet run --project Cache.AppHost</c> starts it where there is no container engine.</summary>
+/// <summary>The whole stack, as <c>dotnet run --project Cache.AppHost</c> starts it without a container engine.</summary>
 [Collection(EmbeddedAppHost.Collection)]
 public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
 {
@@ -93,7 +93,7 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
     }
 
     [Fact]
-    public async Task RedisStopped_ByItsCommand_IsSaid_AndStarted_HasEverythingAgain()
+    public async Task RedisStopped_ByItsCommand_IsReported_AndStarted_HasEverythingAgain()
     {
         await host.SimulateAsync(false);
         await Stack.Kafka.SendAsync(Events, 1, Event(host.NextWindow(), "a", 1, 1));
@@ -136,7 +136,7 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
     }
 
     [Fact]
-    public async Task KafkaStopped_ByItsCommand_IsSaid_AndStarted_GoesOnWithItsRecords()
+    public async Task KafkaStopped_ByItsCommand_IsReported_AndStarted_ResumesWithItsRecords()
     {
         await host.SimulateAsync(false);
         var (before, after) = (host.NextWindow(), host.NextWindow());
@@ -229,7 +229,7 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
     private static List<(string Topic, int Partition)> Partitions(JsonElement pipeline) =>
         [.. pipeline.GetProperty("lag").EnumerateArray().Select(lag => (lag.GetProperty("topic").GetString()!, lag.GetProperty("partition").GetInt32()))];
 
-    /// <summary>Kills one (SIGKILL), waits until the other has its partitions, and starts it again.</summary>
+    /// <summary>Kills a replica (SIGKILL), waits until the other owns its partitions, and starts it again.</summary>
     private async Task KillOneReplicaAsync()
     {
         Dictionary<int, JsonElement> replicas = [];

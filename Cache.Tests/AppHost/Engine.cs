@@ -3,7 +3,7 @@ using Cache.AppHost;
 
 namespace Cache.Tests.AppHost;
 
-/// <summary>The container engine of this machine, and the images that it has: tests pull none.</summary>
+/// <summary>The container engine of this machine and its images: tests do not pull any.</summary>
 internal static class Engine
 {
     /// <summary>The image that AddKafka asks for.</summary>
@@ -12,12 +12,12 @@ internal static class Engine
     /// <summary>The image that AddRedis asks for.</summary>
     public const string RedisImage = "docker.io/library/redis:8.6";
 
-    /// <summary>Skips the test where no engine answers, or where it does not have an image.</summary>
+    /// <summary>Skips the test if no engine answers, or if it lacks an image.</summary>
     /// <param name="image">The image.</param>
     /// <param name="name">What the environment variables of the tests call it.</param>
     public static void Require(string image, string name)
     {
-        // A program named docker is not enough: an engine has to answer.
+        // A docker executable is not enough: an engine has to answer.
         var engine = new[] { "docker", "podman" }.Where(engine => !Requirement.IsHidden(engine)).Select(ContainerEngine.Find).FirstOrDefault(found => found is not null);
         Requirement.Ask(engine is not null, "no container engine answers (docker info, podman info)", name);
         Requirement.Ask(Has(engine!, image), $"{engine} does not have the image {image}, and tests pull none ({engine} pull {image})", name);

@@ -5,7 +5,7 @@ using Aspire.Hosting.Testing;
 
 namespace Cache.Tests.AppHost;
 
-/// <summary>What the AppHost models, without starting any of it: no container engine is needed.</summary>
+/// <summary>The AppHost's model, without starting anything: no container engine is needed.</summary>
 public sealed class ModelTests
 {
     private const string Password = "q7Zt3wXk9LmB2vNc5RfH8d";
@@ -41,12 +41,12 @@ public sealed class ModelTests
         var http = Assert.Single(cache.Annotations.OfType<EndpointAnnotation>());
         Assert.Equal(("http", "http", 8080, true), (http.Name, http.UriScheme, http.Port, http.IsExternal));
 
-        // Replicas share the proxy's port; without a proxy they would fight for it.
+        // Replicas share the proxy's port; without a proxy, they would compete for it.
         Assert.True(http.IsProxied);
     }
 
     [Fact]
-    public async Task Each_WaitsForWhatItNeeds()
+    public async Task Resources_WaitForWhatTheyNeed()
     {
         await using var builder = await CreateAsync(Embedded);
 
@@ -65,7 +65,7 @@ public sealed class ModelTests
         Assert.Matches(@"^localhost:\d+$", cache["ConnectionStrings__kafka"]);
         Assert.Matches($@"^localhost:\d+,password={Password}(,ssl=true)?$", cache["ConnectionStrings__redis"]);
 
-        // The clash that the service has to live with: these are names of its flat keys, too.
+        // A clash that the service has to handle: these are also names of its flat keys.
         Assert.Superset(new HashSet<string> { "KAFKA_HOST", "KAFKA_PORT", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_URI" }, cache.Keys.ToHashSet());
         Assert.Equal("true", cache["Kafka__allow_auto_create_topics"]);
         Assert.Superset(new HashSet<string> { "ASPNETCORE_URLS", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME" }, cache.Keys.ToHashSet());
@@ -114,7 +114,7 @@ public sealed class ModelTests
     }
 
     [Fact]
-    public async Task External_HasNoSimulator_UnlessItIsAskedFor()
+    public async Task External_HasNoSimulator_UnlessRequested()
     {
         await using var without = await CreateAsync("--kafka", "external", "--redis", "external");
         await using var with = await CreateAsync("--kafka", "external", "--redis", "external", "--simulator", "true");
@@ -153,7 +153,7 @@ public sealed class ModelTests
         Assert.Equal("{cache.bindings.http.targetPort}", environment.GetProperty("HTTP_PORTS").GetString());
         Assert.Equal("true", environment.GetProperty("ASPNETCORE_FORWARDEDHEADERS_ENABLED").GetString());
 
-        // What is only for a developer's machine.
+        // These are for a developer's machine only.
         Assert.False(environment.TryGetProperty("Kafka__allow_auto_create_topics", out _));
         foreach (var name in new[] { "simulator", "kafka-ui", "redisinsight" })
         {
@@ -203,7 +203,7 @@ public sealed class ModelTests
             return wait.Resource.Name;
         }).Order(StringComparer.Ordinal)];
 
-    /// <summary>Nothing is started, so nobody else gives the endpoints their ports; expressions would wait for them.</summary>
+    /// <summary>Allocates ports for the endpoints: nothing is started, so expressions would wait for them forever.</summary>
     private static void AllocateEndpoints(IDistributedApplicationTestingBuilder builder)
     {
         var port = 40000;
@@ -217,7 +217,7 @@ public sealed class ModelTests
     private static Task<Dictionary<string, string>> EnvironmentAsync(IDistributedApplicationTestingBuilder builder, string name) =>
         AppHostModel.EnvironmentAsync(Find(builder, name), builder.ExecutionContext);
 
-    /// <summary>Publishes as azd does, and gives the manifest's resources.</summary>
+    /// <summary>Publishes like azd does, and returns the resources of the manifest.</summary>
     private static async Task<JsonElement> PublishAsync(params string[] options)
     {
         var folder = Directory.CreateTempSubdirectory("manifest-");
@@ -238,7 +238,7 @@ public sealed class ModelTests
                 }
                 catch (Exception exception) when (exception is IOException or JsonException)
                 {
-                    // It is not there yet, or not yet whole.
+                    // The file does not exist yet, or is incomplete.
                     await Task.Delay(100, deadline.Token);
                 }
             }

@@ -13,12 +13,12 @@ public sealed class StackChoicesTests
         Assert.StartsWith(said, Choose(engine).ToString());
 
     [Fact]
-    public void Chosen_IsWhatIsAskedFor_AndNoEngineIsLookedFor()
+    public void ExplicitChoice_IsUsed_WithoutLookingForAnEngine()
     {
         var choices = StackChoices.Choose([], Configuration("--kafka", "External", "--redis", "EMBEDDED"), publishing: false, () => throw new InvalidOperationException());
 
         Assert.Equal((ServerMode.External, ServerMode.Embedded, false), (choices.Kafka, choices.Redis, choices.Simulator));
-        Assert.StartsWith("Kafka runs elsewhere (ConnectionStrings:kafka), Redis inside this process: as --kafka and --redis say. To choose:", choices.ToString());
+        Assert.StartsWith("Kafka runs elsewhere (ConnectionStrings:kafka), Redis inside this process: set by --kafka and --redis. To change this,", choices.ToString());
     }
 
     [Fact]
@@ -34,14 +34,14 @@ public sealed class StackChoicesTests
     }
 
     [Theory]
-    [InlineData(false, "--kafka box: it must be embedded or container or external.", "--kafka", "box")]
-    [InlineData(false, "--redis 1: it must be embedded or container or external.", "--redis", "1")]
+    [InlineData(false, "--kafka box: it must be embedded, container or external.", "--kafka", "box")]
+    [InlineData(false, "--redis 1: it must be embedded, container or external.", "--redis", "1")]
     [InlineData(true, "--redis embedded: it must be container or external when publishing.", "--redis", "embedded")]
     [InlineData(false, "--simulator maybe: it must be followed by true or false.", "--simulator", "maybe")]
     [InlineData(false, "--simulator: it must be followed by true or false.", "--simulator")]
-    [InlineData(false, "--embedded is no option any more; say --kafka embedded --redis embedded.", "--embedded")]
-    [InlineData(true, "--external-kafka is no option any more; say --kafka external.", "--external-kafka")]
-    public void WrongOption_IsOneLine_ThatSaysWhatWouldBeRight(bool publishing, string said, params string[] args) =>
+    [InlineData(false, "--embedded no longer exists; use --kafka embedded --redis embedded.", "--embedded")]
+    [InlineData(true, "--external-kafka no longer exists; use --kafka external.", "--external-kafka")]
+    public void InvalidOption_IsOneLine_WithWhatWouldBeValid(bool publishing, string said, params string[] args) =>
         Assert.Equal(said, Assert.Throws<FormatException>(() => StackChoices.Choose(args, Configuration(args), publishing, () => null)).Message);
 
     private static StackChoices Choose(string? engine, params string[] args) => StackChoices.Choose(args, Configuration(args), publishing: false, () => engine);

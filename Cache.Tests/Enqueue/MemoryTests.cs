@@ -3,13 +3,13 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Enqueue;
 
-/// <summary>What waits for Redis must not outgrow the process.</summary>
+/// <summary>Rows that wait for Redis hold a bounded amount of memory.</summary>
 public sealed class MemoryTests
 {
     private const int Megabyte = 1024 * 1024;
 
     [Fact]
-    public async Task RejectedRowsOfLargeHeaders_AreHeldBack_WhileRedisAnswersNothing()
+    public async Task RejectedRowsWithLargeHeaders_AreHeldBack_WhileRedisDoesNotAnswer()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
@@ -18,7 +18,7 @@ public sealed class MemoryTests
         await stack.EverythingIsCommittedAsync(Rows.Events);
         redis.Freeze();
 
-        // The batch that waits for Redis; behind it nothing is written.
+        // The batch that waits for Redis: nothing behind it is written.
         await stack.Kafka.SendAsync(Rows.Events, 0, Rows.Event(Rows.Window(1), "a", 1));
         var before = stack.Process.ResidentBytes;
         var most = before;
@@ -30,7 +30,7 @@ public sealed class MemoryTests
             most = Math.Max(most, stack.Process.ResidentBytes);
         }
 
-        // 340 MB were sent. The queue holds 32 MB of them, each of two batches 8 MB, the client what it has fetched ahead.
+        // 340 MB were sent: the queue holds 32 MB of them, two batches 8 MB each, and the client what it has prefetched.
         Assert.InRange((most - before) / Megabyte, 0, 170);
         TestContext.Current.TestOutputHelper?.WriteLine($"{before / Megabyte} MB, then {most / Megabyte} MB at most");
         redis.Thaw();

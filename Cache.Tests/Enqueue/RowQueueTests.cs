@@ -13,7 +13,7 @@ public sealed class RowQueueTests
     private readonly RowQueue _queue = new(new CacheOptions { QueueMaxSize = 4 });
 
     [Fact]
-    public void FullQueue_TakesNoMore_UntilOneIsTaken()
+    public void FullQueue_AcceptsNoRow_UntilOneIsTaken()
     {
         Assert.Equal(4, Fill());
         Assert.False(_queue.TryEnqueue(AnyRow));
@@ -37,7 +37,7 @@ public sealed class RowQueueTests
     }
 
     [Fact]
-    public void Rows_ComeOutAsTheyWentIn()
+    public void Rows_AreDequeuedAsEnqueued()
     {
         var partition = TestRows.Partition();
         for (var offset = 0; offset < 4; offset++)
@@ -57,7 +57,7 @@ public sealed class RowQueueTests
     }
 
     [Fact]
-    public void Rows_AreHandedOver_WhenTheyAreMany_AndKeepTheirOrder()
+    public void Rows_AreHandedOverInChunks_AndKeepTheirOrder()
     {
         const int Rows = (3 * RowQueue.MaxAtOnce) + 1;
         var queue = new RowQueue(new CacheOptions());
@@ -111,7 +111,7 @@ public sealed class RowQueueTests
     }
 
     [Fact]
-    public void RejectedRow_LargerThanAllThatIsAllowed_StillPassesAlone()
+    public void RejectedRow_LargerThanTheLimit_IsAcceptedByAnEmptyQueue()
     {
         var queue = new RowQueue(new CacheOptions());
         var huge = Rejected((int)RowQueue.MaxRejectedBytes + 1);
@@ -146,7 +146,7 @@ public sealed class RowQueueTests
         await drained.WaitAsync(TestTimeout);
     }
 
-    /// <param name="most">With 16 the rows take all of an array of the pool.</param>
+    /// <param name="most">With 16, the rows fill a pooled array completely.</param>
     [Theory]
     [InlineData(4)]
     [InlineData(16)]
@@ -171,7 +171,7 @@ public sealed class RowQueueTests
     }
 
     [Fact]
-    public async Task CompletedQueue_GivesWhatItHas_ThenEnds()
+    public async Task CompletedQueue_ReturnsItsRows_ThenEnds()
     {
         _queue.TryEnqueue(AnyRow);
         _queue.HandOver(moreComes: false);

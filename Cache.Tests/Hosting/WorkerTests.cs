@@ -10,7 +10,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Hosting;
 
-/// <summary>What is true of every worker.</summary>
+/// <summary>What applies to every worker.</summary>
 public sealed class WorkerTests : IDisposable
 {
     private readonly FakeTimeProvider _time = new();
@@ -32,7 +32,7 @@ public sealed class WorkerTests : IDisposable
     public void Dispose() => _loggers.Dispose();
 
     [Fact]
-    public async Task OneThatFails_EndsTheServiceWithOne_AndItsStackIsInTheLog()
+    public async Task WorkerThatFails_EndsTheServiceWithExitCodeOne_AndLogsItsStackTrace()
     {
         using var worker = Make(_ => throw new InvalidCastException("planted"));
 
@@ -41,11 +41,11 @@ public sealed class WorkerTests : IDisposable
 
         Assert.Equal((1, 1), (_fatal.ExitCode, _stops));
         Assert.Contains("failed; the service stops with exit code 1", _log.ToString(), StringComparison.Ordinal);
-        Assert.Contains(nameof(OneThatFails_EndsTheServiceWithOne_AndItsStackIsInTheLog), _log.ToString(), StringComparison.Ordinal);
+        Assert.Contains(nameof(WorkerThatFails_EndsTheServiceWithExitCodeOne_AndLogsItsStackTrace), _log.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task OneThatIsTold_EndsInPeace_ThoughOthersHaveUsedUpTheHostsTimeout()
+    public async Task WorkerThatIsStopped_EndsCleanly_EvenIfOthersUsedUpTheHostTimeout()
     {
         var isDone = false;
         var started = new TaskCompletionSource();
@@ -68,7 +68,7 @@ public sealed class WorkerTests : IDisposable
     }
 
     [Fact]
-    public async Task OneThatDoesNotEnd_IsNotWaitedForLongerThanItsOwnPatience_AndWhatBecomesOfItDoesNotMatter()
+    public async Task WorkerThatDoesNotStop_IsAbandonedAfterItsTimeout_AndItsLaterFailureIsIgnored()
     {
         var (started, hangs) = (new TaskCompletionSource(), new TaskCompletionSource());
         using var worker = Make(_ =>
@@ -93,7 +93,7 @@ public sealed class WorkerTests : IDisposable
     }
 
     [Fact]
-    public async Task HandleOfTheClientThatHangs_IsLeftToItself()
+    public async Task HangingClientHandle_IsAbandoned()
     {
         using var mayEnd = new ManualResetEventSlim();
         var started = Stopwatch.GetTimestamp();

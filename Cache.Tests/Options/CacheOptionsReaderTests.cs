@@ -46,7 +46,7 @@ public sealed class CacheOptionsReaderTests
         ["health_port"] = options => options.HealthPort,
     };
 
-    /// <summary>Key, default, another value as it is written, and as it is read.</summary>
+    /// <summary>Key, default, another value as configured, and as read.</summary>
     public static TheoryData<string, string, string, string> Keys => new()
     {
         { "kafka_bootstrap_servers", "kafka1:19092", "a:1, b:2", "a:1,b:2" },
@@ -100,7 +100,7 @@ public sealed class CacheOptionsReaderTests
         Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
         Assert.Equal(Values.Keys.Order(), CacheOptionsReader.Keys.Order());
 
-        // But for the sections Kafka: and Authentication:, the connection string, and what follows from other keys.
+        // Except the sections Kafka: and Authentication:, the connection string, and what is derived from other keys.
         string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection)];
         Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length, Values.Count);
     }
@@ -296,7 +296,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ForwardedHeaders_Enabled", "1")]
     [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT", "collector")]
     [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http")]
-    public void WrongValue_IsAnErrorThatNamesItsKey(string key, string value)
+    public void InvalidValue_IsAnErrorWithItsKey(string key, string value)
     {
         var error = Assert.Single(Errors((key, value)));
         Assert.StartsWith(key.Split(":0")[0], error, StringComparison.OrdinalIgnoreCase);
@@ -327,7 +327,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ConnectionStrings:redis", "[::1]:6379,abortConnect=true,connectTimeout=100")]
     [InlineData("OPENAI_API_KEY", "x")]
     [InlineData("API_KEYS_SERVICE_HOST", "10.0.0.1")]
-    public void RightValue_IsTaken(string key, string value) => Read((key, value));
+    public void ValidValue_IsAccepted(string key, string value) => Read((key, value));
 
     [Theory]
     [InlineData("redis://10.0.0.7", "10.0.0.7:6379")]
@@ -336,7 +336,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("redis://:p4ss@host:6380/0", "host:6380,password=p4ss,defaultDatabase=0")]
     [InlineData("rediss://cache:p%40ss%3D%3A1@host", "host:6379,ssl=true,password=p@ss=:1,user=cache")]
     [InlineData("redis://[::1]:7000", "[::1]:7000")]
-    public void RedisUri_IsUnderstood(string uri, string expected)
+    public void RedisUri_IsParsed(string uri, string expected)
     {
         var options = Read(("ConnectionStrings:redis", uri));
 
@@ -347,7 +347,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void PortOfKubernetes_IsAnErrorThatSaysWhereItComesFrom()
+    public void PortFromKubernetes_IsAnErrorThatExplainsWhereItComesFrom()
     {
         var error = Assert.Single(Errors(("REDIS_PORT", "tcp://10.96.0.12:6379")));
         Assert.Contains("Kubernetes sets REDIS_PORT", error, StringComparison.Ordinal);
@@ -366,7 +366,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void AllErrors_AreToldAtOnce()
+    public void AllErrors_AreReportedAtOnce()
     {
         var keys = Values.Keys.Except(["redis_key_prefix"]).ToList();
         var errors = Errors([.. keys.Select(key => (key, "/ wrong /")), ("Kafka:no.such.property", "1"), ("Kafka:group.id", "mine"), ("urls", "nowhere")]);
@@ -407,7 +407,7 @@ public sealed class CacheOptionsReaderTests
             },
             options.KafkaProperties);
 
-        // Each may need the other.
+        // Each may depend on the other.
         Assert.Equal(4, Read(
             ("ConnectionStrings:kafka", "BootstrapServers=a:1;SecurityProtocol=SASL_PLAINTEXT;SaslMechanism=Plain"),
             ("Kafka:sasl.username", "u"), ("Kafka:sasl.password", "p")).KafkaProperties.Count);
@@ -418,10 +418,10 @@ public sealed class CacheOptionsReaderTests
     [InlineData("enable_auto_commit=true", "enable.auto.commit cannot be set")]
     [InlineData("dotnet.producer.enable.delivery.reports=false", "dotnet.producer.enable.delivery.reports cannot be set")]
     [InlineData("SecurityProtocol=SaslSsl;SaslMechanism=S3cret", "the value of sasl.mechanism cannot be used")]
-    [InlineData("SaslPasword=S3cret", "does not take, beside bootstrap.servers;")]
+    [InlineData("SaslPasword=S3cret", "does not know, besides bootstrap.servers;")]
     [InlineData("SecurityProtocol=Ssl;SslKeyPem=S3cret", "does not take security.protocol, ssl.key.pem together")]
     [InlineData("Acks=1;ClientId=S3cret", "does not take acks, client.id together")]
-    public void KafkaConnectionString_WithAPropertyThatCannotBe_IsAnErrorWithItsKey(string property, string expected)
+    public void KafkaConnectionString_WithAnInvalidProperty_IsAnErrorWithItsKey(string property, string expected)
     {
         var error = Assert.Single(Errors(("ConnectionStrings:kafka", $"BootstrapServers=a:1;{property}")));
         Assert.StartsWith("ConnectionStrings:kafka", error, StringComparison.Ordinal);
@@ -430,7 +430,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void KafkaSection_ThatIsWrong_IsToldInTheClientLibrarysWords_AlsoBesideAConnectionStringWithProperties()
+    public void InvalidKafkaSection_IsReportedInTheClientLibrarysWords_AlsoBesideAConnectionStringWithProperties()
     {
         var error = Assert.Single(Errors(("ConnectionStrings:kafka", "BootstrapServers=a:1;SaslPassword=S3cret"), ("Kafka:fetch.min.bytes", "-5")));
         Assert.StartsWith("Kafka:fetch.min.bytes cannot be used: ", error, StringComparison.Ordinal);
@@ -452,7 +452,7 @@ public sealed class CacheOptionsReaderTests
     [InlineData("enable.idempotence", "false")]
     [InlineData("transactional.id", "t")]
     [InlineData("dotnet.producer.enable.delivery.reports", "false")]
-    public void KafkaProperty_ThatThePromisesHangOn_CannotBeSet(string name, string value) =>
+    public void KafkaProperty_ThatThePromisesDependOn_CannotBeSet(string name, string value) =>
         Assert.StartsWith($"Kafka:{name} cannot be set", Assert.Single(Errors(($"Kafka:{name}", value))), StringComparison.Ordinal);
 
     [Theory]
@@ -498,13 +498,13 @@ public sealed class CacheOptionsReaderTests
     [InlineData("API_KEY", "S3cret")]
     public void Error_NeverRepeatsAPassword(string key, string value)
     {
-        // Only with TLS does the client look at its keys.
+        // The client checks its keys only with TLS.
         var thrown = Assert.Throws<ConfigurationException>(() => Read((key, value), ("Kafka:security.protocol", "ssl")));
         Assert.DoesNotContain("S3cret", thrown.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Tokens_AreAccepted_WhereTheirSectionSaysHowToCheckThem()
+    public void Tokens_AreAccepted_IfTheirSectionSaysHowToValidateThem()
     {
         Assert.False(Read().IsProtected);
         Assert.True(Read(("api_keys", "0123456789abcdef")).IsProtected);
@@ -516,19 +516,19 @@ public sealed class CacheOptionsReaderTests
     [InlineData("ValidAudiences", "Authority=https://login.example")]
     [InlineData("ValidAudiences:0", "Authority=https://login.example", "Audience=cache")]
     [InlineData("ValidAudiences:0", "Authority=https://login.example", "ValidAudiences=cache")]
-    [InlineData("audience that is empty", "Authority=https://login.example", "ValidAudience= ")]
-    [InlineData("audience that is empty", "Authority=https://login.example", "ValidAudiences:0=cache", "ValidAudiences:1=")]
+    [InlineData("has an empty audience", "Authority=https://login.example", "ValidAudience= ")]
+    [InlineData("has an empty audience", "Authority=https://login.example", "ValidAudiences:0=cache", "ValidAudiences:1=")]
     [InlineData("ValidateAudience", "Authority=https://login.example", "ValidAudience=cache", "ValidateAudience=false")]
     [InlineData("ValidIssuer", "ValidAudience=cache", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
     [InlineData("ValidIssuer", "ValidAudience=cache", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
     [InlineData("ValidIssuer", "ValidAudience=cache", "ValidIssuer=other", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]
     [InlineData("too short", "ValidAudience=cache", "ValidIssuer=me", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=AAAA")]
     [InlineData("Base64", "ValidAudience=cache", "ValidIssuer=me", "SigningKeys:0:Issuer=me", "SigningKeys:0:Value=not base64")]
-    [InlineData("issuer that is empty", "ValidAudience=cache", "Authority=https://login.example", "ValidIssuer=")]
+    [InlineData("has an empty issuer", "ValidAudience=cache", "Authority=https://login.example", "ValidIssuer=")]
     [InlineData("Authority cannot be used", "ValidAudience=cache", "Authority=https://")]
     [InlineData("https", "ValidAudience=cache", "Authority=http://login.example")]
     [InlineData("true or false", "ValidAudience=cache", "Authority=https://login.example", "ValidateIssuer=perhaps")]
-    public void Tokens_ThatCouldNotBeChecked_AreAnError(string expected, params string[] keys)
+    public void Tokens_ThatCouldNeverBeValidated_AreAnError(string expected, params string[] keys)
     {
         var error = Assert.Single(Errors([.. keys.Select(key => ($"Authentication:Schemes:Bearer:{key.Split('=')[0]}", key[(key.IndexOf('=') + 1)..]))]));
         Assert.StartsWith("Authentication:Schemes:Bearer", error, StringComparison.Ordinal);
@@ -536,7 +536,7 @@ public sealed class CacheOptionsReaderTests
     }
 
     [Fact]
-    public void Errors_AreLines_WhateverStandsInAValue()
+    public void Errors_AreOneLineEach_WhateverTheValueContains()
     {
         var thrown = Assert.Throws<ConfigurationException>(() => Read(("redis_port", "6\r\n   at 7\u001b[31m"), ("redis_db", new string('9', 5000))));
         Assert.Equal(3, thrown.Message.Split('\n').Length);
@@ -551,7 +551,7 @@ public sealed class CacheOptionsReaderTests
     private static IReadOnlyList<string> Errors(params (string Key, string Value)[] keys) =>
         Assert.Throws<ConfigurationException>(() => Read(keys)).Errors;
 
-    /// <summary>Reads from sources of which the later wins.</summary>
+    /// <summary>Reads from several sources; later ones win.</summary>
     private static CacheOptions Layers(params (string Key, string Value)[][] layers)
     {
         var builder = new ConfigurationBuilder();
@@ -563,7 +563,7 @@ public sealed class CacheOptionsReaderTests
         return CacheOptionsReader.Read(builder.Build());
     }
 
-    /// <summary>Reads from environment variables, behind a prefix that no other test sees.</summary>
+    /// <summary>Reads from environment variables, with a prefix that no other test uses.</summary>
     private static CacheOptions FromEnvironment(params (string Name, string Value)[] variables)
     {
         var prefix = $"TEST_{Guid.NewGuid():N}_";

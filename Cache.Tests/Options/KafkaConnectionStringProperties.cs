@@ -7,10 +7,10 @@ using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Options;
 
-/// <summary>Whatever stands in <c>ConnectionStrings:kafka</c>, no error of either program repeats any of it.</summary>
+/// <summary>No error of either program repeats any part of <c>ConnectionStrings:kafka</c>, whatever it contains.</summary>
 public sealed class KafkaConnectionStringProperties
 {
-    // No word of ours, and no property, has these letters in this order.
+    // No text of ours, and no property name, contains these letters in this order.
     private static readonly Gen<string> Secret = Gen.OneOf("zq", "ZQ.ZQ", "zq_zq", "zq-zq:zq", "zq@zq:9092", "\"zq;zq=zq\"", "'zq\"\"zq'", "zq=zq;zq", "Zq\u0000zq", "zq\r\nzq", "дЖzq");
 
     private static readonly Gen<string> Name = Gen.OneOf(
@@ -26,7 +26,7 @@ public sealed class KafkaConnectionStringProperties
     private static readonly Gen<string> Text = Gen.OneOf(
         Properties, Properties.Select(properties => "BootstrapServers=a:1;" + properties), Gen.Select(Secret, secret => $"SASL_SSL://{secret}"), Secret.Array[1, 3].Select(secrets => string.Join(',', secrets)));
 
-    // Put in at any place, in the place of up to so many letters; a secret that is cut in two is told in part, or not at all.
+    // Inserted anywhere, replacing up to that many characters; a secret that is cut in two may only be detected in part.
     private static readonly Gen<(int At, int Cut, string Splinter)[]> Mutations =
         Gen.Select(Gen.Int[0, 200], Gen.Int[0, 3], Gen.OneOf("", ";", "=", "==", "\"", "'", "\"\"", ",", ".", "_", " ", "\0", "[", "://", ";zqzq=", "\u0130")).Array[0, 3];
 
@@ -64,7 +64,7 @@ public sealed class KafkaConnectionStringProperties
             },
             iter: 500);
 
-        // So that the test would see them.
+        // Otherwise the test could not detect them.
         Assert.InRange(wrong, 100, 500);
     }
 }

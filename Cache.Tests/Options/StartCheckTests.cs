@@ -9,12 +9,12 @@ using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Options;
 
-/// <summary>Each key of the configuration with many values, through the check that <c>Program</c> makes before anything starts.</summary>
+/// <summary>Each configuration key with many values, through the check that <c>Program</c> runs before anything starts.</summary>
 public sealed class StartCheckTests
 {
     private const int Rounds = 50;
 
-    // Stands for a password, in every value that people put one into.
+    // Stands for a password, in every value that may contain one.
     private const string Mark = "S3cr3t";
 
     private static readonly string[] Topics = ["event_metrics", "performance_metrics", "session_metrics"];
@@ -89,7 +89,7 @@ public sealed class StartCheckTests
 
     [Theory]
     [MemberData(nameof(AllKeys))]
-    public void Value_IsTaken_OrRefusedWithItsKey(string key)
+    public void Value_IsAccepted_OrRejectedWithItsKey(string key)
     {
         var random = new Random(key.Sum(c => c));
         for (var round = 0; round < Rounds; round++)
@@ -117,9 +117,9 @@ public sealed class StartCheckTests
         }
     }
 
-    /// <summary>Of all keys at once, and then of each by itself.</summary>
+    /// <summary>All keys at once.</summary>
     [Fact]
-    public async Task WrongValues_EndTheProcessWithOne_AndOneBlockOfLines()
+    public async Task InvalidValues_EndTheProcessWithExitCodeOne_AndOneBlockOfErrors()
     {
         var random = new Random(1);
         var settings = Keys.Where(key => key.Value.Bad is not null && !key.Key.StartsWith("ConnectionStrings", StringComparison.Ordinal))
@@ -133,16 +133,16 @@ public sealed class StartCheckTests
     [Theory]
     [Trait("Category", "Long")]
     [MemberData(nameof(KeysThatCanBeWrong))]
-    public async Task WrongValue_EndsTheProcessWithOne_AndOneBlockOfLines(string key) =>
+    public async Task InvalidValue_EndsTheProcessWithExitCodeOne_AndOneBlockOfErrors(string key) =>
         await RefusedAsync([new(key, Keys[key].Bad(new Random(2)))], key);
 
-    /// <summary>What only the parts themselves can find: Kestrel its certificate, the host its files and its command line.</summary>
+    /// <summary>Errors that only a component can find: Kestrel in its certificate, the host in its files and its command line.</summary>
     [Theory]
     [InlineData("Kestrel", "--urls", "https://127.0.0.1:0")]
     [InlineData("Kestrel", "--Kestrel:Endpoints:A:Url", "https://127.0.0.1:0", "--Kestrel:Endpoints:A:Certificate:Path", "appsettings.json")]
     [InlineData("command line", "-password=" + Mark)]
     [InlineData("Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "--Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "soon")]
-    public async Task WhatOnlyThePartsFind_EndsTheProcessWithOne(string expected, params string[] arguments)
+    public async Task ErrorsThatOnlyTheComponentsFind_EndTheProcessWithExitCodeOne(string expected, params string[] arguments)
     {
         await using var service = ServiceProcess.Run(["--ConnectionStrings:redis", "127.0.0.1:9", .. arguments], ("HOME", Path.GetTempPath()), ("DOTNET_CLI_HOME", Path.GetTempPath()));
 
@@ -152,7 +152,7 @@ public sealed class StartCheckTests
     }
 
     [Fact]
-    public async Task CertificateThatIsThere_IsTaken()
+    public async Task ExistingCertificate_IsAccepted()
     {
         var folder = Directory.CreateTempSubdirectory("certificate-");
         try
@@ -182,9 +182,9 @@ public sealed class StartCheckTests
     }
 
     [Fact]
-    public async Task FileThatCannotBeRead_EndsTheProcessWithOne_AndIsNamed()
+    public async Task UnreadableFile_EndsTheProcessWithExitCodeOne_AndIsReported()
     {
-        // Read from beside the program, by the name of the environment.
+        // Read from the program's folder, by the name of the environment.
         var environment = $"Broken{Guid.NewGuid():N}";
         var file = Path.Combine(AppContext.BaseDirectory, $"appsettings.{environment}.json");
         await File.WriteAllTextAsync(file, $$"""{ "api_keys": {{Mark}} }""", TestContext.Current.CancellationToken);
@@ -208,14 +208,14 @@ public sealed class StartCheckTests
         return service.Errors;
     }
 
-    private static void AssertBlock(string told, string key)
+    private static void AssertBlock(string output, string key)
     {
-        var lines = told.TrimEnd().Split('\n');
+        var lines = output.TrimEnd().Split('\n');
         Assert.Equal("The configuration cannot be used:", lines[0].TrimEnd());
         Assert.All(lines.Skip(1), line => Assert.StartsWith("  - ", line, StringComparison.Ordinal));
-        Assert.Contains(key.Split(":0")[0], told, StringComparison.OrdinalIgnoreCase);
-        Assert.DoesNotContain(Mark, told, StringComparison.OrdinalIgnoreCase);
-        Assert.DoesNotContain("   at ", told, StringComparison.Ordinal);
+        Assert.Contains(key.Split(":0")[0], output, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain(Mark, output, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("   at ", output, StringComparison.Ordinal);
     }
 
     private static IConfigurationRoot Configured(string key, string value) =>

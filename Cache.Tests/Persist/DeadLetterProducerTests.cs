@@ -15,7 +15,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>What is sent, and sent again, by itself: on a producer that does as a test wants it to.</summary>
+/// <summary>Sending and resending dead letters, with a producer that the test controls.</summary>
 public sealed class DeadLetterProducerTests : IDisposable
 {
     private readonly FakeTimeProvider _time = new();
@@ -28,7 +28,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     private int _made;
 
     [Fact]
-    public async Task Letters_ThatAreAcknowledged_AreTakenOffTheList_AndCounted()
+    public async Task AcknowledgedLetters_AreRemovedFromTheList_AndCounted()
     {
         var (letters, metrics) = Make();
         List<DeadLetter> list = [Letter(1), Letter(2, RejectReason.TooLarge), Letter(3)];
@@ -41,13 +41,13 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task Letters_ThatAreNotAcknowledged_StayOnTheList_AndAreNotCountedYet()
+    public async Task UnacknowledgedLetters_StayOnTheList_AndAreNotCountedYet()
     {
         var (letters, metrics) = Make();
         List<DeadLetter> list = [Letter(1), Letter(2), Letter(3), Letter(4)];
         Answer(ErrorCode.NoError, ErrorCode.Local_MsgTimedOut, ErrorCode.NoError, ErrorCode.TopicAuthorizationFailed);
 
-        // The first failure is the one that is told.
+        // The first failure is the one thrown.
         var failure = await Assert.ThrowsAsync<ProduceException<byte[]?, byte[]?>>(() => letters.SendAsync(list));
 
         Assert.Equal(ErrorCode.Local_MsgTimedOut, failure.Error.Code);
@@ -62,7 +62,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task LetterThatIsTooLarge_IsSentWithoutItsValue_AndTellsItsLength()
+    public async Task TooLargeLetter_IsSentWithoutItsValue_WithTheLengthInAHeader()
     {
         var (letters, _) = Make();
         Answer(ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
@@ -76,7 +76,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task LetterThatIsRefusedInCompany_IsSentAlone_AsItCame()
+    public async Task LetterRefusedTogetherWithOthers_IsSentAlone_Unchanged()
     {
         var (letters, _) = Make();
         Answer(ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
@@ -88,7 +88,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task LetterThatIsTooLarge_ShedsItsValue_ThenItsHeaders_ThenItsKey_AndTellsHowMuch()
+    public async Task TooLargeLetter_OmitsItsValue_ThenItsHeaders_ThenItsKey_WithTheirLengthsInHeaders()
     {
         var (letters, _) = Make();
         Answer([.. Enumerable.Repeat(ErrorCode.MsgSizeTooLarge, 3)]);
@@ -109,7 +109,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     [Theory]
     [InlineData(ErrorCode.MsgSizeTooLarge)]
     [InlineData(ErrorCode.InvalidRecord)]
-    public async Task LetterThatIsRefusedWhateverIsLeftOfIt_IsGivenUp_AndCounted_AndHoldsUpNoOther(ErrorCode error)
+    public async Task LetterRefusedEvenWithoutItsParts_IsGivenUp_AndCounted_AndHoldsUpNoOther(ErrorCode error)
     {
         var (letters, metrics) = Make();
         List<DeadLetter> list = [Letter(7), Letter(8)];
@@ -121,11 +121,11 @@ public sealed class DeadLetterProducerTests : IDisposable
         Assert.Equal([8], Offsets());
         Assert.Equal(2, metrics.DeadLetterCounts[RejectReason.NotJson]);
         Assert.Equal(1, metrics.DeadLettersGivenUp);
-        Assert.Contains("does not take the row rejected for not_json at event_metrics/3 offset 7", _log.ToString(), StringComparison.Ordinal);
+        Assert.Contains("Dead letter given up: the row rejected as not_json at event_metrics/3 offset 7", _log.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task ProducerThatDoesNotSurviveAnError_IsMadeAnew_AndTheErrorIsTheOneThatIsTold()
+    public async Task ProducerWithAFatalError_IsRecreated_AndThatErrorIsThrown()
     {
         var (letters, _) = Make();
         List<DeadLetter> list = [Letter(7)];
@@ -145,7 +145,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task TopicThatTheBrokerMakesByItself_IsThere()
+    public async Task TopicCreatedByTheBroker_IsUsed()
     {
         var (letters, _) = Make(admin: (method, _) => method switch
         {
@@ -161,7 +161,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task TopicThatGoes_IsMadeAgain()
+    public async Task DeletedTopic_IsCreatedAgain()
     {
         var (asked, made) = (0, 0);
         var (letters, _) = Make(admin: (method, _) =>
@@ -189,7 +189,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task Letter_TellsItsOrigin_BehindTheHeadersItCameWith()
+    public async Task Letter_HasItsOrigin_AfterItsOwnHeaders()
     {
         var (letters, _) = Make();
 
@@ -203,7 +203,7 @@ public sealed class DeadLetterProducerTests : IDisposable
     }
 
     [Fact]
-    public async Task WithoutLetters_OrWithoutATopic_NoProducerIsAskedFor()
+    public async Task WithoutLetters_OrWithoutATopic_NoProducerIsCreated()
     {
         var (letters, metrics) = Make(topic: "", hasProducer: false);
         List<DeadLetter> list = [Letter(1), Letter(2)];
@@ -213,7 +213,7 @@ public sealed class DeadLetterProducerTests : IDisposable
 
         Assert.Empty(list);
         Assert.Equal(2, metrics.DeadLetterCounts[RejectReason.NotJson]);
-        Assert.Contains("it went to nowhere", Assert.Single(_log.Lines), StringComparison.Ordinal);
+        Assert.Contains("dead-letter topic: none", Assert.Single(_log.Lines), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -228,11 +228,11 @@ public sealed class DeadLetterProducerTests : IDisposable
         }
 
         await letters.SendAsync([Letter(1, RejectReason.TooLarge)]);
-        Assert.Contains("Row rejected (too_large) at event_metrics/3 offset 1; it went to cache_dead_letters", _log.Lines.Last(), StringComparison.Ordinal);
+        Assert.Contains("Row rejected (too_large) at event_metrics/3 offset 1; dead-letter topic: cache_dead_letters", _log.Lines.Last(), StringComparison.Ordinal);
     }
 
     [Fact]
-    public async Task TopicThatCannotBeMade_IsToldOnce_AndIsAskedForAgain()
+    public async Task TopicThatCannotBeCreated_IsLoggedOnce_AndRetried()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic("cache_dead_letters", partitions: 1);
@@ -245,7 +245,7 @@ public sealed class DeadLetterProducerTests : IDisposable
         for (var attempts = 0; attempts < 2; attempts++)
         {
             var failure = await Assert.ThrowsAsync<KafkaException>(() => letters.SendAsync(list));
-            Assert.StartsWith("cache_dead_letters is not there and could not be created: ", failure.Error.Reason, StringComparison.Ordinal);
+            Assert.StartsWith("cache_dead_letters does not exist and could not be created: ", failure.Error.Reason, StringComparison.Ordinal);
             Assert.Contains("could not be created", Assert.Single(_log.Lines), StringComparison.Ordinal);
             Assert.Single(list);
         }
@@ -311,7 +311,7 @@ public sealed class DeadLetterProducerTests : IDisposable
 
     private static Metadata Metadata(ErrorCode error) => new([], [new("cache_dead_letters", [], new Error(error))], 0, "");
 
-    /// <summary>The topic is there, or as the admin client says.</summary>
+    /// <summary>The topic exists, unless the admin client says otherwise.</summary>
     private sealed class OnAProducer(
         DeadLetterProducer producer, CacheOptions options, PersistMetrics metrics, TimeProvider time, ILogger<DeadLetters> logger, Func<string, object?[], object?>? admin)
         : DeadLetters(producer, options, metrics, time, logger)

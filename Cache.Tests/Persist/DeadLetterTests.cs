@@ -12,7 +12,7 @@ namespace Cache.Tests.Persist;
 public sealed class DeadLetterTests
 {
     [Fact]
-    public async Task RejectedRow_KeepsItsBytesAndHeaders_AndTellsItsOrigin()
+    public async Task RejectedRow_KeepsItsBytesAndHeaders_AndHasItsOrigin()
     {
         await using var stack = await InProcessStack.StartAsync();
         byte[] key = [0xFF, 0x00, 0x01];
@@ -71,12 +71,12 @@ public sealed class DeadLetterTests
     }
 
     [Fact]
-    public async Task DeadLetter_TooLargeForItsTopic_GoesWithoutItsValue()
+    public async Task DeadLetter_TooLargeForItsTopic_IsSentWithoutItsValue()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.Kafka.SendAsync(Events, 0, "bad", Event(Window(0), "a", 0));
 
-        // In company first, then alone.
+        // First together with others, then alone.
         stack.Broker.PushRequestErrors(KafkaRequest.Produce, ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
         await stack.StartServiceAsync();
         await stack.EverythingIsCommittedAsync();
@@ -88,7 +88,7 @@ public sealed class DeadLetterTests
     }
 
     [Fact]
-    public async Task DeadLetter_TooLargeEvenWithoutItsValue_GoesWithoutItsHeadersToo_AndHoldsUpNoOther()
+    public async Task DeadLetter_TooLargeEvenWithoutItsValue_IsSentWithoutItsHeadersToo_AndHoldsUpNoOther()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("Kafka:message.max.bytes", "300000"), ("window_retention_count", "1000"));
         var bad = new Message<byte[]?, byte[]?> { Value = "x"u8.ToArray(), Headers = [new Header("large", new byte[299_900])] };
@@ -104,7 +104,7 @@ public sealed class DeadLetterTests
     }
 
     [Fact]
-    public async Task ProducerWithoutTheRightToWriteIdempotently_IsNotReady_AndGoesOnOnceItIsGranted()
+    public async Task ProducerWithoutPermissionForIdempotentWrites_IsNotReady_UntilItIsGranted()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0), "bad", Event(Window(1), "a", 1));
@@ -132,7 +132,7 @@ public sealed class DeadLetterTests
         await stack.Kafka.SendAsync(Events, 0, "bad", Event(Window(0), "a", 0), "bad");
         await stack.EverythingIsCommittedAsync();
 
-        Assert.Contains(stack.Service.Log, line => line.Contains("Row rejected (not_json) at event_metrics/0 offset 0; it went to nowhere", StringComparison.Ordinal));
+        Assert.Contains(stack.Service.Log, line => line.Contains("Row rejected (not_json) at event_metrics/0 offset 0; dead-letter topic: none", StringComparison.Ordinal));
         await stack.AssertWindowsAsync(1);
     }
 

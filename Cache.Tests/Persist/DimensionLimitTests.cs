@@ -16,7 +16,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task WindowAtItsLimit_TakesNoNewDimension_ButUpdatesThoseItHas(RedisKind kind)
+    public async Task WindowAtItsLimit_AcceptsNoNewDimension_ButUpdatesThoseItHas(RedisKind kind)
     {
         var redis = new RedisStages(await servers.ConnectAsync(kind), dimensions: 3);
         Assert.True((await redis.WriteAsync(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1, 1), TestRows.Event(2, "x", 1))).IsComplete);
@@ -31,14 +31,14 @@ public sealed class DimensionLimitTests(RedisServers servers)
         Assert.Equal(RejectReason.None, result.Refused(TestRows.Event(2, "d", 2)));
         Assert.Equal(RejectReason.None, result.Refused(TestRows.Performance(1, "d", 2)));
 
-        // A batch of nothing but what there is no room for.
+        // A batch that contains only dimensions beyond the limit.
         Assert.False((await redis.WriteAsync(TestRows.Event(1, "e", 3))).IsComplete);
         Assert.True((await redis.WriteAsync(TestRows.Event(1, "c", 3), TestRows.Event(1, "b", 3))).IsComplete);
         Assert.Equal("3", (await redis.HashAsync(1))["c.count"]);
     }
 
     [Fact]
-    public async Task Batch_ThatAloneIsBeyondTheLimit_FillsTheWindow_AndNoMore()
+    public async Task BatchThatAloneExceedsTheLimit_FillsTheWindow_AndNoMore()
     {
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 100);
 
@@ -50,21 +50,21 @@ public sealed class DimensionLimitTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task Window_ThatAnotherProcessFilled_IsFoundFull_AfterTheFirstWrite()
+    public async Task WindowFilledByAnotherProcess_IsFoundFull_AfterTheFirstWrite()
     {
         var client = await servers.ConnectAsync(RedisKind.Embedded);
         var first = new RedisStages(client, dimensions: 3);
         await first.WriteAsync("abc".Select(type => TestRows.Event(1, $"{type}", 1, 1)));
         var second = new RedisStages(client, dimensions: 3, prefix: first.Options.RedisKeyPrefix);
 
-        // What it does not know yet it may overstep by what it has at hand, once.
+        // For a window it does not know yet, it may exceed the limit once, by one batch.
         await second.WriteAsync(TestRows.Event(1, "d", 1, 1));
         Assert.False((await second.WriteAsync(TestRows.Event(1, "e", 1))).IsComplete);
         Assert.True((await second.WriteAsync("abcd".Select(type => TestRows.Event(1, $"{type}", 2)))).IsComplete);
     }
 
     [Fact]
-    public async Task Window_ThatIsGoneFromRedis_HasRoomAgain()
+    public async Task WindowDeletedFromRedis_HasRoomAgain()
     {
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
         await redis.WriteAsync(TestRows.Event(1, "a", 1, 1), TestRows.Event(1, "b", 1, 1), TestRows.Event(1, "c", 1, 1));
@@ -76,7 +76,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WriteThatFailed_MayBeTriedAgain_WithWhatIsLeft()
+    public async Task FailedWrite_CanBeRetried_WithWhatIsLeft()
     {
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
         var batch = TestRows.Batch(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1), TestRows.Event(1, "c", 1));
@@ -114,7 +114,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WindowOfAnotherType_IsToldByTheWrite_HoweverManyDimensionsItIsToGet()
+    public async Task WindowOfAnotherType_IsReportedByTheWrite_HoweverManyDimensionsItWouldGet()
     {
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
         await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 1), "somebody else's");
@@ -139,19 +139,19 @@ public sealed class DimensionLimitTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task FullWindow_IsAskedForOnce_AndForWhatIsNewThen()
+    public async Task FullWindow_IsReadOnce_AndThenOnlyForNewDimensions()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
         var redis = new RedisStages(client, dimensions: 4);
         Assert.Equal(["HLEN"], await CommandsAsync(client, redis, "a", "b"));
 
-        // They fill it to the last place, as far as is known.
+        // As far as is known, these fill the window exactly.
         Assert.Empty(await CommandsAsync(client, redis, "a", "b"));
         Assert.Equal(["HLEN", "HMGET"], await CommandsAsync(client, redis, "a", "b", "c"));
         Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c"));
 
-        // There is room for it, and it needs no question.
+        // It fits, so Redis is not asked.
         Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c", "d"));
         Assert.Equal(["HLEN", "HMGET"], await CommandsAsync(client, redis, "e"));
         Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c", "d"));
@@ -159,7 +159,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task Windows_AreForgotten_WhenTheyAreVeryMany()
+    public async Task Windows_AreForgotten_WhenThereAreTooMany()
     {
         await using var server = await EmbeddedRedis.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
@@ -170,7 +170,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
         Assert.Equal(["HLEN"], await CommandsAsync(client, redis, "a"));
     }
 
-    /// <summary>What Redis is asked when rows of one window are written.</summary>
+    /// <summary>The commands sent to Redis when rows of one window are written.</summary>
     private static async Task<List<string>> CommandsAsync(ConnectionMultiplexer client, RedisStages redis, params string[] types)
     {
         var session = new ProfilingSession();

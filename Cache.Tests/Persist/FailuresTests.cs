@@ -6,10 +6,10 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>The rule of what passes; what follows from it is in the tests of who goes by it.</summary>
+/// <summary>The classification of failures; its consequences are tested where it is used.</summary>
 public sealed class FailuresTests
 {
-    // The client alone is to make these; a test has to.
+    // Meant to be created only by the client, but a test needs them.
 #pragma warning disable CS0618
     private static RedisServerException Says(string message) => new(message);
 
@@ -30,19 +30,19 @@ public sealed class FailuresTests
     [InlineData("TRYAGAIN Multiple keys request during rehashing of slot")]
     [InlineData("OOM command not allowed when used memory > 'maxmemory'.")]
     [InlineData("ERR max number of clients reached")]
-    public void ReplyOfAServerThatIsBusyFullOrHandsOver_Passes(string reply) => Assert.Equal(FailureKind.Passes, Failures.KindOf(Says(reply)));
+    public void ReplyOfABusyFullOrFailingOverServer_IsTransient(string reply) => Assert.Equal(FailureKind.Passes, Failures.KindOf(Says(reply)));
 
     [Theory]
     [InlineData("NOAUTH Authentication required.")]
     [InlineData("WRONGPASS invalid username-password pair or user is disabled.")]
     [InlineData("NOPERM this user has no permissions to run the 'hset' command")]
     [InlineData("ERR invalid password")]
-    public void ReplyThatSomebodyHasToMend_IsARefusal(string reply) => Assert.Equal(FailureKind.Refused, Failures.KindOf(Says(reply)));
+    public void ReplyThatSomebodyHasToFix_IsARefusal(string reply) => Assert.Equal(FailureKind.Refused, Failures.KindOf(Says(reply)));
 
     [Theory]
     [InlineData("ERR DB index is out of range")]
     [InlineData("ERR SELECT is not allowed in cluster mode")]
-    public void ReplyToAConfigurationThatCannotBe_IsADefect(string reply) => Assert.Equal(FailureKind.Defect, Failures.KindOf(Says(reply)));
+    public void ReplyToAnImpossibleConfiguration_IsADefect(string reply) => Assert.Equal(FailureKind.Defect, Failures.KindOf(Says(reply)));
 
     [Theory]
     [InlineData("ERR the text WRONGTYPE somewhere in it")]
@@ -50,14 +50,14 @@ public sealed class FailuresTests
     [InlineData("SOMETHING else")]
     [InlineData("WHAT")]
     [InlineData("")]
-    public void ReplyThatNobodyKnows_IsTriedAgain_AsUnknown(string reply)
+    public void UnknownReply_IsRetried(string reply)
     {
         Assert.Equal(FailureKind.Unknown, Failures.KindOf(Says(reply)));
         Assert.True(Failures.IsRetryable(Says(reply)));
     }
 
     [Fact]
-    public void KeyOfAnotherType_IsTheRowsOwn()
+    public void KeyOfAnotherType_IsAFailureOfTheRow()
     {
         var exception = Says("WRONGTYPE Operation against a key holding the wrong kind of value");
         Assert.Equal(FailureKind.OfTheRow, Failures.KindOf(exception));
@@ -65,7 +65,7 @@ public sealed class FailuresTests
     }
 
     [Fact]
-    public void ConnectionThatIsNotThere_Passes_ButNotOneThatTheServerTurnsDown()
+    public void MissingConnection_IsTransient_ButNotARejectedOne()
     {
         Exception[] passing =
         [
@@ -111,7 +111,7 @@ public sealed class FailuresTests
     }
 
     [Fact]
-    public void WriteThatTheClientDoesNotSendToAReplica_Passes() =>
+    public void WriteThatTheClientRefusesToSendToAReplica_IsTransient() =>
         Assert.Equal(FailureKind.Passes, Failures.KindOf(new RedisCommandException("Command cannot be issued to a replica: HSET")));
 
     [Fact]

@@ -4,7 +4,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>A client of one server that says it is a node of a cluster; a test sees its pipelines.</summary>
+/// <summary>A client of a single server posing as a cluster node; tests can inspect its pipelines.</summary>
 internal sealed class OneNodeCluster
 {
     private readonly List<Task> _replies = [];
@@ -29,7 +29,7 @@ internal sealed class OneNodeCluster
 
     public IConnectionMultiplexer Client { get; }
 
-    /// <summary>The commands of each pipeline that was sent, and whether all before it was answered by then.</summary>
+    /// <summary>The commands of each pipeline sent, and whether all earlier ones had been answered by then.</summary>
     public List<(string Commands, bool AllBeforeIsAnswered)> Pipelines { get; } = [];
 
     private IBatch Pipeline(IBatch pipeline)

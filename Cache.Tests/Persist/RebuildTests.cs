@@ -11,7 +11,7 @@ namespace Cache.Tests.Persist;
 public sealed class RebuildTests
 {
     [Fact]
-    public async Task FlushedRedis_GetsItsWindowsBack_ThoughNothingNewArrives_EachTime()
+    public async Task FlushedRedis_GetsItsWindowsBack_EvenIfNothingNewArrives_EachTime()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.StartAsync(redis.ConnectionString);
@@ -26,7 +26,7 @@ public sealed class RebuildTests
             await stack.EverythingIsCommittedAsync();
         }
 
-        // Again before the last rebuild is through.
+        // Flushed again before the last rebuild is complete.
         for (var times = 0; times < 10; times++)
         {
             await stack.Database.ExecuteAsync("FLUSHALL");
@@ -79,7 +79,7 @@ public sealed class RebuildTests
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
 
-        // Flushed, and nothing can be written back before the stop: the committed offsets say "done" meanwhile.
+        // Flushed, and nothing can be written back before the shutdown, although the committed offsets look complete.
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         await stack.Database.ExecuteAsync("FLUSHALL");
         await stack.StopServiceAsync();
@@ -174,7 +174,7 @@ public sealed class RebuildTests
         await stack.EverythingIsCommittedAsync();
         await stack.CoveredAsync();
 
-        // Whoever got the partition now would go on from the end: with the name in Redis it would never read the rows again.
+        // A new owner would now resume from the end: if the epoch listed the partition, it would never read the rows again.
         stack.Broker.PushRequestErrors(KafkaRequest.OffsetCommit, [.. Enumerable.Repeat(ErrorCode.GroupAuthorizationFailed, 10_000)]);
         await stack.Database.ExecuteAsync("FLUSHALL");
         await Eventually.HoldsAsync(() => stack.AssertWindowsAsync(50));
@@ -203,7 +203,7 @@ public sealed class RebuildTests
         await stack.CoveredAsync();
     }
 
-    /// <summary>Rows of consecutive windows, round the partitions.</summary>
+    /// <summary>Rows of consecutive windows, round-robin over the partitions.</summary>
     private static async Task SendAsync(InProcessStack stack, int from, int to) => await stack.Kafka.SendAsync(
         Enumerable.Range(from, to - from).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
 }

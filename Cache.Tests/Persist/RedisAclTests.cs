@@ -5,7 +5,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>The service as a Redis user that may not do everything.</summary>
+/// <summary>The service as a Redis user with restricted permissions.</summary>
 public sealed partial class RedisAclTests : IAsyncDisposable
 {
     private const string Password = "s3cret-Pass";
@@ -21,14 +21,14 @@ public sealed partial class RedisAclTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task UserWithoutInfo_SeesARedisThatComesBackFromAnOldSnapshot_ByItsScriptCache()
+    public async Task UserWithoutInfo_DetectsARedisRestoredFromAnOldSnapshot_ByItsScriptCache()
     {
         await using var stack = await PrepareAsync("~*", "&*", "+@all", "-@admin", "-@dangerous");
         await stack.StartServiceAsync();
 
         await OldSnapshotIsMendedAsync(stack);
 
-        Assert.Single(stack.Service.Log, line => line.Contains("seen by its script cache", StringComparison.Ordinal));
+        Assert.Single(stack.Service.Log, line => line.Contains("detected by its script cache", StringComparison.Ordinal));
         Assert.Equal("script_cache", (await stack.GetAsync("/pipeline")).GetProperty("redis_restarts_seen_by").GetString());
     }
 
@@ -49,11 +49,11 @@ public sealed partial class RedisAclTests : IAsyncDisposable
         await stack.ReadyAsync();
 
         Assert.Equal(epoch, await stack.Database.StringGetAsync("cache:epoch"));
-        Assert.DoesNotContain(stack.Service.Log, line => line.Contains("Redis got a new epoch", StringComparison.Ordinal));
+        Assert.DoesNotContain(stack.Service.Log, line => line.Contains("New epoch", StringComparison.Ordinal));
     }
 
     [Fact]
-    public async Task UserWithNeitherInfoNorScripts_IsToldOnceWhatThatMeans()
+    public async Task UserWithNeitherInfoNorScripts_GetsOneWarning()
     {
         await using var stack = await PrepareAsync("~*", "&*", "+@all", "-@admin", "-@dangerous", "-@scripting");
         await stack.StartServiceAsync();
@@ -66,7 +66,7 @@ public sealed partial class RedisAclTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task UserWithTheAclOfTheDocs_IsAllThatTheServiceNeeds()
+    public async Task UserWithTheAclFromTheDocs_CanDoEverythingTheServiceNeeds()
     {
         var line = AclLine().Match(await File.ReadAllTextAsync(Repository.File("docs", "operations.md"), TestContext.Current.CancellationToken));
         Assert.True(line.Success, "docs/operations.md has no line ACL SETUSER cache …");
@@ -82,7 +82,7 @@ public sealed partial class RedisAclTests : IAsyncDisposable
         await Eventually.HoldsAsync(async () => Assert.Contains("\"s\"", (await stack.AskAsync("/sessions/active")).Body, StringComparison.Ordinal));
         await stack.EventuallyAnswersAsync("/metrics/performance/latest", $$"""{"window_start":{{Window(1)}},"tv.avg_load_time":1}""");
 
-        // Retention, too.
+        // Covers retention, too.
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 130).Select(minute => Event(Window(minute), "a", minute)));
         await stack.EverythingIsCommittedAsync();
         Assert.Equal(120, await stack.Database.SortedSetLengthAsync("metrics:event:windows"));
@@ -92,12 +92,12 @@ public sealed partial class RedisAclTests : IAsyncDisposable
         Assert.Equal("run_id", (await stack.GetAsync("/pipeline")).GetProperty("redis_restarts_seen_by").GetString());
         Assert.DoesNotContain(stack.Service.Log, line => line.Contains("NOPERM", StringComparison.Ordinal));
 
-        // The client looks around for itself, and does without what it may not see.
+        // The client probes the server on its own, and copes with what it may not see.
         var refused = ((RedisResult[])(await stack.Database.ExecuteAsync("ACL", "LOG"))!).Select(entry => (string?)entry.ToDictionary()["object"]);
         Assert.Equal([], refused.Except(["__Booksleeve_TieBreak", "config|get", "cluster|nodes", "cluster|slots"]));
     }
 
-    /// <summary>A row, a snapshot, a row more, and Redis comes back from the snapshot.</summary>
+    /// <summary>Writes a row, takes a snapshot, writes another row, and restarts Redis from the snapshot.</summary>
     private async Task OldSnapshotIsMendedAsync(InProcessStack stack)
     {
         await stack.Kafka.SendAsync(Events, 0, Event(Window(200), "a", 1));

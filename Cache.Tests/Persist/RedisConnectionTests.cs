@@ -7,7 +7,7 @@ using Proxy = Cache.Tests.Simulation.Proxy;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>The way to Redis, over a client that does as a test wants it to.</summary>
+/// <summary>The connections to Redis, with a client that the test controls.</summary>
 public sealed class RedisConnectionTests
 {
     private readonly CacheOptions _options = new() { RedisDb = 3 };
@@ -44,7 +44,7 @@ public sealed class RedisConnectionTests
     }
 
     [Fact]
-    public async Task Connection_IsMadeOnce_WhenItIsAskedFor()
+    public async Task Connection_IsCreatedOnce_OnFirstUse()
     {
         var made = 0;
         await using var services = new ServiceCollection().AddTransient(_ =>
@@ -86,7 +86,7 @@ public sealed class RedisConnectionTests
     }
 
     [Fact]
-    public async Task Connection_ThatIsNotThereYet_IsWaitedForNoLongerThanTheCallerWould()
+    public async Task PendingConnection_IsAwaitedOnlyAsLongAsTheCallerIsWilling()
     {
         using var connects = new ManualResetEventSlim();
         await using var services = new ServiceCollection().AddTransient(_ =>
@@ -120,7 +120,7 @@ public sealed class RedisConnectionTests
     }
 
     [Fact]
-    public async Task Answer_IsAPing_ThatComesInTime()
+    public async Task Answer_IsAPing_InTime()
     {
         var link = RedisConnection.Over(_multiplexer, _options);
         Assert.True(await link.AnswersAsync(TestContext.Current.CancellationToken));
@@ -150,7 +150,7 @@ public sealed class RedisConnectionTests
     }
 
     [Fact]
-    public async Task RunId_ThatAServerMayNotTell_IsLeftOut_AndAnyOtherFailureIsOne()
+    public async Task RunId_ThatTheUserMayNotRead_IsLeftOut_AndAnyOtherFailureIsThrown()
     {
         Server("a");
         Server("", failure: Says("NOPERM this user has no permissions to run the 'info' command"));
@@ -163,7 +163,7 @@ public sealed class RedisConnectionTests
     }
 
     [Fact]
-    public async Task Replies_AreWaitedForWhateverTheyAre_AndTheFirstFailureIsThrown()
+    public async Task Replies_AreAllAwaited_AndTheFirstFailureIsThrown()
     {
         var wrongType = Task.FromException(Says("WRONGTYPE Operation against a key"));
         var late = new TaskCompletionSource();

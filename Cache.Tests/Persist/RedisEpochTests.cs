@@ -3,16 +3,16 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>Whether Redis still holds what was written: made, kept, lost, rebuilt.</summary>
+/// <summary>The epoch, which shows whether Redis still holds what was written: created, kept, lost, rebuilt.</summary>
 public sealed class RedisEpochTests(RedisServers servers)
 {
-    // An id of its own, and the server's run id.
+    // Its own id, and the run id of the server.
     private const string NewEpoch = "^[0-9a-f]{32}:[0-9a-f]{40}$";
 
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task MissingEpoch_IsMade_AndPartitionsWithoutAPastNeedNoRebuild(RedisKind kind)
+    public async Task MissingEpoch_IsCreated_AndPartitionsWithoutCommittedOffsetsNeedNoRebuild(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         var partition = Fresh(redis, 0);
@@ -50,7 +50,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Name_IsNotAdded_ToAnotherEpochThanTheOneThatWasLookedAt(RedisKind kind)
+    public async Task Name_IsNotAdded_ToAnEpochOtherThanTheOneChecked(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         var partition = Fresh(redis, 0);
@@ -58,7 +58,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         var seen = (await NamesAsync(redis))[0];
         partition.Committed = 7;
 
-        // Redis lost everything since, and another replica was the first to notice.
+        // Redis has lost everything since, and another replica noticed first.
         await redis.Database.StringSetAsync(redis.Keys.Epoch, "another");
         await redis.Epoch.ObserveAsync(seen);
 
@@ -70,7 +70,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Name_IsNotAdded_OfAPartitionThatOthersMayHave(RedisKind kind)
+    public async Task Name_OfAPartitionThatOthersMayOwn_IsNotAdded(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         Fresh(redis, 0).Committed = 7;
@@ -86,7 +86,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task PartitionWithAPast_IsRebuilt_UnlessItsNameIsThere(RedisKind kind)
+    public async Task PartitionWithACommittedOffset_IsRebuilt_UnlessTheEpochListsIt(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         await redis.Database.StringSetAsync(redis.Keys.Epoch, "id event_metrics/1");
@@ -100,11 +100,11 @@ public sealed class RedisEpochTests(RedisServers servers)
         Assert.Equal("id", covered.CoveredEpoch);
         Assert.Null(redis.Rebuilds.Take());
 
-        // Until somebody rewinds it, every look asks again.
+        // Every check requests it again until the partition is rewound.
         await redis.Epoch.CheckAsync();
         Assert.Equal([unknown], redis.Rebuilds.Take()!.Partitions);
 
-        // Rewound, and its new start committed.
+        // Rewound, with its new start committed.
         redis.Assignment.Assign(new AssignedPartition(unknown.TopicPartition, unknown.Records) { CoveredEpoch = "id", Committed = 3 });
         await redis.Epoch.CheckAsync();
         await redis.Epoch.CheckAsync();
@@ -115,7 +115,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task DeletedEpoch_AsksForARebuildOfEveryPartition_AndOfThoseThatComeLater(RedisKind kind)
+    public async Task DeletedEpoch_RebuildsEveryPartition_AndThoseAssignedLater(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         var (first, second) = (Fresh(redis, 0), Fresh(redis, 1));
@@ -140,7 +140,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task ChangedEpoch_AsksForARebuildOfExactlyThePartitionsItDoesNotName(RedisKind kind)
+    public async Task ChangedEpoch_RebuildsExactlyThePartitionsItDoesNotList(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         var partitions = Enumerable.Range(0, 3).Select(number => Fresh(redis, number)).ToList();
@@ -148,7 +148,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         await redis.Epoch.CheckAsync();
         await redis.Epoch.CheckAsync();
 
-        // Another replica has made it anew and rebuilt one of them.
+        // Another replica has replaced the epoch and rebuilt one of them.
         await redis.Database.StringSetAsync(redis.Keys.Epoch, "another event_metrics/1");
         await redis.Epoch.CheckAsync();
 
@@ -162,7 +162,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [InlineData(RedisKind.Embedded, " event_metrics/0")]
     [InlineData(RedisKind.Real, "")]
     [InlineData(RedisKind.Real, " event_metrics/0")]
-    public async Task ValueThatIsNoEpoch_IsReplaced(RedisKind kind, string value)
+    public async Task InvalidEpoch_IsReplaced(RedisKind kind, string value)
     {
         var redis = await servers.StagesAsync(kind);
         var partition = Resumed(redis, 0);
@@ -175,7 +175,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         Assert.Equal([partition], redis.Rebuilds.Take()!.Partitions);
     }
 
-    // Not on the embedded one, which does not always tell a key of another type from none.
+    // Not on the embedded server, which sometimes mistakes a key of another type for a missing one.
     [Fact]
     public async Task KeyOfAnotherTypeInItsPlace_IsReplacedWithTheNextWrite()
     {
@@ -196,13 +196,13 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task ValueThatWasReadBeforeAPartitionCame_TellsNothingOfIt(RedisKind kind)
+    public async Task ValueReadBeforeAPartitionWasAssigned_DoesNotApplyToIt(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         await redis.Epoch.CheckAsync();
         var read = (await NamesAsync(redis))[0];
 
-        // Its last owner names it after the read, and lets it go.
+        // Its previous owner adds it after the read, and releases it.
         await redis.Database.StringSetAsync(redis.Keys.Epoch, $"{read} event_metrics/0");
         var partition = Resumed(redis, 0);
         await redis.Epoch.ObserveAsync(read);
@@ -218,13 +218,13 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task AnEpochThatAnotherReplicaMadeMeanwhile_IsKept(RedisKind kind)
+    public async Task EpochThatAnotherReplicaCreatedMeanwhile_IsKept(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         Fresh(redis, 0);
         await redis.Database.StringSetAsync(redis.Keys.Epoch, "theirs");
 
-        // Our look at it was before theirs was made.
+        // We read the epoch before theirs was created.
         Assert.False(await redis.Epoch.ObserveAsync(RedisValue.Null));
 
         Assert.Equal(["theirs"], await NamesAsync(redis));
@@ -235,7 +235,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task EpochOfAServerThatIsNotThereAnyMore_IsReplaced_AndEveryPartitionRebuilt(RedisKind kind)
+    public async Task EpochOfAServerThatIsGone_IsReplaced_AndEveryPartitionRebuilt(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         await redis.Database.StringSetAsync(redis.Keys.Epoch, $"id:{new string('a', 40)} event_metrics/0");
@@ -248,7 +248,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task EpochOfAServerThatTellsNothingOfItsRun_IsAnIdAlone()
+    public async Task EpochOfAServerWithoutARunId_IsOnlyAnId()
     {
         await using var server = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
@@ -266,7 +266,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task EpochOfAServerThatDoesNotTellItsRunId_HasAMarkOfItsScriptCache_ThatEveryReplicaFinds()
+    public async Task EpochOfAServerThatHidesItsRunId_HasAScriptCacheMark_ThatEveryReplicaFinds()
     {
         await using var server = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",allowAdmin=true");
@@ -283,7 +283,7 @@ public sealed class RedisEpochTests(RedisServers servers)
         Assert.Equal((epoch, "script_cache"), ((await NamesAsync(other))[0], other.Epoch.RestartsSeenBy));
         other.Rebuilds.Take();
 
-        // An epoch of before says nothing of the run; nor does this one, once the scripts are gone.
+        // An earlier epoch says nothing about this run; neither does this one once the scripts are gone.
         foreach (var old in new[] { "before event_metrics/0", (string?)await client.GetDatabase().StringGetAsync("cache:epoch") })
         {
             await client.GetDatabase().StringSetAsync("cache:epoch", old);
@@ -300,7 +300,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task RenewedEpoch_AsksForARebuildOfEveryPartition_Once(RedisKind kind)
+    public async Task RenewedEpoch_RebuildsEveryPartition_Once(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         var partition = Fresh(redis, 0);
@@ -322,7 +322,7 @@ public sealed class RedisEpochTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Epoch_IsStale_UntilItIsLookedAt_AndAfterEachChangeOfPartitions(RedisKind kind)
+    public async Task Epoch_IsStale_UntilItIsChecked_AndAfterEachRebalance(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         Assert.True(redis.Epoch.IsStale);
@@ -335,10 +335,10 @@ public sealed class RedisEpochTests(RedisServers servers)
         Assert.False(redis.Epoch.IsStale);
     }
 
-    /// <summary>A partition that started with nothing behind it.</summary>
+    /// <summary>A partition that started without a committed offset.</summary>
     private static AssignedPartition Fresh(RedisStages redis, int number) => Taken(redis, number, AssignedPartition.AnyEpoch);
 
-    /// <summary>A partition that goes on from a committed offset.</summary>
+    /// <summary>A partition that resumed from a committed offset.</summary>
     private static AssignedPartition Resumed(RedisStages redis, int number) => Taken(redis, number, null);
 
     private static AssignedPartition Taken(RedisStages redis, int number, string? epoch)

@@ -5,7 +5,7 @@ namespace Cache.Tests.Persist;
 
 public sealed class RedisErrorsTests
 {
-    // The client alone is to make these; a test has to.
+    // Meant to be created only by the client, but a test needs them.
 #pragma warning disable CS0618
     private static RedisServerException Says(string message) => new(message);
 
@@ -37,25 +37,25 @@ public sealed class RedisErrorsTests
 
     [Theory]
     [MemberData(nameof(Passing), DisableDiscoveryEnumeration = true)]
-    public void WhatMayPass_IsTriedAgain(Exception exception)
+    public void TransientErrors_AreRetried(Exception exception)
     {
         Assert.False(RedisErrors.IsWrongType(exception));
         Assert.True(RedisErrors.IsUnavailable(exception));
     }
 
     [Fact]
-    public void WrongType_IsForGood() =>
+    public void WrongType_IsPermanent() =>
         Assert.True(RedisErrors.IsWrongType(Says("WRONGTYPE Operation against a key holding the wrong kind of value")));
 
     [Fact]
-    public void OurOwnMistakes_AreNotRedisBeingAway()
+    public void OurOwnMistakes_DoNotCountAsRedisBeingDown()
     {
         Assert.False(RedisErrors.IsUnavailable(new InvalidOperationException()));
         Assert.False(RedisErrors.IsWrongType(new InvalidOperationException("WRONGTYPE")));
     }
 
     [Fact]
-    public void CommandThatMayNotBeGiven_IsTold_FromOthersThatFail()
+    public void ForbiddenCommand_IsDistinguishedFromOtherFailures()
     {
         Assert.True(RedisErrors.IsNotPermitted(Says("NOPERM this user has no permissions to run the 'info' command")));
         Assert.True(RedisErrors.IsNotPermitted(Says("ERR unknown command 'INFO'")));
@@ -65,7 +65,7 @@ public sealed class RedisErrorsTests
     }
 
     [Fact]
-    public void OnlyWithoutAConnection_NothingWasSent()
+    public void NotSent_OnlyMeansNoConnection()
     {
         Assert.True(RedisErrors.IsNotSent(NoConnection));
         Assert.True(RedisErrors.IsNotSent(Lost(ConnectionFailureType.UnableToResolvePhysicalConnection)));

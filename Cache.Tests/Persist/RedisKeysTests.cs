@@ -9,7 +9,7 @@ public sealed class RedisKeysTests
     [Theory]
     [InlineData("")]
     [InlineData("team:")]
-    public void EveryKeyAndTheChannel_StandBehindThePrefix(string prefix)
+    public void EveryKeyAndTheChannel_HaveThePrefix(string prefix)
     {
         var keys = new RedisKeys(new CacheOptions { RedisKeyPrefix = prefix });
 

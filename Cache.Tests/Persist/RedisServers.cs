@@ -6,17 +6,17 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>What a test of Redis runs on.</summary>
+/// <summary>The server that a Redis test runs on.</summary>
 public enum RedisKind
 {
     /// <summary>Garnet, in this process.</summary>
     Embedded,
 
-    /// <summary>A redis-server that asks for a password.</summary>
+    /// <summary>A redis-server that requires a password.</summary>
     Real,
 }
 
-/// <summary>One server of each kind for all tests, started by the first that asks. Tests stay apart by key prefixes.</summary>
+/// <summary>One server of each kind, shared by all tests and started on first use. Key prefixes keep tests apart.</summary>
 public sealed class RedisServers : IAsyncDisposable
 {
     private readonly Lazy<Task<Connected>> _embedded = new(async () =>
@@ -31,19 +31,19 @@ public sealed class RedisServers : IAsyncDisposable
         return await Connected.ToAsync(redis, redis.ConnectionString);
     });
 
-    /// <summary>A client of a server; skips the test where there is none.</summary>
+    /// <summary>Connects to a server; skips the test if it is not available.</summary>
     public async Task<IConnectionMultiplexer> ConnectAsync(RedisKind kind)
     {
         if (kind == RedisKind.Real)
         {
-            // Each test for itself: the first one's answer would be kept for all.
+            // Checked per test: the first result would otherwise be cached for all.
             RedisServer.Require();
         }
 
         return (await (kind == RedisKind.Embedded ? _embedded : _real).Value).Client;
     }
 
-    /// <summary>The stages that talk to Redis, under a key prefix of their own.</summary>
+    /// <summary>The stages that talk to Redis, under their own key prefix.</summary>
     internal async Task<RedisStages> StagesAsync(RedisKind kind, int retention = 120, int ttlSeconds = 21600, TimeProvider? time = null) =>
         new(await ConnectAsync(kind), retention, ttlSeconds, time: time);
 

@@ -15,7 +15,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>The stages that talk to Redis, put together as the service does, and what they leave there.</summary>
+/// <summary>The stages that talk to Redis, wired up as in the service, and what they write there.</summary>
 internal sealed class RedisStages
 {
     private readonly IConnectionMultiplexer _redis;
@@ -76,14 +76,14 @@ internal sealed class RedisStages
     /// <summary>Writes rows as one batch.</summary>
     public Task<WriteResult> WriteAsync(params IEnumerable<Row> rows) => WriteAsync(TestRows.Batch(rows));
 
-    /// <summary>Writes a batch, as the flush does.</summary>
+    /// <summary>Writes a batch like the flush does.</summary>
     public async Task<WriteResult> WriteAsync(Batch batch)
     {
         await Store.LimitAsync(batch);
         return await Store.WriteAsync(batch);
     }
 
-    /// <summary>The windows on the index, oldest first.</summary>
+    /// <summary>The windows in the index, oldest first.</summary>
     public async Task<long[]> IndexAsync(RowKind kind = RowKind.Event) =>
         Array.ConvertAll(await Database.SortedSetRangeByRankAsync(Keys.Index(kind)), start => (long)start);
 

@@ -12,7 +12,7 @@ public sealed class RetentionProperties(RedisServers servers)
     [InlineData(RedisKind.Real)]
     public async Task ExactlyTheNewestWindowsStay_InWhateverOrderTheyArrive(RedisKind kind)
     {
-        // The first one who asks starts the server, or skips.
+        // The first caller starts the server, or skips the test.
         await servers.ConnectAsync(kind);
         await Gen.Select(Batches, Gen.Int[1, 6]).SampleAsync(
             async (batches, retention) =>

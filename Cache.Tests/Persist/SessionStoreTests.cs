@@ -7,7 +7,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Persist;
 
-/// <summary>Sessions in Redis: active for 1900 s after their end, by a clock that the test moves.</summary>
+/// <summary>Sessions in Redis: active for 1900 s after their end, with a clock that the test controls.</summary>
 public sealed class SessionStoreTests(RedisServers servers)
 {
     private const long Now = 1_735_689_600_000;
@@ -54,7 +54,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Session_ExpiresItsTimeAfterItsEnd_AndTheIndexWithTheLastOfThem(RedisKind kind)
+    public async Task Session_ExpiresAtItsEndPlusTtl_AndTheIndexWithTheLastOfThem(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
 
@@ -121,7 +121,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Session_ThatEndedTooLongAgo_IsNotWritten_AndLeavesWhatIsThere(RedisKind kind)
+    public async Task SessionThatEndedTooLongAgo_IsNotWritten_AndChangesNothing(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.WriteAsync(TestRows.Session("late", Now - 5, "u"));
@@ -140,7 +140,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task HashThatLostItsExpiryOnTheWay_ExpiresAfterAll_ThoughItsSessionIsOld(RedisKind kind)
+    public async Task HashWithoutATtl_GetsOne_EvenIfItsSessionIsOld(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.Database.HashSetAsync(redis.Keys.Session("s"), "session_id", "s");
@@ -153,7 +153,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task OldSession_LeavesTheTtlOfWhatIsThere(RedisKind kind)
+    public async Task OldSession_KeepsAnExistingTtl(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.WriteAsync(TestRows.Session("s", Now - Ttl + 300_000));
@@ -184,7 +184,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task SessionWhoseKeyHoldsAnotherType_IsToldAndNotIndexed_AndTheOthersAreWritten(RedisKind kind)
+    public async Task SessionWhoseKeyHoldsAnotherType_IsReportedAndNotIndexed_AndTheOthersAreWritten(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.Database.StringSetAsync(redis.Keys.Session("b"), "somebody else's");
@@ -203,7 +203,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task IndexOfAnotherType_IsToldForAllSessions_AndWindowsAreWritten(RedisKind kind)
+    public async Task IndexOfAnotherType_IsReportedForAllSessions_AndWindowsAreWritten(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         await redis.Database.StringSetAsync(redis.Keys.Sessions, "somebody else's");
@@ -230,7 +230,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [InlineData("zrange")]
     [InlineData("hexists")]
     [InlineData("pttl")]
-    public async Task AnyCommandThatRedisRefuses_FailsTheWrite_SoThatItIsTriedAgain(string commands)
+    public async Task AnyCommandThatRedisRefuses_FailsTheWrite_SoThatItIsRetried(string commands)
     {
         await using var server = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
@@ -249,7 +249,7 @@ public sealed class SessionStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Publish_TellsEachWrittenSessionAsJson(RedisKind kind)
+    public async Task Publish_SendsEachWrittenSessionAsJson(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, time: _time);
         var updates = await redis.Subscriber.SubscribeAsync(redis.Keys.Updates);

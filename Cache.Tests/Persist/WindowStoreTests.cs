@@ -52,7 +52,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task MemberOfTheIndexThatIsNoTime_IsTrimmed_AndDeletesNothing(RedisKind kind)
+    public async Task IndexMemberThatIsNotATime_IsTrimmed_AndDeletesNothing(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, retention: 1);
         await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), "windows", -1);
@@ -75,7 +75,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowThatAnotherReplicaWritesToAWindow_WhileThatIsTrimmed_LeavesNoHash()
+    public async Task RowThatAnotherReplicaWritesDuringTrimming_LeavesNoHash()
     {
         var promises = new Promises(retention: 1);
         var server = promises.Redis = new SimulatedRedis(promises);
@@ -109,7 +109,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task HashesAndIndex_ExpireAfterTheirTime_CountedFromTheLastWrite(RedisKind kind)
+    public async Task HashesAndIndex_ExpireAfterTheTtl_CountedFromTheLastWrite(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, ttlSeconds: 1000);
         RedisKey[] keys = [redis.Keys.Window(RowKind.Event, 1), redis.Keys.Index(RowKind.Event), redis.Keys.Window(RowKind.Performance, 1), redis.Keys.Index(RowKind.Performance)];
@@ -127,7 +127,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task WindowWhoseKeyHoldsAnotherType_IsToldAndNotIndexed_AndTheOthersAreWritten(RedisKind kind)
+    public async Task WindowWhoseKeyHoldsAnotherType_IsReportedAndNotIndexed_AndTheOthersAreWritten(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 2), "somebody else's");
@@ -169,7 +169,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task IndexOfAnotherType_IsToldForAllItsWindows_AndTheOtherTypeIsWritten(RedisKind kind)
+    public async Task IndexOfAnotherType_IsReportedForAllItsWindows_AndTheOtherTypeIsWritten(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         await redis.Database.StringSetAsync(redis.Keys.Index(RowKind.Event), "somebody else's");
@@ -211,7 +211,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Write_TellsTheEpochThatRedisWasIn(RedisKind kind)
+    public async Task Write_ReturnsTheEpochOfRedis(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         Assert.True((await redis.WriteAsync(TestRows.Event(1, "a", count: 1))).Epoch.IsNull);
@@ -220,9 +220,9 @@ public sealed class WindowStoreTests(RedisServers servers)
         Assert.Equal("id event_metrics/0", (await redis.WriteAsync(TestRows.Event(1, "a", count: 1))).Epoch);
     }
 
-    // Not on the embedded one: of 10,000 GETs of a list it answers some as if there were no key.
+    // Not on the embedded server: it answers some of 10,000 GETs of a list as if the key did not exist.
     [Fact]
-    public async Task Write_WithAKeyOfAnotherTypeInTheEpochsPlace_TellsAnEmptyOne()
+    public async Task Write_WithAnEpochKeyOfAnotherType_ReturnsAnEmptyEpoch()
     {
         var redis = await servers.StagesAsync(RedisKind.Real);
         await redis.Database.ListLeftPushAsync(redis.Keys.Epoch, "x");
@@ -237,7 +237,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [InlineData("zrange")]
     [InlineData("zrem")]
     [InlineData("del unlink")]
-    public async Task AnyCommandThatRedisRefuses_FailsTheWrite_SoThatItIsTriedAgain(string commands)
+    public async Task AnyCommandThatRedisRefuses_FailsTheWrite_SoThatItIsRetried(string commands)
     {
         await using var server = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString);
@@ -256,7 +256,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task Write_WhenRedisIsAway_Fails()
+    public async Task Write_WhenRedisIsDown_Fails()
     {
         await using var server = await RedisServer.StartAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync(server.ConnectionString + ",abortConnect=false,syncTimeout=1000,asyncTimeout=1000");
@@ -272,7 +272,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     [Theory]
     [InlineData(RedisKind.Embedded)]
     [InlineData(RedisKind.Real)]
-    public async Task Publish_TellsEachTouchedWindowAsJson(RedisKind kind)
+    public async Task Publish_SendsEachWrittenWindowAsJson(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
         var updates = await redis.Subscriber.SubscribeAsync(redis.Keys.Updates);
@@ -296,7 +296,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task OnACluster_TheIndexNamesAWindowOrASession_OnlyWhenItsHashIsThere()
+    public async Task OnACluster_TheIndexListsAWindowOrASession_OnlyOnceItsHashExists()
     {
         var cluster = new OneNodeCluster(await servers.ConnectAsync(RedisKind.Embedded));
         var redis = new RedisStages(cluster.Client);

@@ -15,7 +15,7 @@ namespace Cache.Tests.ServiceDefaults;
 public sealed class ExtensionsTests
 {
     [Fact]
-    public async Task Health_TellsOfEveryCheck_AliveOfTheLiveOnes_InProduction()
+    public async Task Health_CoversEveryCheck_AliveOnlyTheLiveOnes_InProduction()
     {
         await using var app = await StartAsync(services =>
             services.AddHealthChecks().AddCheck("dependency", () => HealthCheckResult.Unhealthy()));
@@ -43,13 +43,13 @@ public sealed class ExtensionsTests
 
         await app.StopAsync();
 
-        // The source of request spans is one for the process: other tests' requests are told by their port.
+        // Request spans have one source per process: the port tells them apart from other tests' requests.
         var ours = spans.Seen.Where(seen => seen.Port == client.BaseAddress!.Port).Select(seen => seen.Path);
         Assert.Equal(["/metrics/event/latest"], ours);
     }
 
     [Fact]
-    public async Task Traces_WithNowhereToGo_AreNotMade()
+    public async Task Traces_WithoutAnExporter_AreNotCreated()
     {
         using var spans = new Paths();
         await using var app = await StartAsync(services =>

@@ -7,7 +7,7 @@ namespace Cache.Tests.ServiceDefaults;
 
 internal static class Hosts
 {
-    /// <summary>A host builder with nothing in it but these keys.</summary>
+    /// <summary>A host builder with only these configuration keys.</summary>
     public static HostApplicationBuilder Builder(params (string Key, string? Value)[] configuration)
     {
         var builder = Host.CreateEmptyApplicationBuilder(null);

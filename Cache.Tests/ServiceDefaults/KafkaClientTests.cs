@@ -4,7 +4,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.ServiceDefaults;
 
-/// <summary>What a call site relies on, whether Aspire's package or its stand-in is behind it.</summary>
+/// <summary>What callers rely on, with Aspire's package as well as with its stand-in.</summary>
 public sealed class KafkaClientTests
 {
     private const string Consumer = "Aspire:Confluent:Kafka:Consumer";
@@ -60,7 +60,7 @@ public sealed class KafkaClientTests
     }
 
     [Fact]
-    public void Consumer_WithoutGroupId_SaysSo()
+    public void Consumer_WithoutGroupId_ReportsIt()
     {
         var builder = Hosts.Builder(("ConnectionStrings:kafka", "localhost:1"));
         builder.AddKafkaConsumer<string, string>("kafka", null, (_, _) => { });
@@ -81,7 +81,7 @@ public sealed class KafkaClientTests
     }
 
     [Fact]
-    public void WithoutBootstrapServers_SaysSo()
+    public void WithoutBootstrapServers_ReportsIt()
     {
         var builder = Hosts.Builder();
         builder.AddKafkaConsumer<string, string>("kafka", settings => settings.Config.GroupId = "g", (_, _) => { });

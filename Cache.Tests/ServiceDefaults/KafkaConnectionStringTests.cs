@@ -38,37 +38,37 @@ public sealed class KafkaConnectionStringTests
 
     [Theory]
     [InlineData("", "is empty; it must be host:port")]
-    [InlineData(" , ", "has a broker's address that cannot be used")]
-    [InlineData("broker:port", "has a broker's address that cannot be used")]
-    [InlineData("broker:0", "has a broker's address that cannot be used")]
-    [InlineData("broker:65536", "has a broker's address that cannot be used")]
-    [InlineData("broker:9092\nS3cr3t", "has a broker's address that cannot be used")]
-    [InlineData("broker:9092/S3cr3t", "has a broker's address that cannot be used")]
-    [InlineData("user:S3cr3t:9092", "has a broker's address that cannot be used")]
-    [InlineData("user:S3cr3t@broker:9092", "has a broker's address that cannot be used")]
-    [InlineData("SASL_SSL://user:S3cr3t@broker:9092", "has a broker's address that cannot be used")]
-    [InlineData("BootstrapServers=user:S3cr3t@broker:9092", "has a broker's address that cannot be used")]
+    [InlineData(" , ", "has a broker address that cannot be used")]
+    [InlineData("broker:port", "has a broker address that cannot be used")]
+    [InlineData("broker:0", "has a broker address that cannot be used")]
+    [InlineData("broker:65536", "has a broker address that cannot be used")]
+    [InlineData("broker:9092\nS3cr3t", "has a broker address that cannot be used")]
+    [InlineData("broker:9092/S3cr3t", "has a broker address that cannot be used")]
+    [InlineData("user:S3cr3t:9092", "has a broker address that cannot be used")]
+    [InlineData("user:S3cr3t@broker:9092", "has a broker address that cannot be used")]
+    [InlineData("SASL_SSL://user:S3cr3t@broker:9092", "has a broker address that cannot be used")]
+    [InlineData("BootstrapServers=user:S3cr3t@broker:9092", "has a broker address that cannot be used")]
     [InlineData("a:1;b:2", "cannot be read")]
     [InlineData("BootstrapServers=a:1;SaslPassword=\"S3cr3t", "cannot be read")]
     [InlineData("BootstrapServers=a:1;SaslPassword=S3;cr3t", "cannot be read")]
     [InlineData("SecurityProtocol=SaslSsl", "has no BootstrapServers")]
     [InlineData("BootstrapServers=;SaslPassword=S3cr3t", "has no BootstrapServers")]
-    [InlineData("BootstrapServers=a:1;SaslPasword=S3cr3t;SaslUsername=u", "has a property that the client library does not take, beside bootstrap.servers, sasl.username;")]
-    [InlineData("BootstrapServers=a:1;SaslPassword=x;S3cr3t=y", "has a property that the client library does not take, beside bootstrap.servers, sasl.password;")]
-    [InlineData("BootstrapServers=a:1;EnableBackgroundPoll=false", "does not take, beside bootstrap.servers;")]
-    [InlineData("BootstrapServers=a:1;dotnet.producer.enable.background.poll=S3cr3t", "does not take, beside bootstrap.servers;")]
+    [InlineData("BootstrapServers=a:1;SaslPasword=S3cr3t;SaslUsername=u", "has a property that the client library does not know, besides bootstrap.servers, sasl.username;")]
+    [InlineData("BootstrapServers=a:1;SaslPassword=x;S3cr3t=y", "has a property that the client library does not know, besides bootstrap.servers, sasl.password;")]
+    [InlineData("BootstrapServers=a:1;EnableBackgroundPoll=false", "does not know, besides bootstrap.servers;")]
+    [InlineData("BootstrapServers=a:1;dotnet.producer.enable.background.poll=S3cr3t", "does not know, besides bootstrap.servers;")]
     [InlineData("BootstrapServers=a:1;SecurityProtocol=S3cr3t", "the value of security.protocol cannot be used; it must be one of Plaintext, Ssl, SaslPlaintext, SaslSsl.")]
     [InlineData("BootstrapServers=a:1;SecurityProtocol=1", "the value of security.protocol cannot be used; it must be one of Plaintext, Ssl, SaslPlaintext, SaslSsl.")]
     [InlineData("BootstrapServers=a:1;SecurityProtocol=SaslSsl;SaslMechanism=S3cr3t", "the value of sasl.mechanism cannot be used; it must be one of Gssapi, Plain, ScramSha256, ScramSha512, OAuthBearer.")]
     [InlineData("BootstrapServers=a:1;SocketTimeoutMs=S3cr3t", "the value of socket.timeout.ms cannot be used; it must be a whole number.")]
     [InlineData("BootstrapServers=a:1;SessionTimeoutMs=1.5", "the value of session.timeout.ms cannot be used; it must be a whole number.")]
-    [InlineData("BootstrapServers=a:1;SocketTimeoutMs=1", "the value of socket.timeout.ms cannot be used; see the list of properties of librdkafka.")]
+    [InlineData("BootstrapServers=a:1;SocketTimeoutMs=1", "the value of socket.timeout.ms cannot be used; see librdkafka's list of properties.")]
     [InlineData("BootstrapServers=a:1;PluginLibraryPaths=/S3cr3t", "the value of plugin.library.paths cannot be used")]
     [InlineData("BootstrapServers=a:1;SaslPassword=S3cr3t;sasl.password=cr3t", "has sasl.password twice")]
     [InlineData("Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cr3t=",
-        "is a connection string of Event Hubs; it must be NAME.servicebus.windows.net:9093, with Kafka:security.protocol=SASL_SSL, "
-        + "Kafka:sasl.mechanism=PLAIN, Kafka:sasl.username=$ConnectionString (this very text) and that connection string as Kafka:sasl.password.")]
-    public void WhatIsWrong_IsTold_WithoutAValue(string text, string expected)
+        "is an Event Hubs connection string; it must be NAME.servicebus.windows.net:9093, with Kafka:security.protocol=SASL_SSL, "
+        + "Kafka:sasl.mechanism=PLAIN, Kafka:sasl.username=$ConnectionString (literally) and that connection string as Kafka:sasl.password.")]
+    public void Error_IsReported_WithoutTheValue(string text, string expected)
     {
         List<string> errors = [];
         KafkaConnectionString.Read(text, errors);
@@ -80,7 +80,7 @@ public sealed class KafkaConnectionStringTests
     }
 
     [Fact]
-    public void AllErrors_AreToldAtOnce()
+    public void AllErrors_AreReportedAtOnce()
     {
         List<string> errors = [];
         KafkaConnectionString.Read("SecurityProtocol=x;SocketTimeoutMs=y;nothing=z", errors);
@@ -100,7 +100,7 @@ public sealed class KafkaConnectionStringTests
                 continue;
             }
 
-            // No value suits all of them, but an error about the value knows the property.
+            // No value is valid for all of them, but an error about the value shows that the property is known.
             foreach (var name in new[] { property.Name, dotted, dotted.ToUpperInvariant().Replace('.', '_') })
             {
                 List<string> errors = [];
@@ -121,7 +121,7 @@ public sealed class KafkaConnectionStringTests
     [InlineData("CompressionType", typeof(CompressionType))]
     [InlineData("Partitioner", typeof(Partitioner))]
     [InlineData("Acks", typeof(Acks))]
-    public void EveryNameOfAValue_IsTaken(string property, Type values)
+    public void EveryNameOfAValue_IsAccepted(string property, Type values)
     {
         foreach (var value in Enum.GetNames(values))
         {

@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.ServiceDefaults;
 
-/// <summary>What the service relies on of Aspire's Redis integration.</summary>
+/// <summary>What the service relies on in Aspire's Redis integration.</summary>
 public sealed class RedisClientTests
 {
     private const string Section = "Aspire:StackExchange:Redis";
@@ -42,7 +42,7 @@ public sealed class RedisClientTests
     }
 
     [Fact]
-    public void Options_WithAbortConnectAsked_Abort() =>
+    public void Options_WithAbortConnect_Abort() =>
         Assert.True(Options(("ConnectionStrings:redis", "localhost:1,abortConnect=true")).AbortOnConnectFail);
 
     [Fact]
@@ -106,7 +106,7 @@ public sealed class RedisClientTests
         folder.Delete(recursive: true);
     }
 
-    // The delegate sees the options last; by throwing it saves the test the wait for a connection.
+    // The delegate sees the options last; throwing saves the test from waiting for a connection.
     private static ConfigurationOptions Options(params (string, string?)[] configuration)
     {
         ConfigurationOptions? seen = null;

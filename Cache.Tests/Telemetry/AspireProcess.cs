@@ -10,7 +10,7 @@ namespace Cache.Tests.Telemetry;
 /// </summary>
 internal sealed partial class AspireProcess : IAsyncDisposable
 {
-    // Nothing of this process's own environment that could configure the other.
+    // Drops everything from this process's environment that could configure the other process.
     private static readonly string[] Inherited = ["PATH", "HOME", "TMPDIR", "TEMP", "TMP", "SystemRoot", "DOTNET_ROOT", "DOTNET_HOST_PATH"];
 
     private readonly Process _process;
@@ -43,7 +43,7 @@ internal sealed partial class AspireProcess : IAsyncDisposable
         _process.BeginErrorReadLine();
     }
 
-    /// <summary>What it has printed so far, on both streams.</summary>
+    /// <summary>Its output so far, from both streams.</summary>
     public string Output
     {
         get
@@ -75,7 +75,7 @@ internal sealed partial class AspireProcess : IAsyncDisposable
         return new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{await _port.Task}"), Timeout = TimeSpan.FromSeconds(20) };
     }
 
-    /// <summary>Asks it to end (SIGTERM) and gives its exit code.</summary>
+    /// <summary>Stops it (SIGTERM) and returns its exit code.</summary>
     public async Task<int> StopAsync()
     {
         if (!_process.HasExited)

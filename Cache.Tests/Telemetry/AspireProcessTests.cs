@@ -6,7 +6,7 @@ using System.Text.Json;
 namespace Cache.Tests.Telemetry;
 
 /// <summary>
-/// Service and simulator as Aspire runs them: processes that know nothing but their environment. What they tell is read where
+/// Service and simulator as Aspire runs them: processes configured only by their environment. Their telemetry is read where
 /// the dashboard would read it.
 /// </summary>
 public sealed class AspireProcessTests
@@ -23,11 +23,11 @@ public sealed class AspireProcessTests
         var (send, receive, flush, commands) = await AspireStack.EventuallyAsync(() => RowOf(stack.Telemetry), "a row with all its spans");
         TestContext.Current.TestOutputHelper?.WriteLine(Describe([send, receive, flush, .. commands]));
 
-        // The simulator's: a trace of its own, from hand-over to acknowledgement.
+        // The simulator's span: its own trace, from produce to acknowledgement.
         Assert.Equal(("simulator", "Cache.Producer.Simulator", "producer", ""), (send.Service, send.Scope, send.Kind, send.ParentId));
         AssertAttributes(send, ("messaging.system", "kafka"), ("messaging.operation.type", "send"), ("messaging.destination.name", "event_metrics"));
 
-        // The service's: in the same trace, with where the row was.
+        // The service's span: in the same trace, with the row's position.
         Assert.Equal(("cache", "Cache.Service", "consumer", "receive event_metrics"), (receive.Service, receive.Scope, receive.Kind, receive.Name));
         Assert.Equal((send.TraceId, send.SpanId), (receive.TraceId, receive.ParentId));
         AssertAttributes(receive, ("messaging.system", "kafka"), ("messaging.operation.type", "receive"),
@@ -35,7 +35,7 @@ public sealed class AspireProcessTests
         Assert.Contains("messaging.destination.partition.id", receive.Attributes.Keys);
         Assert.Contains("messaging.kafka.offset", receive.Attributes.Keys);
 
-        // The flush: a trace of its own, since it belongs to many.
+        // The flush: its own trace, because it belongs to many rows.
         Assert.Equal(("cache", "flush", ""), (flush.Service, flush.Name, flush.ParentId));
         Assert.NotEqual(send.TraceId, flush.TraceId);
         Assert.Contains((receive.TraceId, receive.SpanId), flush.Links);
@@ -43,7 +43,7 @@ public sealed class AspireProcessTests
         Assert.InRange(flush.Links.Count, 1, 32);
         Assert.Contains("cache.batch.windows", flush.Attributes.Keys);
 
-        // Redis: what the flush sent, each a child of it.
+        // Redis: the commands of the flush, each a child span.
         Assert.Superset(new HashSet<string> { "GET", "HMSET", "EXPIRE", "ZADD", "ZRANGE" }, commands.Select(command => command.Name).ToHashSet());
         Assert.All(commands, command =>
         {
@@ -51,11 +51,11 @@ public sealed class AspireProcessTests
             Assert.Equal("OpenTelemetry.Instrumentation.StackExchangeRedis", command.Scope);
             AssertAttributes(command, ("server.address", "127.0.0.1"), ("server.port", $"{redis.Port}"));
 
-            // Aspire's integration keeps to the older name.
+            // Aspire's integration uses the older name.
             Assert.Equal("redis", command.Attributes.GetValueOrDefault("db.system.name") ?? command.Attributes["db.system"]);
         });
 
-        // Every request carried the key that the dashboard asks for.
+        // Every request carried the key that the dashboard requires.
         Assert.All(stack.Telemetry.Requests, request => Assert.EndsWith(' ' + AspireStack.ApiKey, request));
         Assert.Equal(0, await simulator.StopAsync());
         var stopping = Stopwatch.StartNew();
@@ -64,19 +64,19 @@ public sealed class AspireProcessTests
     }
 
     [Fact]
-    public async Task Probes_AndCommandsUnderNoSpan_MakeNoTrace()
+    public async Task Probes_AndCommandsWithoutAParentSpan_AreNotTraced()
     {
         await using var redis = await RedisServer.StartAsync(AspireStack.Password);
         await using var stack = await AspireStack.StartAsync();
 
-        // As Aspire sets it in development: without it a probe's commands would not be sampled anyway.
+        // As Aspire sets it in development: otherwise, commands of probes would not be sampled anyway.
         await stack.StartServiceAsync(redis.ConnectionString, ("OTEL_TRACES_SAMPLER", "always_on"));
         foreach (var route in Enumerable.Repeat((string[])["/healthz", "/readyz", "/health", "/alive", "/metrics"], 10).SelectMany(routes => routes))
         {
             using var answer = await stack.Http.GetAsync(new Uri(route, UriKind.Relative));
         }
 
-        // Commands arrive in the order of their time: with those of a flush, those of the probes would be there.
+        // Commands arrive in chronological order: those of the probes would arrive together with those of a flush.
         stack.StartSimulator(("simulator_count", "40"));
         await EventsArriveAsync(stack);
         await AspireStack.EventuallyAsync(() => stack.Telemetry.Spans.FirstOrDefault(span => span.Name == "ZADD"), "a span of Redis");
@@ -88,7 +88,7 @@ public sealed class AspireProcessTests
     }
 
     [Fact]
-    public async Task MetricsAndLogs_ArriveUnderTheNamesThatAspireGave()
+    public async Task MetricsAndLogs_ArriveUnderTheNamesFromAspire()
     {
         await using var redis = await RedisServer.StartAsync(AspireStack.Password);
         await using var stack = await AspireStack.StartAsync();
@@ -106,7 +106,7 @@ public sealed class AspireProcessTests
     }
 
     [Fact]
-    public async Task FlushThatFails_LogsUnderItsTrace_AndItsSpanTellsOfIt()
+    public async Task FailedFlush_LogsUnderItsTrace_AndItsSpanHasTheError()
     {
         await using var redis = await RedisServer.StartAsync(AspireStack.Password);
         await using var stack = await AspireStack.StartAsync();
@@ -139,7 +139,7 @@ public sealed class AspireProcessTests
         var simulator = stack.StartSimulator(("simulator_count", "40"), ("OTEL_TRACES_SAMPLER", "always_off"));
         await EventsArriveAsync(stack);
 
-        // What is on its way is sent at the stop.
+        // Pending telemetry is sent on shutdown.
         Assert.Equal(0, await simulator.StopAsync());
         Assert.Equal(0, await service.StopAsync());
         Assert.Contains(stack.Telemetry.Metrics, metric => metric is { Service: "cache", Name: "cache.kafka.records" });
@@ -162,7 +162,7 @@ public sealed class AspireProcessTests
                 "--tls-ca-cert-file", trust, "--tls-auth-clients", "no");
             await using var stack = await AspireStack.StartAsync();
 
-            // OTLP by HTTP here, by gRPC in the other tests.
+            // OTLP over HTTP here, over gRPC in the other tests.
             (string, string)[] telemetry =
                 [("OTEL_EXPORTER_OTLP_ENDPOINT", stack.Telemetry.HttpEndpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
             await stack.StartServiceAsync(

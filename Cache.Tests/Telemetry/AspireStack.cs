@@ -42,19 +42,19 @@ internal sealed class AspireStack : IAsyncDisposable
 
     /// <summary>Starts the service and waits until it is ready, as the AppHost does before it starts the simulator.</summary>
     /// <param name="redis">The connection string.</param>
-    /// <param name="more">Further variables; they win.</param>
+    /// <param name="more">Further variables, which take precedence.</param>
     public async Task<AspireProcess> StartServiceAsync(string redis, params (string Name, string Value)[] more)
     {
         var environment = Environment("cache", more);
         environment.TryAdd("ConnectionStrings__redis", redis);
 
-        // Aspire gives these too, and the flat keys have the same names: here they lead nowhere, so the connection string has to win.
+        // Aspire sets these, too, under the names of the flat keys. They are unusable here, so the connection string has to win.
         environment.TryAdd("REDIS_HOST", "redis.invalid");
         environment.TryAdd("REDIS_PORT", "1");
         environment.TryAdd("REDIS_PASSWORD", "wrong");
         environment.TryAdd("REDIS_URI", "redis://:wrong@redis.invalid:1");
 
-        // What the AppHost sets, the second when it is embedded.
+        // Set by the AppHost, the second one if Kafka is embedded.
         environment.TryAdd("Kafka__allow_auto_create_topics", "true");
         environment.TryAdd("Kafka__fetch_wait_max_ms", "10");
         var service = AspireProcess.StartService(environment);

@@ -5,13 +5,13 @@ using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Telemetry;
 
-/// <summary>The version is written down once, and told alike wherever one asks.</summary>
+/// <summary>The version is defined once, and reported identically everywhere.</summary>
 public sealed class BuildInfoTests
 {
     [Fact]
-    public async Task Version_IsTheSame_WhereverOneAsks()
+    public async Task Version_IsTheSameEverywhere()
     {
-        // In a process of its own: instruments are seen by every service of a process.
+        // In a separate process: instruments are visible to every service in a process.
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.StartProcessAsync();
 
@@ -24,7 +24,7 @@ public sealed class BuildInfoTests
     }
 
     [Fact]
-    public async Task Version_OnTheCommandLine_IsAllThatHappens()
+    public async Task VersionOption_OnlyPrintsTheVersion()
     {
         await using var service = ServiceProcess.Run(["--redis_db", "none", "--version"]);
 
@@ -34,7 +34,7 @@ public sealed class BuildInfoTests
     }
 
     [Fact]
-    public void Version_IsWrittenDownOnce()
+    public void Version_IsDefinedOnce()
     {
         var root = Path.GetDirectoryName(Repository.File("Cache.sln"))!;
         string[] places = [.. Directory.GetFiles(root, "*.props"), .. Directory.GetDirectories(root, "Cache.*").SelectMany(folder => Directory.GetFiles(folder, "*.csproj"))];

@@ -5,13 +5,13 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Telemetry;
 
-/// <summary>What the dashboard, the alerts and the documentation name has to be there.</summary>
+/// <summary>Everything that the dashboard, the alerts and the documentation refer to has to exist.</summary>
 public sealed partial class MonitoringTests
 {
     [Fact]
-    public async Task EveryMetricOfTheDashboard_TheAlertsAndTheDocs_IsThere()
+    public async Task EveryMetricOfTheDashboard_TheAlertsAndTheDocs_Exists()
     {
-        // In a process of its own: instruments are seen by every service of a process.
+        // In a separate process: instruments are visible to every service in a process.
         await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "2"));
         await stack.StartProcessAsync();
         await stack.ReadyAsync();
@@ -33,7 +33,7 @@ public sealed partial class MonitoringTests
     }
 
     [Fact]
-    public void Dashboard_AsksSomethingInEveryPanel_AndHasNoTwoOfOneId()
+    public void Dashboard_HasAQueryInEveryPanel_AndNoDuplicateIds()
     {
         var panels = JsonElement.Parse(File.ReadAllText(Repository.File("docs", "grafana", "cache.json"))).GetProperty("panels").EnumerateArray().ToList();
 
@@ -49,11 +49,11 @@ public sealed partial class MonitoringTests
         var lines = text.Split('\n').SkipWhile(line => line.StartsWith('#')).ToList();
         Assert.Equal(["groups:", "  - name: cache", "    rules:"], lines[..3]);
 
-        // A rule is written in one way, so that its structure can be checked without a reader of YAML.
+        // All rules are written the same way, so that their structure can be checked without a YAML parser.
         var rules = string.Join('\n', lines[3..]).TrimEnd('\n').Split("\n\n").Select(rule => Rule().Match(rule) is { Success: true } match ? match.Groups : throw new FormatException(rule)).ToList();
         Assert.All(rules, rule => Assert.Equal(rule["expr"].Value.Count(c => c is '('), rule["expr"].Value.Count(c => c is ')')));
 
-        // Of what has to wake somebody, each has a rule.
+        // Everything that has to wake somebody has a rule.
         Assert.All(
             ["cache_kafka_lag_rows", "cache_kafka_lag_seconds", "cache_ready == 0", "absent(cache_ready)", "cache_dead_letters_total", "cache_rebuilds_total"],
             expression => Assert.Contains(rules, rule => rule["expr"].Value.Contains(expression, StringComparison.Ordinal)));

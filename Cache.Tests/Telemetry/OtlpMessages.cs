@@ -18,7 +18,7 @@ internal sealed record OtlpSpan(
     IReadOnlyList<string> Events,
     long Status);
 
-/// <summary>A metric as it came over the wire; its points are not looked at.</summary>
+/// <summary>A metric as it came over the wire, without its data points.</summary>
 internal sealed record OtlpMetric(string Service, string Scope, string Name, string Unit);
 
 /// <summary>A log record as it came over the wire; ids are lower-case hexadecimal, "" when absent.</summary>

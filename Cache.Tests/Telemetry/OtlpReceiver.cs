@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Cache.Tests.Telemetry;
 
-/// <summary>Where telemetry is sent in a test: takes OTLP by gRPC and by HTTP, and keeps what it gets.</summary>
+/// <summary>Receives telemetry in a test, over OTLP by gRPC and by HTTP, and keeps it.</summary>
 internal sealed class OtlpReceiver : IAsyncDisposable
 {
     private const int GrpcPrefix = 5;
@@ -46,7 +46,7 @@ internal sealed class OtlpReceiver : IAsyncDisposable
         builder.Logging.ClearProviders();
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
-            // Without TLS nothing can be negotiated: a port speaks either HTTP/2, as gRPC wants, or HTTP/1.1.
+            // Without TLS, nothing can be negotiated: a port speaks either HTTP/2, which gRPC needs, or HTTP/1.1.
             kestrel.ListenLocalhostAnyPort(HttpProtocols.Http2);
             kestrel.ListenLocalhostAnyPort(HttpProtocols.Http1);
         });
