@@ -58,7 +58,7 @@ public class RowStages
     [Benchmark(OperationsPerInvoke = Rows)]
     public long Decode() => DecodeAll(_values);
 
-    /// <summary>The same of rows that are not plain, by white space in front: by the full reader.</summary>
+    /// <summary>The same on the full path: leading white space makes the rows not plain.</summary>
     [Benchmark(OperationsPerInvoke = Rows)]
     public long DecodeFull() => DecodeAll(_spaced);
 
