@@ -1,14 +1,16 @@
 namespace Cache.Service.Decode;
 
 /// <summary>
-/// Reads JSON as programs write it: an object of texts and numbers, ASCII without escapes, no white space but one blank behind a
-/// colon or a comma. Each method gives false for anything else, also for what is no JSON: the full reader then has the word,
-/// from the beginning.
+/// Reads plain JSON, as programs write it: one object of strings and numbers, ASCII without escapes, no white space but a single
+/// space after a colon or comma. Each method returns false on anything else, be it JSON or not; the value is then read again from
+/// its start, by the full path.
 /// </summary>
 internal ref struct PlainReader(ReadOnlySpan<byte> json)
 {
-    // 15 digits, and powers of ten this large, are exact in a double: dividing them rounds once, as reading the text does.
+    // 15 digits and these powers of ten are exact in a double, so dividing them rounds once, just as parsing the text does.
     private const int MaxExactDigits = 15;
+
+    // 18 digits never overflow an int64.
     private const int MaxWholeDigits = 18;
 
     private static readonly double[] PowersOfTen = [1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
@@ -16,20 +18,20 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
     private readonly ReadOnlySpan<byte> _json = json;
     private int _at;
 
-    /// <summary>The beginning of an object that is not empty.</summary>
+    /// <summary>Reads the start of an object.</summary>
     public bool TryStart() => TryTake((byte)'{');
 
-    /// <summary>A property's name, with its colon.</summary>
+    /// <summary>Reads a property name and its colon.</summary>
     public bool TryName(out ReadOnlySpan<byte> name) => TryText(out name) && TryTakeWithBlank((byte)':');
 
-    /// <summary>A comma, or the end of the object and of all there is.</summary>
+    /// <summary>Reads a comma, or the end of the object, which must be the end of the value.</summary>
     public bool TryNext(out bool isEnd)
     {
         isEnd = _at == _json.Length - 1 && _json[_at] == '}';
         return isEnd || TryTakeWithBlank((byte)',');
     }
 
-    /// <summary>A text.</summary>
+    /// <summary>Reads a string.</summary>
     public bool TryText(out ReadOnlySpan<byte> text)
     {
         text = default;
@@ -58,14 +60,14 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
         return false;
     }
 
-    /// <summary>A whole number that is not negative.</summary>
+    /// <summary>Reads a whole number that is not negative, of up to 18 digits.</summary>
     public bool TryWhole(out long number)
     {
         number = 0;
         return TryDigits(ref number, MaxWholeDigits, out _) && !IsInNumber();
     }
 
-    /// <summary>A number that is not negative, with or without a fraction.</summary>
+    /// <summary>Reads a number that is not negative, of up to 15 digits, with or without a fraction.</summary>
     public bool TryNumber(out double number)
     {
         long digits = 0;
@@ -85,7 +87,7 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
         return !IsInNumber();
     }
 
-    /// <summary>A time, in any of its shapes, as milliseconds since 1970 UTC; not before.</summary>
+    /// <summary>Reads a time in any format, as milliseconds since 1970 UTC; it must not be before that.</summary>
     public bool TryTime(out long milliseconds)
     {
         if (!IsAtText())
@@ -97,7 +99,7 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
         return TryText(out var text) && WindowTime.TryParse(text, out milliseconds) && milliseconds >= 0;
     }
 
-    /// <summary>A value that nobody asks for.</summary>
+    /// <summary>Skips the value of an unknown property.</summary>
     public bool TrySkip() => IsAtText() ? TryText(out _) : TryWhole(out _);
 
     private readonly bool IsAtText() => _at < _json.Length && _json[_at] == '"';

@@ -5,8 +5,8 @@ using Confluent.Kafka;
 namespace Cache.Service.Decode;
 
 /// <summary>
-/// Decodes values inside the Kafka client, from the client's own memory, so that no array a row exists; the bytes of a
-/// rejected row are copied there and then. One consumer's own: the client calls it on the polling thread only.
+/// Decodes values inside the Kafka client, from the client's own memory, so that no array is allocated per row; only a rejected
+/// row's bytes are copied. Not thread-safe: each consumer has its own, and calls it on its polling thread only.
 /// </summary>
 internal sealed class RowDeserializer(CacheOptions options, TimeProvider time) : IDeserializer<RowKey>, IDeserializer<Row>
 {
@@ -14,7 +14,7 @@ internal sealed class RowDeserializer(CacheOptions options, TimeProvider time) :
     private byte[] _key = new byte[256];
     private int _keyLength = -1;
 
-    // The client reads the key first, then the value: the key waits here until the value turns out to be good.
+    // The client passes the key first, then the value: the key is kept until it is known whether the value is rejected.
     RowKey IDeserializer<RowKey>.Deserialize(ReadOnlySpan<byte> data, bool isNull, SerializationContext context)
     {
         _keyLength = isNull ? -1 : data.Length;
@@ -39,7 +39,7 @@ internal sealed class RowDeserializer(CacheOptions options, TimeProvider time) :
         return row.Kind == RowKind.Rejected ? Row.Reject(row.Reason, Keep(data, context.Headers)) : row;
     }
 
-    /// <summary>Copies the bytes of the row that was read last.</summary>
+    /// <summary>Copies the bytes of the current row.</summary>
     private RejectedRow Keep(ReadOnlySpan<byte> value, Headers? headers) =>
         new(_keyLength < 0 ? null : _key[.._keyLength], value.ToArray(), headers);
 }

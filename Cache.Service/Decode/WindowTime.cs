@@ -3,23 +3,23 @@ using System.Buffers.Text;
 namespace Cache.Service.Decode;
 
 /// <summary>
-/// Reads the text shapes of a window's start: ISO-8601 with <c>Z</c> or an offset, and Flink's SQL shape for timestamps
-/// (<c>2025-01-01 00:00:00.123Z</c>, 0 to 9 fraction digits) with or without its zone; without one it is UTC.
+/// Parses the text formats of a time: ISO-8601 with <c>Z</c> or an offset, and Flink's SQL timestamp
+/// (<c>2025-01-01 00:00:00.123Z</c>, 0 to 9 fraction digits) with or without a zone; without one it is UTC.
 /// </summary>
 public static class WindowTime
 {
-    /// <summary>Reads a time from UTF-8 text.</summary>
+    /// <summary>Parses a time from UTF-8 text.</summary>
     /// <param name="text">The text, without quotes.</param>
-    /// <param name="milliseconds">Milliseconds since 1970 UTC; finer digits are cut off.</param>
-    /// <returns>Whether the text is a time in one of the shapes.</returns>
+    /// <param name="milliseconds">Milliseconds since 1970 UTC, negative before; finer digits are cut off.</param>
+    /// <returns>Whether the text is a time in one of the formats.</returns>
     public static bool TryParse(ReadOnlySpan<byte> text, out long milliseconds)
     {
         milliseconds = 0;
 
-        // yyyy-MM-ddTHH:mm is the shortest: Java leaves out seconds that are zero.
+        // The shortest is yyyy-MM-ddTHH:mm: Java omits seconds that are zero.
         if (text.Length < 16 || text[4] != '-' || text[7] != '-' || text[10] is not ((byte)'T' or (byte)' ') || text[13] != ':'
-            || !Number(text[..4], out var year) || !Number(text[5..7], out var month) || !Number(text[8..10], out var day)
-            || !Number(text[11..13], out var hour) || !Number(text[14..16], out var minute)
+            || !TryNumber(text[..4], out var year) || !TryNumber(text[5..7], out var month) || !TryNumber(text[8..10], out var day)
+            || !TryNumber(text[11..13], out var hour) || !TryNumber(text[14..16], out var minute)
             || year < 1 || month is < 1 or > 12 || day < 1 || day > DateTime.DaysInMonth(year, month) || hour > 23 || minute > 59)
         {
             return false;
@@ -30,19 +30,19 @@ public static class WindowTime
         var fraction = 0;
         if (rest is [(byte)':', ..])
         {
-            if (rest.Length < 3 || !Number(rest[1..3], out second) || second > 59)
+            if (rest.Length < 3 || !TryNumber(rest[1..3], out second) || second > 59)
             {
                 return false;
             }
 
             rest = rest[3..];
-            if (rest is [(byte)'.', ..] && !Fraction(ref rest, out fraction))
+            if (rest is [(byte)'.', ..] && !TryFraction(ref rest, out fraction))
             {
                 return false;
             }
         }
 
-        if (!Offset(rest, out var offsetMinutes))
+        if (!TryOffset(rest, out var offsetMinutes))
         {
             return false;
         }
@@ -52,8 +52,8 @@ public static class WindowTime
         return true;
     }
 
-    /// <summary>One to nine digits after the point; the first three count.</summary>
-    private static bool Fraction(ref ReadOnlySpan<byte> rest, out int milliseconds)
+    /// <summary>Parses a point and one to nine digits, of which the first three count.</summary>
+    private static bool TryFraction(ref ReadOnlySpan<byte> rest, out int milliseconds)
     {
         milliseconds = 0;
         var digits = 1;
@@ -66,8 +66,8 @@ public static class WindowTime
         return digits is > 1 and <= 10;
     }
 
-    /// <summary>Nothing, <c>Z</c>, <c>±HH:mm</c>, <c>±HHmm</c> or <c>±HH</c>.</summary>
-    private static bool Offset(ReadOnlySpan<byte> zone, out int minutes)
+    /// <summary>Parses the zone: nothing, <c>Z</c>, <c>±HH:mm</c>, <c>±HHmm</c> or <c>±HH</c>.</summary>
+    private static bool TryOffset(ReadOnlySpan<byte> zone, out int minutes)
     {
         minutes = 0;
         if (zone is [] or [(byte)'Z'])
@@ -75,14 +75,14 @@ public static class WindowTime
             return true;
         }
 
-        if (zone[0] is not ((byte)'+' or (byte)'-') || zone.Length < 3 || !Number(zone[1..3], out var hours) || hours > 18)
+        if (zone[0] is not ((byte)'+' or (byte)'-') || zone.Length < 3 || !TryNumber(zone[1..3], out var hours) || hours > 18)
         {
             return false;
         }
 
         var rest = zone is [_, _, _, (byte)':', ..] ? zone[4..] : zone[3..];
         var minute = 0;
-        if (zone.Length > 3 && (rest.Length != 2 || !Number(rest, out minute) || minute > 59))
+        if (zone.Length > 3 && (rest.Length != 2 || !TryNumber(rest, out minute) || minute > 59))
         {
             return false;
         }
@@ -91,6 +91,6 @@ public static class WindowTime
         return true;
     }
 
-    private static bool Number(ReadOnlySpan<byte> digits, out int number) =>
+    private static bool TryNumber(ReadOnlySpan<byte> digits, out int number) =>
         Utf8Parser.TryParse(digits, out number, out var read) && read == digits.Length && digits[0] is >= (byte)'0' and <= (byte)'9';
 }

@@ -10,16 +10,16 @@ using Cache.Service.Model;
 namespace Cache.Tests.Decode;
 
 /// <summary>
-/// Decodes a value the slow way: a whole document, read by the rules of the README one after the other. It shares nothing
-/// with <see cref="RowDecoder"/> but the types, and says what that has to say.
+/// Decodes a value the slow way: parses the whole document, then applies the rules of the README one by one. It shares nothing
+/// with <see cref="RowDecoder"/> but the types, and the two must agree.
 /// </summary>
 internal static partial class DecodeOracle
 {
     private static readonly JsonDocumentOptions Json = new() { MaxDepth = RowDecoder.MaxValueBytes };
 
-    /// <summary>What a value is.</summary>
-    /// <param name="kind">The topic's kind.</param>
-    /// <param name="value">The value.</param>
+    /// <summary>Decodes one value.</summary>
+    /// <param name="kind">The kind of row that the topic carries.</param>
+    /// <param name="value">The value's bytes.</param>
     /// <param name="latest">The latest time that is not too far ahead, milliseconds.</param>
     public static Decoded Decode(RowKind kind, byte[] value, long latest)
     {
@@ -95,7 +95,7 @@ internal static partial class DecodeOracle
             : new(RejectReason.None, Session: new(id!, end!.Value, user, start, duration, pages, device));
     }
 
-    /// <summary>A text; null when it has half of a surrogate pair, and so is none.</summary>
+    /// <summary>Reads a string; null if it has a lone surrogate.</summary>
     private static string? Text(Func<string?> read)
     {
         try
@@ -142,7 +142,7 @@ internal static partial class DecodeOracle
     [GeneratedRegex("^(-?)([0-9]+)(?:\\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\\z")]
     private static partial Regex NumberShape { get; }
 
-    /// <summary>The whole number that a JSON number is, exactly; null when it is none of int64.</summary>
+    /// <summary>A JSON number as an int64, exactly; null if it is not one.</summary>
     private static long? Whole(string raw)
     {
         var parts = NumberShape.Match(raw).Groups;
@@ -153,7 +153,7 @@ internal static partial class DecodeOracle
             return 0;
         }
 
-        // A number of this many digits more than it has is beyond int64, or a fraction.
+        // Shifted by this many digits, a number is either a fraction or beyond int64.
         if (BigInteger.Abs(exponent) > 20 + raw.Length)
         {
             return null;
@@ -170,7 +170,7 @@ internal static partial class DecodeOracle
         return whole >= long.MinValue && whole <= long.MaxValue ? (long)whole : null;
     }
 
-    /// <summary>Reads fields one after the other; the first that breaks a rule is the reason.</summary>
+    /// <summary>Reads fields in order; the first that breaks a rule gives the reason.</summary>
     private sealed class Reading(Dictionary<string, JsonElement> fields)
     {
         public RejectReason Reason { get; private set; }
@@ -232,7 +232,7 @@ internal static partial class DecodeOracle
     }
 }
 
-/// <summary>What came of a value, in a form that can be compared and shown.</summary>
+/// <summary>The result of decoding, in a form that can be compared and printed.</summary>
 internal sealed record Decoded(
     RejectReason Reason, long WindowStart = 0, string? Dimension = null, Measures Measures = default, Session? Session = null)
 {

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;
 
-/// <summary>What holds of decoding whatever comes in.</summary>
+/// <summary>Properties of decoding that hold for any input.</summary>
 public sealed class DecodeProperties
 {
     private const long Now = 1735689600000;
@@ -19,7 +19,7 @@ public sealed class DecodeProperties
 
     private static readonly Gen<string> PlainName = Gen.Char[' ', '~'].Array[1, 128].Select(letters => new string(letters));
 
-    /// <summary>Texts of up to 128 bytes from the scripts, signs and pairs that take one to four bytes; no control characters.</summary>
+    /// <summary>Names of up to 128 bytes, from characters of one to four bytes each; no control characters.</summary>
     private static readonly Gen<string> Name = Gen.OneOf(PlainName, Gen.OneOf(Gen.Int[0x20, 0x7E], Gen.Int[0xA0, 0xD7FF], Gen.Int[0xE000, 0xFFFF], Gen.Int[0x10000, 0x10FFFF])
         .Select(char.ConvertFromUtf32).Array[1, 32].Select(string.Concat));
 
@@ -40,7 +40,7 @@ public sealed class DecodeProperties
     private static readonly Gen<Style> AnyStyle = Gen.Select(Gen.Enum<TimeShape>(), Gen.Int[-14 * 60, 14 * 60], Gen.Bool, Gen.Bool, Gen.Int[0, 5], Gen.Bool, Gen.OneOf("", " "),
         (shape, offset, escaped, reversed, decimals, nested, blank) => new Style(shape, offset, escaped, reversed, decimals, nested, blank));
 
-    // What is likely to lead a reader astray, put into a row at any place.
+    // Fragments that are likely to lead a parser astray, inserted anywhere in a row.
     private static readonly string[] Splinters =
     [
         "\"", "\\", "\\u", "\\ud800", "\\udc00", "\\u0000", "\"\\ud800\":1,", "{", "}", "[", "]", ",", ":", "null", "true", "-", "1e999",
@@ -71,7 +71,7 @@ public sealed class DecodeProperties
             iter: 100_000);
 
     [Fact]
-    public void GoodRows_ComeBackAsTheyWere_InEveryTimeShape() =>
+    public void GoodRows_RoundTrip_InEveryTimeFormat() =>
         Gen.Select(GoodRow, AnyStyle).Sample(
             (row, style) =>
             {
@@ -113,12 +113,12 @@ public sealed class DecodeProperties
 
     private static RowDecoder NewDecoder() => new(TimeSpan.FromDays(1), Clock);
 
-    /// <summary>Decodes bytes that may be anything: the row is whole, or rejected with a reason.</summary>
+    /// <summary>Decodes arbitrary bytes: the row must be complete, or rejected with a reason.</summary>
     private static void AssertDecided(RowKind kind, byte[] bytes)
     {
         var row = NewDecoder().Decode(kind, bytes);
 
-        // White space in front leaves the plain shape, and changes nothing else.
+        // Leading white space forces the full path, and must change nothing else.
         var full = NewDecoder().Decode(kind, [(byte)' ', .. bytes]);
         Assert.Equal((full.Kind, full.Reason, full.WindowStart, full.Dimension, full.Measures), (row.Kind, row.Reason, row.WindowStart, row.Dimension, row.Measures));
         if (row.Kind == RowKind.Rejected)
@@ -144,7 +144,7 @@ public sealed class DecodeProperties
         SqlWithZone,
     }
 
-    /// <summary>How a row is written: none of it may matter.</summary>
+    /// <summary>How a row is written, which must not matter.</summary>
     private sealed record Style(TimeShape Time, int OffsetMinutes, bool Escaped, bool Reversed, int MoreDigits, bool Nested, string Blank);
 
     private sealed record Expected(RowKind Kind, long Window, string Name, Measures Measures)

@@ -8,9 +8,9 @@ using Microsoft.Extensions.Time.Testing;
 namespace Cache.Tests.Decode;
 
 /// <summary>
-/// Mutated rows of all topics: no exception, no more memory than the row allows, and the same answer as
-/// <see cref="DecodeOracle"/>. <c>CACHE_FUZZ_ROWS</c> says how many, <c>CACHE_FUZZ_SEED</c> which; <c>CACHE_FUZZ_ROW</c> runs
-/// one of them.
+/// Mutated rows of all topics: no exception, allocations in proportion to the row's size, and the same result as
+/// <see cref="DecodeOracle"/>. <c>CACHE_FUZZ_ROWS</c> sets how many rows, <c>CACHE_FUZZ_SEED</c> which; <c>CACHE_FUZZ_ROW</c> runs
+/// only one of them.
 /// </summary>
 [Trait("Category", "Fuzz")]
 [Trait("Category", "Long")]
@@ -18,16 +18,16 @@ public sealed class DecoderFuzzTests
 {
     private const long Now = 1735689600000;
 
-    // A row may cost some bytes for each of its own (the text of a JSON error quotes the row, and is put together in steps;
-    // buffers to unescape into and the reader's stack of levels take less) and a fixed amount: an error with its stack trace,
-    // or the objects of a dimension or session seen for the first time.
-    private const int BytesForEach = 12;
+    // A row may allocate some bytes per byte of its own (a JSON error's message quotes the row, and is built in steps; unescape
+    // buffers and the reader's stack of levels take less) plus a fixed amount: an exception with its stack trace, or the objects
+    // of a dimension or session seen for the first time.
+    private const int BytesPerByte = 12;
     private const int FixedBytes = 4096;
 
     private static readonly FakeTimeProvider Clock = new(DateTimeOffset.FromUnixTimeMilliseconds(Now));
 
     [Fact]
-    public void MutatedRows_NeverThrow_AllocateWithinTheirBound_AndAreWhatTheOracleSays()
+    public void MutatedRows_NeverThrow_AllocateWithinBounds_AndMatchTheOracle()
     {
         var seed = Setting("CACHE_FUZZ_SEED", 1);
         var only = Setting("CACHE_FUZZ_ROW", -1);
@@ -36,7 +36,7 @@ public sealed class DecoderFuzzTests
         Warm();
         var started = Stopwatch.GetTimestamp();
 
-        // In shares, each with a decoder that lives as long as one in the service does, two tables of dimensions and all.
+        // In shares, each with one long-lived decoder, as in the service, whose dimension tables fill up.
         const long Share = 50_000;
         Parallel.For(0, (rows + Share - 1) / Share, new ParallelOptions { MaxDegreeOfParallelism = 2 }, share =>
         {
@@ -70,7 +70,7 @@ public sealed class DecoderFuzzTests
             Assert.Equal(RejectReason.None, decoder.Decode(RowKind.Session, Encoding.UTF8.GetBytes($$"""{"session_id":"{{number:D128}}","end_time":1,"device_category":"x{{number}}"}""")).Reason);
         }
 
-        // 100,000 of the longest names, as UTF-8, as text and with both field names: some 800 bytes each.
+        // 100,000 of the longest names, each as UTF-8, as a string and in two field names: about 800 bytes.
         var kept = GC.GetTotalMemory(forceFullCollection: true) - before;
         Assert.InRange(kept, 0, 100_000_000);
         GC.KeepAlive(decoder);
@@ -82,22 +82,22 @@ public sealed class DecoderFuzzTests
         try
         {
             var (row, allocated) = Measured(kind, value);
-            for (var again = 0; allocated > (BytesForEach * (long)value.Length) + FixedBytes && again < 3; again++)
+            for (var again = 0; allocated > (BytesPerByte * (long)value.Length) + FixedBytes && again < 3; again++)
             {
-                // A collection meanwhile counts what is left of the thread's share of memory, some kilobytes, as allocated.
+                // A garbage collection in between counts the unused rest of the thread's allocation buffer, some kilobytes, as allocated.
                 (row, allocated) = Measured(kind, value);
             }
 
             var decoded = Decoded.Of(row);
             Assert.Equal(DecodeOracle.Decode(kind, value, Now + 86_400_000), decoded);
             Assert.Equal(decoded, Decoded.Of(longLived.Decode(kind, value)));
-            Assert.InRange(allocated, 0, (BytesForEach * (long)value.Length) + FixedBytes);
-            totals.Add(row.Kind != RowKind.Rejected, allocated - (BytesForEach * (long)value.Length));
+            Assert.InRange(allocated, 0, (BytesPerByte * (long)value.Length) + FixedBytes);
+            totals.Add(row.Kind != RowKind.Rejected, allocated - (BytesPerByte * (long)value.Length));
         }
         catch (Exception exception)
         {
             throw new InvalidOperationException(
-                $"Row {number} of seed {seed}, {kind}: {Shown(value)}\nAgain: CACHE_FUZZ_SEED={seed} CACHE_FUZZ_ROW={number} dotnet test --filter Category=Fuzz", exception);
+                $"Row {number} of seed {seed}, {kind}: {Shown(value)}\nReproduce: CACHE_FUZZ_SEED={seed} CACHE_FUZZ_ROW={number} dotnet test --filter Category=Fuzz", exception);
         }
     }
 
@@ -109,7 +109,7 @@ public sealed class DecoderFuzzTests
         return (row, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
-    /// <summary>What is allocated once for a thread or the process is no row's.</summary>
+    /// <summary>Warms up, so that what is allocated once per thread or process is not counted as a row's.</summary>
     private static void Warm()
     {
         var (mutator, decoder) = (new RowMutator(0), NewDecoder());
@@ -123,7 +123,7 @@ public sealed class DecoderFuzzTests
     private static RowDecoder NewDecoder() => new(TimeSpan.FromDays(1), Clock);
 
     private static string Shown(byte[] value) => value.Length > 2000
-        ? $"{value.Length} bytes, beginning {Shown(value[..200])}"
+        ? $"{value.Length} bytes, starting with {Shown(value[..200])}"
         : $"{Encoding.Latin1.GetString(value)} ({Convert.ToHexString(value)})";
 
     private static long Setting(string name, long fallback) =>
@@ -148,6 +148,6 @@ public sealed class DecoderFuzzTests
         }
 
         public override string ToString() => string.Create(CultureInfo.InvariantCulture,
-            $"{_rows} rows, {_accepted} accepted, at most {_mostFixed} bytes allocated beyond {BytesForEach} for each of a row's own");
+            $"{_rows} rows, {_accepted} accepted, at most {_mostFixed} bytes allocated beyond {BytesPerByte} per byte of the row");
     }
 }

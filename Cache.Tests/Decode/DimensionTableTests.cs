@@ -20,7 +20,7 @@ public sealed class DimensionTableTests
     }
 
     [Fact]
-    public void FullTable_StartsAnew_AndOldAndNewDimensionsAreEqual()
+    public void FullTable_StartsOver_AndOldAndNewDimensionsAreEqual()
     {
         var table = new DimensionTable(".count", ".users");
         var old = table.Get("0"u8);
@@ -33,7 +33,7 @@ public sealed class DimensionTableTests
         table.Get("one too many"u8);
         var again = table.Get("0"u8);
 
-        // A batch may hold both: they have to be one key.
+        // A batch may hold both: they must be the same key.
         Assert.NotSame(old, again);
         Assert.Equal(old, again);
         Assert.Equal(old.GetHashCode(), again.GetHashCode());

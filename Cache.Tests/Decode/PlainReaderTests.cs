@@ -5,8 +5,8 @@ using Cache.Service.Decode;
 namespace Cache.Tests.Decode;
 
 /// <summary>
-/// What the plain reader reads by itself. What it does not read costs time and nothing else: the full reader has the word
-/// then, and says the same (<see cref="DecoderFuzzTests"/>).
+/// What the fast path reads. Whatever it does not read only costs time: the full path decodes it, with the same result
+/// (<see cref="DecoderFuzzTests"/>).
 /// </summary>
 public sealed class PlainReaderTests
 {
@@ -25,7 +25,7 @@ public sealed class PlainReaderTests
     [InlineData("abc\"", No)]
     [InlineData("\"", No)]
     [InlineData("", No)]
-    public void Texts(string json, string expected)
+    public void Text_IsReadIfPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
         Assert.Equal(expected, reader.TryText(out var text) ? Encoding.UTF8.GetString(text) : No);
@@ -45,7 +45,7 @@ public sealed class PlainReaderTests
     [InlineData(":", No)]
     [InlineData("/", No)]
     [InlineData("", No)]
-    public void WholeNumbers(string json, string expected)
+    public void WholeNumber_IsReadIfPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
         Assert.Equal(expected, reader.TryWhole(out var number) ? number.ToString(CultureInfo.InvariantCulture) : No);
@@ -67,7 +67,7 @@ public sealed class PlainReaderTests
     [InlineData("1.5e3", No)]
     [InlineData("1.5.2", No)]
     [InlineData("-1.5", No)]
-    public void Numbers(string json, string expected)
+    public void Number_IsReadIfPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
         Assert.Equal(expected, reader.TryNumber(out var number) ? number.ToString(CultureInfo.InvariantCulture) : No);
@@ -82,14 +82,14 @@ public sealed class PlainReaderTests
     [InlineData("1735689600000.5", No)]
     [InlineData("null", No)]
     [InlineData("", No)]
-    public void Times(string json, string expected)
+    public void Time_IsReadIfPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
         Assert.Equal(expected, reader.TryTime(out var milliseconds) ? milliseconds.ToString(CultureInfo.InvariantCulture) : No);
     }
 
-    /// <param name="json">What is read.</param>
-    /// <param name="expected">The names with their values, and <c>no</c> behind what was read before the reader gave up.</param>
+    /// <param name="json">The value.</param>
+    /// <param name="expected">The property names that are read, followed by <c>no</c> if the reader gave up.</param>
     [Theory]
     [InlineData("{\"a\":1,\"b\":\"x\"}", "a b")]
     [InlineData("{\"a\": 1, \"b\": \"x\"}", "a b")]
@@ -113,7 +113,7 @@ public sealed class PlainReaderTests
     [InlineData(" {\"a\":1}", No)]
     [InlineData("[1]", No)]
     [InlineData("", No)]
-    public void Objects(string json, string expected)
+    public void Object_IsReadAsFarAsItIsPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
         var read = new List<string>();

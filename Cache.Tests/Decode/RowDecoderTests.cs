@@ -5,7 +5,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;
 
-/// <summary>What counts as a row and what does not, shape by shape.</summary>
+/// <summary>Which window rows are accepted and which are rejected, and why.</summary>
 public sealed class RowDecoderTests
 {
     private const long NewYear = 1735689600000;
@@ -56,7 +56,7 @@ public sealed class RowDecoderTests
     [InlineData("session_metrics", RowKind.Session)]
     [InlineData("EVENT_METRICS", RowKind.Skipped)]
     [InlineData("orders", RowKind.Skipped)]
-    public void Topic_TellsTheKind(string topic, RowKind kind) => Assert.Equal(kind, RowDecoder.KindOf(topic));
+    public void Topic_DeterminesTheKind(string topic, RowKind kind) => Assert.Equal(kind, RowDecoder.KindOf(topic));
 
     [Theory]
     [InlineData("1735689600123")]
@@ -72,7 +72,7 @@ public sealed class RowDecoderTests
     [InlineData("\"2025-01-01T00:00:00.123\"")]
     [InlineData("\"2025-01-01 00:00:00.123456789Z\"")]
     [InlineData("\"\\u0032025-01-01\\u0020\\u0030\\u0030:00:00.123\\u005a\"")]
-    public void Window_StartsAtTheSameTimeInEveryShape(string time) => AssertAccepted(NewYear + 123, EventRow(time));
+    public void WindowStart_IsTheSameInEveryFormat(string time) => AssertAccepted(NewYear + 123, EventRow(time));
 
     [Theory]
     [InlineData("", 0)]
@@ -86,7 +86,7 @@ public sealed class RowDecoderTests
     [InlineData(".12399999", 123)]
     [InlineData(".123999999", 123)]
     [InlineData(".000999999", 0)]
-    public void WindowFraction_HasUpToNineDigits_OfWhichThreeCount(string fraction, int milliseconds)
+    public void WindowStart_HasUpToNineFractionDigits_OfWhichThreeCount(string fraction, int milliseconds)
     {
         AssertAccepted(NewYear + milliseconds, EventRow($"\"2025-01-01 00:00:00{fraction}\""));
         AssertAccepted(NewYear + milliseconds, EventRow($"\"2025-01-01T00:00:00{fraction}Z\""));
@@ -97,7 +97,7 @@ public sealed class RowDecoderTests
     [InlineData("-0", 0)]
     [InlineData("\"1970-01-01T00:00:00Z\"", 0)]
     [InlineData("\"1969-12-31T22:00:00-02:00\"", 0)]
-    public void Window_MayStartWithTheEpoch(string time, long start) => AssertAccepted(start, EventRow(time));
+    public void WindowStart_MayBeTheEpoch(string time, long start) => AssertAccepted(start, EventRow(time));
 
     [Theory]
     [InlineData("-1")]
@@ -128,12 +128,12 @@ public sealed class RowDecoderTests
     [InlineData("\"0000-01-01T00:00:00Z\"")]
     [InlineData("\"1969-12-31T23:59:59.999Z\"")]
     [InlineData("\"2025-01-01T00:00:00Z\\ud800\"")]
-    public void Window_ThatCannotBeRead_IsRejected(string time) => AssertRejected(RejectReason.BadWindowStart, EventRow(time));
+    public void WindowStart_ThatIsNotATime_IsRejected(string time) => AssertRejected(RejectReason.BadWindowStart, EventRow(time));
 
     [Theory]
     [InlineData("null")]
     [InlineData(null)]
-    public void Window_ThatIsMissing_IsRejected(string? time) => AssertRejected(RejectReason.NoWindowStart, EventRow(time));
+    public void WindowStart_ThatIsMissing_IsRejected(string? time) => AssertRejected(RejectReason.NoWindowStart, EventRow(time));
 
     [Fact]
     public void FutureWindow_IsRejectedFromOneMillisecondBeyondTheLimit_WhichMovesWithTheClock()
@@ -201,7 +201,7 @@ public sealed class RowDecoderTests
             }
             else
             {
-                // Unescaped, JSON does not have them at all.
+                // JSON does not allow them unescaped.
                 AssertRejected(RejectReason.NotJson, EventRow(dimension: $"\"page{(char)control}view\""));
             }
         }
@@ -216,7 +216,7 @@ public sealed class RowDecoderTests
     [InlineData("\"\\ud800\"")]
     [InlineData("\"\\udc00\\ud800\"")]
     [InlineData("\"\\ud83dx\"")]
-    public void Dimension_ThatIsNoText_IsRejected(string dimension) =>
+    public void Dimension_ThatIsNotText_IsRejected(string dimension) =>
         AssertRejected(RejectReason.BadDimension, EventRow(dimension: dimension));
 
     [Theory]
@@ -226,7 +226,7 @@ public sealed class RowDecoderTests
         AssertRejected(RejectReason.NoDimension, EventRow(dimension: dimension));
 
     [Fact]
-    public void Dimension_OfTheOtherTopic_DoesNotCount()
+    public void Dimension_OfTheOtherTopic_IsIgnored()
     {
         const string Both = """{"window_start":0,"event_type":"e","event_count":1,"device_category":"d","avg_load_time":2}""";
         Assert.Equal("e", Decode(Both).Dimension!.Name);
@@ -247,7 +247,7 @@ public sealed class RowDecoderTests
     [InlineData("922337203685477580.7e1", long.MaxValue)]
     [InlineData("9223372036854775807", long.MaxValue)]
     [InlineData("9223372036854775807.0", long.MaxValue)]
-    public void Count_IsAWholeNumberHoweverItIsWritten(string number, long count) =>
+    public void Count_IsAWholeNumber_HoweverItIsWritten(string number, long count) =>
         Assert.Equal(new Measures(count, 0, true, false), Decode(EventRow(measures: $"\"event_count\":{number}")).Measures);
 
     [Theory]
@@ -270,7 +270,7 @@ public sealed class RowDecoderTests
     [InlineData("true")]
     [InlineData("[2]")]
     [InlineData("{\"value\":2}")]
-    public void Count_ThatIsNoWholeNumberOfInt64_IsRejected(string number)
+    public void Count_ThatIsNotAWholeNumberOfInt64_IsRejected(string number)
     {
         AssertRejected(RejectReason.BadMeasure, EventRow(measures: $"\"event_count\":{number}"));
         AssertRejected(RejectReason.BadMeasure, EventRow(measures: $"\"event_count\":1,\"user_count\":{number}"));
@@ -297,7 +297,7 @@ public sealed class RowDecoderTests
     [InlineData("\"Infinity\"")]
     [InlineData("false")]
     [InlineData("[]")]
-    public void LoadTime_ThatIsNoFiniteNumber_IsRejected(string number)
+    public void LoadTime_ThatIsNotAFiniteNumber_IsRejected(string number)
     {
         AssertRejected(RejectReason.BadMeasure, PerformanceRow($"\"avg_load_time\":{number}"), RowKind.Performance);
         AssertRejected(RejectReason.BadMeasure, PerformanceRow($"\"avg_load_time\":1,\"p95_load_time\":{number}"), RowKind.Performance);
@@ -311,7 +311,7 @@ public sealed class RowDecoderTests
     [InlineData("1.")]
     [InlineData(".5")]
     [InlineData("0x10")]
-    public void Number_ThatJsonDoesNotHave_IsNotJson(string number)
+    public void Number_ThatJsonDoesNotAllow_IsNotJson(string number)
     {
         AssertRejected(RejectReason.NotJson, EventRow(measures: $"\"event_count\":{number}"));
         AssertRejected(RejectReason.NotJson, PerformanceRow($"\"avg_load_time\":{number}"), RowKind.Performance);
@@ -333,7 +333,7 @@ public sealed class RowDecoderTests
         AssertRejected(RejectReason.NoMeasure, EventRow(measures: measures));
 
     [Fact]
-    public void UnknownFields_AreIgnoredHoweverDeepTheyAre()
+    public void UnknownFields_AreIgnored_HoweverDeepTheyNest()
     {
         const int Levels = 10_000;
         var arrays = new string('[', Levels) + new string(']', Levels);
@@ -343,7 +343,7 @@ public sealed class RowDecoderTests
     }
 
     [Fact]
-    public void RepeatedProperty_TheLastOneCounts()
+    public void RepeatedProperty_LastOneWins()
     {
         var row = Decode("""
             {"window_start":"junk","event_type":7,"event_count":-1,"user_count":5,
@@ -375,7 +375,7 @@ public sealed class RowDecoderTests
     [InlineData("\\uD800vent_type")]
     [InlineData("event_typ\\udc00")]
     [InlineData("event_coun\\ud83dx")]
-    public void PropertyName_ThatIsNoText_IsAnUnknownOne(string name)
+    public void PropertyName_WithALoneSurrogate_IsUnknown(string name)
     {
         AssertAccepted(NewYear, $$"""{"{{name}}":1,"window_start":{{GoodTime}},"event_type":"e",{{GoodMeasures}}}""");
         AssertAccepted(NewYear, $$"""{"window_start":{{GoodTime}},"{{name}}":{"window_start":1,"event_type":["x"]},"event_type":"e",{{GoodMeasures}}}""");
@@ -404,11 +404,11 @@ public sealed class RowDecoderTests
     [InlineData("x")]
     [InlineData("{}")]
     [InlineData("\0")]
-    public void GoodRow_WithGarbageBehindIt_IsNotJson(string garbage) => AssertRejected(RejectReason.NotJson, EventRow() + garbage);
+    public void GoodRow_FollowedByGarbage_IsNotJson(string garbage) => AssertRejected(RejectReason.NotJson, EventRow() + garbage);
 
     [Theory]
     [InlineData(" \t\r\n")]
-    public void GoodRow_MayStandBetweenWhiteSpace(string space) => AssertAccepted(NewYear, space + EventRow() + space);
+    public void GoodRow_MayBeSurroundedByWhiteSpace(string space) => AssertAccepted(NewYear, space + EventRow() + space);
 
     [Theory]
     [InlineData("null")]
@@ -417,22 +417,22 @@ public sealed class RowDecoderTests
     [InlineData("\"text\"")]
     [InlineData("[]")]
     [InlineData("[{\"window_start\":1}]")]
-    public void Value_ThatIsNoObject_IsRejected(string value) => AssertRejected(RejectReason.NotAnObject, value);
+    public void Value_ThatIsNotAnObject_IsRejected(string value) => AssertRejected(RejectReason.NotAnObject, value);
 
     [Fact]
-    public void EmptyObject_HasNoWindow() => AssertRejected(RejectReason.NoWindowStart, "{}");
+    public void EmptyObject_HasNoWindowStart() => AssertRejected(RejectReason.NoWindowStart, "{}");
 
     [Theory]
     [InlineData("event_type")]
     [InlineData("unknown")]
-    public void InvalidUtf8_IsNotJson_EvenInAFieldNobodyReads(string field)
+    public void InvalidUtf8_IsNotJson_EvenInAnUnknownField(string field)
     {
         byte[] row = [.. Encoding.UTF8.GetBytes($"{{{GoodMeasures},\"window_start\":0,\"event_type\":\"e\",\"{field}\":\"a"), 0xC3, 0x28, .. "\"}"u8];
         Assert.Equal(RejectReason.NotJson, _decoder.Decode(RowKind.Event, row).Reason);
     }
 
     [Fact]
-    public void Value_OfOneMebibyteIsRead_AndOneByteMoreIsTooLarge()
+    public void Value_OfOneMebibyte_IsAccepted_AndOneByteMoreIsTooLarge()
     {
         var row = EventRow();
         var largest = row + new string(' ', RowDecoder.MaxValueBytes - row.Length);
@@ -442,7 +442,7 @@ public sealed class RowDecoderTests
     }
 
     [Fact]
-    public void RejectReasons_HaveNamesOfTheirOwn()
+    public void RejectReasons_HaveDistinctNames()
     {
         var names = Enum.GetValues<RejectReason>().Select(reason => reason.Name()).ToList();
         Assert.Equal(names.Distinct(), names);
@@ -452,7 +452,7 @@ public sealed class RowDecoderTests
 
     private static long Bits(double number) => BitConverter.DoubleToInt64Bits(number);
 
-    /// <summary>An event row; a part that is null is left out.</summary>
+    /// <summary>An event row without the parts that are null.</summary>
     private static string EventRow(string? time = GoodTime, string? dimension = "\"page_view\"", string? measures = GoodMeasures)
     {
         string?[] parts = [time is null ? null : $"\"window_start\":{time}", dimension is null ? null : $"\"event_type\":{dimension}", measures];

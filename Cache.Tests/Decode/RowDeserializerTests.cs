@@ -6,7 +6,7 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Decode;
 
-/// <summary>As the Kafka client calls it: the key, then the value.</summary>
+/// <summary>Called as the Kafka client calls it: the key first, then the value.</summary>
 public sealed class RowDeserializerTests
 {
     private const string Good = """{"window_start":0,"event_type":"e","event_count":1}""";
@@ -57,12 +57,12 @@ public sealed class RowDeserializerTests
     public void Tombstone_IsSkipped() => Assert.Equal(RowKind.Skipped, Deserialize("event_metrics", "key", null).Kind);
 
     [Fact]
-    public void EmptyValue_IsNoTombstone() => Assert.Equal(RejectReason.NotJson, Deserialize("event_metrics", "key", "").Reason);
+    public void EmptyValue_IsNotATombstone() => Assert.Equal(RejectReason.NotJson, Deserialize("event_metrics", "key", "").Reason);
 
     [Theory]
     [InlineData(Good)]
     [InlineData("not even JSON")]
-    public void TopicThatNobodyHandles_IsSkipped(string value) =>
+    public void UnhandledTopic_IsSkipped(string value) =>
         Assert.Equal(RowKind.Skipped, Deserialize("orders", "key", value).Kind);
 
     private Row Deserialize(string topic, string? key, string? value, Headers? headers = null)

@@ -5,8 +5,8 @@ using Cache.Service.Model;
 namespace Cache.Tests.Decode;
 
 /// <summary>
-/// Makes rows that are nearly right: put together of tokens that lead readers astray, then damaged byte by byte. The row of
-/// a seed and a number is always the same.
+/// Makes rows that are almost valid: assembled from tokens that lead parsers astray, then damaged byte by byte. A seed and a
+/// number always give the same row.
 /// </summary>
 internal sealed class RowMutator(ulong seed)
 {
@@ -62,7 +62,7 @@ internal sealed class RowMutator(ulong seed)
 
     private ulong _state;
 
-    /// <summary>The row of a number.</summary>
+    /// <summary>Makes the row with that number.</summary>
     public (RowKind Kind, byte[] Value) Row(long number)
     {
         _state = seed ^ ((ulong)number * 0x9e3779b97f4a7c15);
@@ -97,7 +97,7 @@ internal sealed class RowMutator(ulong seed)
             fields.Reverse();
         }
 
-        // Most fields are good, since one that is not hides the others; many rows have none that is bad.
+        // Most fields are good, since a bad one hides the others; half of the rows have only good ones.
         var goodShare = Below(2) == 0 ? 100 : 85;
         for (var field = 0; field < fields.Count; field++)
         {
@@ -129,7 +129,7 @@ internal sealed class RowMutator(ulong seed)
         ? name
         : string.Concat(name.Select(c => Below(3) == 0 ? $"\\u{(int)c:x4}" : c.ToString())) + (Below(8) == 0 ? "\\ud800" : "");
 
-    /// <summary>Deep or long, up to beyond what is looked at.</summary>
+    /// <summary>Makes deep or long values, some of them too large to be decoded.</summary>
     private string Extreme()
     {
         var size = 1 << (10 + Below(11));
@@ -177,7 +177,7 @@ internal sealed class RowMutator(ulong seed)
 
     private T Pick<T>(T[] items) => items[Below(items.Length)];
 
-    /// <summary>SplitMix64: a state that starts anywhere, so that each row has its own.</summary>
+    /// <summary>SplitMix64, which can start from any state, so that each row has its own.</summary>
     private int Below(int bound)
     {
         var mixed = _state += 0x9e3779b97f4a7c15;

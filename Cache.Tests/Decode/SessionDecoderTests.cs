@@ -5,7 +5,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;
 
-/// <summary>What counts as a row of a session and what does not.</summary>
+/// <summary>Which session rows are accepted and which are rejected, and why.</summary>
 public sealed class SessionDecoderTests
 {
     private const long NewYear = 1735689600000;
@@ -38,7 +38,7 @@ public sealed class SessionDecoderTests
     [InlineData("\"2025-01-01T02:00:00.123+02:00\"")]
     [InlineData("\"2025-01-01 00:00:00.123Z\"")]
     [InlineData("\"2025-01-01 00:00:00.123456\"")]
-    public void Times_ComeInTheFourShapes(string time)
+    public void Times_AreTheSameInEveryFormat(string time)
     {
         var session = Decode($$"""{"session_id":"s","start_time":{{time}},"end_time":{{time}}}""").Session;
 
@@ -98,7 +98,7 @@ public sealed class SessionDecoderTests
     }
 
     [Fact]
-    public void RepeatedProperty_TheLastOneCounts()
+    public void RepeatedProperty_LastOneWins()
     {
         Assert.Equal(
             new Session("s", 9, null, 8, null, 2),
@@ -110,11 +110,11 @@ public sealed class SessionDecoderTests
     }
 
     [Fact]
-    public void PropertyNames_MayBeEscaped_AndNamesThatAreNoTextAreUnknown() =>
+    public void PropertyNames_MayBeEscaped_ButNotWithALoneSurrogate() =>
         Assert.Equal(new Session("s", 5), Decode("""{"\u0073ession_id":"s","\ud800":{"end_time":1},"end_tim\u0065":5}""").Session);
 
     [Fact]
-    public void SessionTopic_HasSessions()
+    public void SessionTopic_CarriesSessions()
     {
         Assert.Equal(RowKind.Session, RowDecoder.KindOf("session_metrics"));
         Assert.Equal(RejectReason.NotAnObject, Decode("[]").Reason);

@@ -5,7 +5,7 @@ using CsCheck;
 
 namespace Cache.Tests.Decode;
 
-/// <summary>Against <see cref="DateTimeOffset"/> as the model.</summary>
+/// <summary>Compares with <see cref="DateTimeOffset"/> as the model.</summary>
 public sealed class WindowTimeTests
 {
     private static readonly Gen<DateTimeOffset> Time = Gen.Select(
@@ -19,16 +19,16 @@ public sealed class WindowTimeTests
         "yyyy-MM-dd HH:mm:ss.fffffff", "yyyy-MM-dd HH:mm:ss.fff'Z'", "yyyy-MM-dd HH:mm:ss", "yyyy-MM-ddTHH:mm:ss.ffffff'Z'", "yyyy-MM-ddTHH:mm'Z'");
 
     [Fact]
-    public void TimeWithOffset_IsReadAsTheFrameworkReadsIt() =>
-        Gen.Select(Time, Format).Sample((time, format) => AssertAsTheFramework(time.ToString(format, CultureInfo.InvariantCulture)), iter: 20_000);
+    public void TimeWithOffset_MatchesTheFramework() =>
+        Gen.Select(Time, Format).Sample((time, format) => AssertMatchesTheFramework(time.ToString(format, CultureInfo.InvariantCulture)), iter: 20_000);
 
     [Fact]
-    public void TimeWithoutOffset_IsReadAsTheFrameworkReadsItAsUtc() =>
+    public void TimeWithoutOffset_MatchesTheFrameworkInUtc() =>
         Gen.Select(Time, UtcFormat).Sample(
-            (time, format) => AssertAsTheFramework(time.ToUniversalTime().ToString(format, CultureInfo.InvariantCulture)), iter: 20_000);
+            (time, format) => AssertMatchesTheFramework(time.ToUniversalTime().ToString(format, CultureInfo.InvariantCulture)), iter: 20_000);
 
     [Fact]
-    public void DamagedTime_IsReadAsTheFrameworkReadsIt_OrNotAtAll() =>
+    public void DamagedTime_MatchesTheFramework_OrIsNotATime() =>
         Gen.Select(Time, Format, Gen.Int[0, 100], Gen.Char[" -+.:0123456789TZzx"]).Sample(
             (time, format, at, put) =>
             {
@@ -37,13 +37,13 @@ public sealed class WindowTimeTests
                 var text = new string(characters);
                 if (WindowTime.TryParse(Encoding.ASCII.GetBytes(text), out _) && Model(text) is not null)
                 {
-                    AssertAsTheFramework(text);
+                    AssertMatchesTheFramework(text);
                 }
             },
             iter: 20_000);
 
     [Fact]
-    public void AnyBytes_AreATimeOrNot_ButNeverThrow() =>
+    public void TryParse_NeverThrows_OnRandomBytes() =>
         Gen.Byte.Array[0, 40].Sample(bytes => { _ = WindowTime.TryParse(bytes, out _); }, iter: 20_000);
 
     [Theory]
@@ -60,10 +60,10 @@ public sealed class WindowTimeTests
     [InlineData("+025-01-01T00:00:00Z", false)]
     [InlineData("2025-01-01T00:00:00+18:00", true)]
     [InlineData("2025-01-01T00:00:00-18:00", true)]
-    public void Text_IsATimeOrNot(string text, bool isTime) =>
+    public void Text_IsATimeInTheseFormatsOnly(string text, bool isTime) =>
         Assert.Equal(isTime, WindowTime.TryParse(Encoding.ASCII.GetBytes(text), out _));
 
-    private static void AssertAsTheFramework(string text)
+    private static void AssertMatchesTheFramework(string text)
     {
         Assert.True(WindowTime.TryParse(Encoding.ASCII.GetBytes(text), out var milliseconds), text);
         Assert.Equal(Model(text)!.Value, milliseconds);

@@ -30,7 +30,9 @@ internal sealed class WindowAnswers
     /// <summary>Answers a query; with <c>Cache-Control: no-cache</c>, from Redis.</summary>
     public Task SendAsync(HttpContext context, WindowQuery query) => ApiAnswers.SendAsync(context, GetAsync(query, context.Request), _large);
 
-    private Task<Answer> GetAsync(WindowQuery query, HttpRequest request)
+    /// <summary>Gets the answer to a query.</summary>
+    /// <exception cref="StackExchange.Redis.RedisException">Redis did not answer.</exception>
+    public Task<Answer> GetAsync(WindowQuery query, HttpRequest request)
     {
         // All limits beyond retention are the same query.
         query = query with { Limit = query.Limit is { } limit ? Math.Min(limit, _options.WindowRetentionCount) : null };
