@@ -64,7 +64,7 @@ internal sealed partial class WriteGuard(
         }
     }
 
-    /// <summary>Checks the epoch that a write read along the way. Apart from the write, because the rows are written whatever comes of it.</summary>
+    /// <summary>Checks the epoch that a write read along the way. Not part of the write: if this fails, the rows are written all the same.</summary>
     public Task ObserveAsync(WriteResult result) => epoch.ObserveAsync(result.Epoch);
 
     /// <summary>Checks the epoch, and the writes in doubt, without a write.</summary>
