@@ -27,6 +27,12 @@ public sealed class ArchitectureTests
     /// <summary>Classes with more than <see cref="MaxConstructorParameters"/> constructor parameters, each with its reason.</summary>
     private static readonly Dictionary<string, string> WideClasses = [];
 
+    /// <summary>Classes that look services up, each with its reason.</summary>
+    private static readonly Dictionary<string, string> Locators = new()
+    {
+        ["QueryKey"] = "ASP.NET's own context factory, which it wraps, takes the provider",
+    };
+
     public static TheoryData<string> AllRooms => [.. Rooms];
 
     [Theory]
@@ -79,6 +85,14 @@ public sealed class ArchitectureTests
         Assert.Equal(WideClasses.Keys.Order(StringComparer.Ordinal), Service.GetTypes()
             .Where(type => type is { IsClass: true, IsAbstract: false } && type.GetMethod("<Clone>$") is null && !type.Name.Contains('<', StringComparison.Ordinal)
                 && type.GetConstructors(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic).Any(constructor => constructor.GetParameters().Length > MaxConstructorParameters))
+            .Select(type => type.Name).Order(StringComparer.Ordinal));
+
+    [Fact]
+    public void Services_AreHandedOver_NotLookedUp() =>
+        Assert.Equal(Locators.Keys.Order(StringComparer.Ordinal), Service.GetTypes()
+            .Where(type => !type.Name.Contains('<', StringComparison.Ordinal)
+                && type.GetConstructors(BindingFlags.Instance | BindingFlags.Public | BindingFlags.NonPublic)
+                    .Any(constructor => constructor.GetParameters().Any(parameter => parameter.ParameterType == typeof(IServiceProvider))))
             .Select(type => type.Name).Order(StringComparer.Ordinal));
 
     private static PredicateList InRoom(string room) =>

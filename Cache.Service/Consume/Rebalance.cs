@@ -1,5 +1,4 @@
 using Cache.Service.Enqueue;
-using Cache.Service.Model;
 using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;

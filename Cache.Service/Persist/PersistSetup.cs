@@ -15,7 +15,9 @@ internal static class PersistSetup
             note(error);
         })))
         .AddSingleton<PersistMetrics>()
-        .AddSingleton<RedisConnection>()
+        .AddSingleton(provider => new RedisConnection(
+            provider.GetRequiredService<IConnectionMultiplexer>, () => provider.GetRequiredKeyedService<IConnectionMultiplexer>(RedisConnection.Name),
+            provider.GetRequiredService<CacheOptions>()))
         .AddSingleton<RedisKeys>()
         .AddSingleton<RedisEpoch>()
         .AddSingleton<SessionStore>()

@@ -19,15 +19,18 @@ internal sealed class RedisConnection
     private readonly Lazy<Task<IConnectionMultiplexer>> _connectingReaders;
     private int _changes;
 
-    public RedisConnection(IServiceProvider services, CacheOptions options)
+    /// <param name="connect">Connects for writes, the subscription and probes; blocks.</param>
+    /// <param name="connectReaders">Connects for readers; blocks.</param>
+    /// <param name="options">The configuration.</param>
+    public RedisConnection(Func<IConnectionMultiplexer> connect, Func<IConnectionMultiplexer> connectReaders, CacheOptions options)
     {
         _options = options;
-        _connectingReaders = new(() => Task.Run(() => services.GetRequiredKeyedService<IConnectionMultiplexer>(Name)));
+        _connectingReaders = new(() => Task.Run(connectReaders));
         _connecting = new(() =>
         {
             // Connected early, because the first reader will not wait for it.
             _ = _connectingReaders.Value;
-            return Task.Run(() => CountChanges(services.GetRequiredService<IConnectionMultiplexer>()));
+            return Task.Run(() => CountChanges(connect()));
         });
     }
 

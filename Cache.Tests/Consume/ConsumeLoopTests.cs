@@ -5,7 +5,6 @@ using Cache.Service.Hosting;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Flush;
 using Cache.Tests.Simulation;

@@ -1,10 +1,8 @@
 using System.Collections.Concurrent;
 using System.Threading.Channels;
 using Cache.Service.Consume;
-using Cache.Service.Enqueue;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Flush;
 using Confluent.Kafka;

@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using Cache.Service.Consume;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;

@@ -9,7 +9,6 @@ using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
-using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Http.Query;
 using Cache.Tests.Persist;

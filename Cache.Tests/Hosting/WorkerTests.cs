@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using Cache.Service.Consume;
 using Cache.Service.Hosting;
-using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Simulation;
 using Microsoft.Extensions.Hosting;

@@ -1,6 +1,5 @@
 using Cache.Producer.Simulator;
 using Cache.Service.Options;
-using Cache.Service.Persist;
 using CsCheck;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;

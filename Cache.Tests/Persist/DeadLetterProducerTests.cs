@@ -4,7 +4,6 @@ using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Simulation;
 using Confluent.Kafka;

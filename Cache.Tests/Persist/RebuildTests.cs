@@ -1,7 +1,6 @@
 using Cache.Embedded;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;

@@ -52,7 +52,7 @@ public sealed class RedisConnectionTests
             made++;
             return _multiplexer;
         }).BuildServiceProvider();
-        var link = new RedisConnection(services, _options);
+        var link = Connection(services);
         Assert.Equal(0, made);
 
         Assert.Same(_database, await link.GetAsync(TestContext.Current.CancellationToken));
@@ -76,7 +76,7 @@ public sealed class RedisConnectionTests
             };
         });
         await using var services = new ServiceCollection().AddTransient(_ => _multiplexer).AddKeyedTransient(RedisConnection.Name, (_, _) => readers).BuildServiceProvider();
-        var link = new RedisConnection(services, _options);
+        var link = Connection(services);
 
         Assert.Same(database, await link.GetForReadersAsync(TestContext.Current.CancellationToken));
         Assert.Same(_database, await link.GetAsync(TestContext.Current.CancellationToken));
@@ -94,7 +94,7 @@ public sealed class RedisConnectionTests
             connects.Wait(TimeSpan.FromSeconds(20));
             return _multiplexer;
         }).BuildServiceProvider();
-        var link = new RedisConnection(services, _options);
+        var link = Connection(services);
         using var timeout = new CancellationTokenSource(TimeSpan.FromMilliseconds(20));
 
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () => await link.GetAsync(timeout.Token));
@@ -194,4 +194,7 @@ public sealed class RedisConnectionTests
 #pragma warning disable CS0618 // The client alone is to make these; a test has to.
     private static RedisServerException Says(string message) => new(message);
 #pragma warning restore CS0618
+
+    private RedisConnection Connection(IServiceProvider services) => new(
+        services.GetRequiredService<IConnectionMultiplexer>, () => services.GetRequiredKeyedService<IConnectionMultiplexer>(RedisConnection.Name), _options);
 }

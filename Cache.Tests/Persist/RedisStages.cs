@@ -8,7 +8,6 @@ using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
-using Cache.Service.Telemetry;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
 using StackExchange.Redis;

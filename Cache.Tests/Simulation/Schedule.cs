@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
 using Cache.Service.Decode;
-using Cache.Service.Hosting;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using StackExchange.Redis;

@@ -1,11 +1,8 @@
 using System.IO.Pipelines;
 using System.Net;
 using System.Net.Sockets;
-using Cache.Service.Enqueue;
 using Cache.Service.Http.Access;
 using Cache.Service.Options;
-using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.Extensions.DependencyInjection;

@@ -1,8 +1,5 @@
-using Cache.Service.Enqueue;
 using Cache.Service.Http;
 using Cache.Service.Options;
-using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.DependencyInjection;
 

@@ -1,11 +1,8 @@
 using System.Diagnostics.Metrics;
-using Cache.Service.Enqueue;
 using Cache.Service.Http;
 using Cache.Service.Http.Query;
 using Cache.Service.Model;
-using Cache.Service.Partitions;
 using Cache.Service.Persist;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;

@@ -1,10 +1,7 @@
 using System.Diagnostics.Metrics;
-using Cache.Service.Enqueue;
 using Cache.Service.Http;
 using Cache.Service.Http.Streaming;
 using Cache.Service.Options;
-using Cache.Service.Partitions;
-using Cache.Service.Telemetry;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Cache.Tests.Http.Streaming;

@@ -2,13 +2,10 @@ using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using System.Text;
 using Cache.Embedded;
-using Cache.Service.Enqueue;
 using Cache.Service.Http;
 using Cache.Service.Http.Streaming;
 using Cache.Service.Options;
-using Cache.Service.Partitions;
 using Cache.Service.Persist;
-using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -489,7 +486,7 @@ public sealed class UpdateHubTests
         var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         var options = new CacheOptions();
         var metrics = new StreamMetrics(services.GetRequiredService<IMeterFactory>());
-        return new(redis ?? new RedisConnection(services, options), new RedisKeys(options), metrics, time ?? TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
+        return new(redis ?? new RedisConnection(() => throw new InvalidOperationException(), () => throw new InvalidOperationException(), options), new RedisKeys(options), metrics, time ?? TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
     }
 
     private void Send(int from, int to)
