@@ -1,7 +1,4 @@
-using System.Text.Json.Nodes;
 using Cache.Service.Http.Query;
-using Microsoft.AspNetCore.OpenApi;
-using Microsoft.OpenApi;
 
 namespace Cache.Service.Http;
 

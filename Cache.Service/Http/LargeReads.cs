@@ -1,6 +1,5 @@
 using System.Globalization;
 using Cache.Service.Options;
-using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http;
 

@@ -1,7 +1,4 @@
-using System.Globalization;
-using System.Security.Cryptography;
 using System.Threading.Channels;
-using StackExchange.Redis;
 
 namespace Cache.Service.Http;
 

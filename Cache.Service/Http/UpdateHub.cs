@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Threading.Channels;
 using Cache.Service.Hosting;
 using Cache.Service.Model;
 using Cache.Service.Persist;

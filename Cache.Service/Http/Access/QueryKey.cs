@@ -1,5 +1,4 @@
 using System.Buffers;
-using Cache.Service.Options;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.WebUtilities;
 

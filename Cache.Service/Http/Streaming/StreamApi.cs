@@ -3,7 +3,6 @@ using System.ComponentModel;
 using System.IO.Pipelines;
 using System.Text;
 using Cache.Service.Http.Access;
-using Cache.Service.Telemetry;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
 
