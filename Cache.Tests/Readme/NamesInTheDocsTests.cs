@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace Cache.Tests.Readme;
 
-/// <summary>What the docs name is there: files, and tests.</summary>
+/// <summary>Files and tests named in the docs exist.</summary>
 public sealed partial class NamesInTheDocsTests
 {
     public static TheoryData<string> Pages =>
@@ -19,8 +19,9 @@ public sealed partial class NamesInTheDocsTests
         var text = File.ReadAllText(Repository.File(page));
         var files = Directory.EnumerateDirectories(Repository.File(), "Cache.*").SelectMany(folder => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories))
             .Select(file => $"/{Path.GetRelativePath(Repository.File(), file).Replace('\\', '/')}").ToList();
-        Assert.Empty(SourceFile().Matches(text).Select(name => name.Groups[1].Value).Distinct()
-            .Where(name => !files.Exists(file => file.EndsWith($"/{name}", StringComparison.Ordinal))));
+        Assert.DoesNotContain(
+            SourceFile().Matches(text).Select(name => name.Groups[1].Value).Distinct(),
+            name => !files.Exists(file => file.EndsWith($"/{name}", StringComparison.Ordinal)));
 
         var types = Assembly.GetExecutingAssembly().GetTypes().ToLookup(type => type.Name);
         Assert.Empty(Test().Matches(text)

@@ -4,13 +4,13 @@ using Cache.Producer.Simulator;
 
 namespace Cache.Tests.Readme;
 
-/// <summary>The options of the README are taken, as they stand there, by the programs that it shows them for.</summary>
+/// <summary>The options in the README are accepted, as printed, by the programs it shows them for.</summary>
 public sealed partial class OptionTests
 {
     private static readonly string Readme = File.ReadAllText(Repository.File("README.md"));
 
     [Fact]
-    public void Simulator_TakesItsCommandLine()
+    public void Simulator_AcceptsItsCommandLine()
     {
         var lines = SimulatorLine().Matches(Readme);
 
@@ -19,7 +19,7 @@ public sealed partial class OptionTests
     }
 
     [Fact]
-    public void EmbeddedStack_TakesItsOptions()
+    public void EmbeddedStack_AcceptsItsOptions()
     {
         var options = Option().Matches(Section("### In one process")).Select(option => option.Groups[1].Value).ToList();
 
@@ -28,7 +28,7 @@ public sealed partial class OptionTests
     }
 
     [Fact]
-    public void EmbeddedStack_TakesEveryKeyOfTheConfiguration()
+    public void EmbeddedStack_AcceptsEveryKeyOfTheConfiguration()
     {
         var cells = Section("## Configuration").Split('\n').Where(line => line.StartsWith("| `", StringComparison.Ordinal)).Select(line => line.Split('|')[1]);
         var keys = cells.SelectMany(cell => Code().Matches(cell)).Select(key => key.Groups[1].Value).ToList();
