@@ -23,7 +23,7 @@ public sealed class EmbeddedAppHost : IAsyncLifetime
 
     /// <inheritdoc/>
     public async ValueTask InitializeAsync() => Stack = await AppHostStack.StartAsync(
-        ["--kafka", "embedded", "--redis", "embedded", "--simulator", "true"], dashboard: true, ("window_retention_count", "1000"));
+        ["--kafka", "embedded", "--redis", "embedded", "--simulator", "true"], dashboard: true, ("window_retention_count", "10000"));
 
     /// <inheritdoc/>
     public ValueTask DisposeAsync() => Stack.DisposeAsync();

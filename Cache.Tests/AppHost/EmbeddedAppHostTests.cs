@@ -166,7 +166,8 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
     public async Task ReplicaThatIsKilled_LeavesItsPartitionsToTheOther_AndNothingIsLost()
     {
         await host.SimulateAsync(false);
-        var ledger = new Ledger(retention: 1000);
+        // More than ever come: the simulator's windows count, too.
+        var ledger = new Ledger(retention: 10_000);
         var rows = new RowMaker(7, new RowMix { Partitions = 6, Malformed = 0.1, Repeated = 0.05 }, ledger);
         string[] topics = [Events, Performance];
         await using (var load = Meanwhile.Start(async enough =>

@@ -250,8 +250,10 @@ public sealed class StreamTests
         await using var again = await OpenAsync(stack, "?dimensions=a", update.EventId);
         Assert.Equal("heartbeat", (await again.NextAsync()).EventType);
         Assert.Single(stack.Service.Log, line => line.Contains("is not an update", StringComparison.Ordinal));
-        Assert.Contains(
-            (await stack.Http.GetStringAsync("/metrics")).Split('\n'), line => line.StartsWith("cache_updates_ignored_total{", StringComparison.Ordinal) && line.EndsWith(" 4", StringComparison.Ordinal));
+
+        // Prometheus adds up the services of this process: another test's may have ignored some, too.
+        var metric = Assert.Single((await stack.Http.GetStringAsync("/metrics")).Split('\n'), line => line.StartsWith("cache_updates_ignored_total{", StringComparison.Ordinal));
+        Assert.InRange(int.Parse(metric.Split(' ')[^1], System.Globalization.CultureInfo.InvariantCulture), 4, int.MaxValue);
     }
 
     [Fact]
