@@ -8,48 +8,48 @@ using Microsoft.Extensions.Configuration;
 namespace Microsoft.Extensions.Hosting;
 
 /// <summary>
-/// Reads flat snake_case keys of a configuration. A value that cannot be used gives the fallback and a sentence in
-/// <see cref="Errors"/>, so that everything wrong is told at once.
+/// Reads flat snake_case keys from a configuration. An unusable value yields the fallback and adds a sentence to
+/// <see cref="Errors"/>, so that all errors are reported at once.
 /// </summary>
-/// <param name="configuration">Where the keys stand, in upper or lower case.</param>
+/// <param name="configuration">The configuration; its keys may be upper or lower case.</param>
 /// <param name="prefix">
-/// Goes before every key, and wins over the bare key. With one, a blank value counts as none; without, it is a value.
+/// Prepended to every key; the prefixed key wins over the bare one. With a prefix, a blank value counts as not set; without, it is a value.
 /// </param>
 public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "")
 {
-    // More is no value of ours, and would bury the sentence.
+    // A longer value cannot be valid, and would bury the message.
     private const int Longest = 100;
 
     private readonly HashSet<string> _names = new(StringComparer.OrdinalIgnoreCase);
 
-    /// <summary>Makes a value of a text.</summary>
-    /// <param name="text">The text, without blanks around it.</param>
-    /// <param name="value">The value, where it is one.</param>
-    /// <returns>Whether it is one.</returns>
+    /// <summary>Parses a text.</summary>
+    /// <param name="text">The text, trimmed.</param>
+    /// <param name="value">The value, if valid.</param>
+    /// <returns>Whether the text is valid.</returns>
     public delegate bool Parser<T>(string text, out T value);
 
-    /// <summary>The keys that have been asked for, without the prefix.</summary>
+    /// <summary>The keys that have been read, without the prefix.</summary>
     public IReadOnlyCollection<string> Names => _names;
 
-    /// <summary>A sentence an error: its key, what stands there unless that may be secret, and what would be right.</summary>
+    /// <summary>One sentence per error: the key, the value unless it may be secret, and what would be valid.</summary>
     public List<string> Errors { get; } = [];
 
-    /// <summary>A sentence on a value: its key, what stands there, and what would be right.</summary>
-    /// <param name="key">The key as it is written.</param>
-    /// <param name="value">What stands there; not repeated where it is long, or may have a password in it.</param>
-    /// <param name="right">What would be right, as the rest of the sentence.</param>
+    /// <summary>Describes an invalid value in one sentence: the key, the value, and what would be valid.</summary>
+    /// <param name="key">The key as written.</param>
+    /// <param name="value">The value; not quoted if it is long or may contain a password.</param>
+    /// <param name="right">What would be valid; completes the sentence.</param>
     public static string Wrong(string key, string? value, string right) =>
         string.IsNullOrEmpty(value) ? $"{key} is empty; {right}"
 
-        // There may be a password in it, which was meant for another key.
+        // It may contain a password that was meant for another key.
         : value.Length > Longest || value.AsSpan().ContainsAny('@', '=') ? $"{key} cannot be used; {right}"
         : $"{key} is '{value}'; {right}";
 
-    /// <summary>Adds <see cref="Wrong"/> to the errors, with the key as it is given.</summary>
+    /// <summary>Adds <see cref="Wrong"/> to the errors, with the key as given.</summary>
     public void Refuse(string key, string? value, string right) => Errors.Add(Wrong(Given(key), value, right));
 
-    /// <summary>Gives up where anything is wrong.</summary>
-    /// <exception cref="ConfigurationException">There are errors; it lists them all.</exception>
+    /// <summary>Fails if there is any error.</summary>
+    /// <exception cref="ConfigurationException">There are errors; the message lists them all.</exception>
     public void ThrowIfWrong()
     {
         if (Errors.Count > 0)
@@ -58,9 +58,9 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
         }
     }
 
-    /// <summary>Reads a text, without blanks around it.</summary>
+    /// <summary>Reads a text, trimmed.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What counts where the key is not set.</param>
+    /// <param name="fallback">The value if the key is not set.</param>
     /// <param name="required">Whether an empty text is an error.</param>
     public string Text(string key, string fallback, bool required = false)
     {
@@ -73,11 +73,11 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
         return text ?? fallback;
     }
 
-    /// <summary>Reads a value in a form of its own.</summary>
+    /// <summary>Reads a value with a parser of its own.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What counts where the key is not set, or wrong.</param>
-    /// <param name="parse">Makes a value of a text.</param>
-    /// <param name="right">What would be right, as the rest of a sentence.</param>
+    /// <param name="fallback">The value if the key is not set or invalid.</param>
+    /// <param name="parse">Parses a text.</param>
+    /// <param name="right">What would be valid; completes a sentence.</param>
     public T Value<T>(string key, T fallback, Parser<T> parse, string right)
     {
         if (Find(key) is not { } text)
@@ -96,10 +96,10 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
 
     /// <summary>Reads a whole number within a range.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What counts where the key is not set, or wrong.</param>
-    /// <param name="least">The least that is right.</param>
-    /// <param name="most">The most that is right.</param>
-    /// <param name="hint">A further sentence for whoever got it wrong.</param>
+    /// <param name="fallback">The value if the key is not set or invalid.</param>
+    /// <param name="least">The minimum.</param>
+    /// <param name="most">The maximum.</param>
+    /// <param name="hint">A further sentence for the error.</param>
     public T Number<T>(string key, T fallback, T least, T most, string hint = "") where T : IBinaryInteger<T> =>
         Value(
             key, fallback,
@@ -108,18 +108,18 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
 
     /// <summary>Reads true or false.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What counts where the key is not set, or wrong.</param>
+    /// <param name="fallback">The value if the key is not set or invalid.</param>
     public bool Flag(string key, bool fallback = false) =>
         Value<bool>(key, fallback, bool.TryParse, $"it must be true or false (default {(fallback ? "true" : "false")}).");
 
     /// <summary>
-    /// Reads a list: a JSON array, commas, or indexed keys; of these, whichever the last source that has the key uses. The items
-    /// have no blanks around them, but for those of a JSON array.
+    /// Reads a list: a JSON array, comma-separated, or indexed keys, whichever the last source with the key uses. Items are
+    /// trimmed, except in a JSON array.
     /// </summary>
     /// <param name="key">The key.</param>
     /// <param name="secret">Whether an error must not repeat the value.</param>
-    /// <param name="keepsEmpty">Whether nothing between two commas is an item.</param>
-    /// <returns>Null where the key is not set, or cannot be read.</returns>
+    /// <param name="keepsEmpty">Whether an empty text between two commas is an item.</param>
+    /// <returns>Null if the key is not set or cannot be read.</returns>
     public IReadOnlyList<string>? List(string key, bool secret = false, bool keepsEmpty = false)
     {
         _names.Add(key);
@@ -140,15 +140,15 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
         return null;
     }
 
-    /// <summary>Reads addresses of Kafka's brokers; an error does not repeat them.</summary>
+    /// <summary>Reads the addresses of Kafka brokers; no error quotes them.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="fallback">What counts where the key is not set.</param>
+    /// <param name="fallback">The value if the key is not set.</param>
     /// <returns><c>host:port[,host:port…]</c>.</returns>
     public string Servers(string key, string fallback)
     {
         if (!KafkaConnectionString.TryReadServers(string.Join(',', List(key, secret: true) ?? [fallback]), out var servers))
         {
-            // People put a user and password in front of a host, or a whole connection string in its place.
+            // People put user and password in front of the host, or a whole connection string in its place.
             Errors.Add($"{Given(key)} has a broker's address that cannot be used; it must be host:port, or several with commas (default {fallback}); credentials go to Kafka:sasl.username and Kafka:sasl.password.");
         }
 
@@ -161,7 +161,7 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
         return configuration[Given(key)]?.Trim() is { } text && !IsNone(text) ? text : null;
     }
 
-    /// <summary>The key with its prefix where something stands there, else the bare key.</summary>
+    /// <summary>The prefixed key if it has a value, otherwise the bare key.</summary>
     private string Given(string key)
     {
         var section = configuration.GetSection(prefix + key);
@@ -196,7 +196,7 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
         }
     }
 
-    // [::1]:9092 begins as an array does.
+    // [::1]:9092 begins like an array.
     private static bool StartsWithAddress(string value) =>
         value.IndexOf(']', StringComparison.Ordinal) is > 0 and var end
         && IPAddress.TryParse(value.AsSpan(1, end - 1), out var address) && address.AddressFamily == AddressFamily.InterNetworkV6;

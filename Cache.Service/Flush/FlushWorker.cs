@@ -44,7 +44,7 @@ internal sealed partial class FlushWorker(
         {
             if (writing.IsFaulted)
             {
-                // It failed for good, and later rows must not overtake it.
+                // It failed permanently, and later rows must not overtake it.
                 await writing;
             }
 

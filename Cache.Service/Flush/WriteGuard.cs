@@ -10,7 +10,7 @@ namespace Cache.Service.Flush;
 /// <list type="number">
 /// <item>Before a write: the epoch has been checked since connections and partitions last changed (docs/decisions/0005), and Kafka
 /// has recently proved that this process is in the group (docs/decisions/0008).</item>
-/// <item>After a write: if its partitions may have moved while it was in flight, it stays in doubt. Once Kafka tells that it was
+/// <item>After a write: if its partitions may have moved while it was in flight, it stays in doubt. If Kafka shows that it was
 /// late, the epoch is renewed, and every partition is reread.</item>
 /// </list>
 /// Not thread-safe: the flush has one write in flight at a time.

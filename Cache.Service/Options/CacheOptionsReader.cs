@@ -4,10 +4,10 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Options;
 
-/// <summary>Reads <see cref="CacheOptions"/> from the flat keys and collects every error before it gives up.</summary>
+/// <summary>Reads <see cref="CacheOptions"/> from flat keys, and reports every error at once.</summary>
 public sealed class CacheOptionsReader
 {
-    // Cache decides itself what is committed and when, where a partition starts, and when a dead letter counts as sent.
+    // Cache itself decides what is committed and when, where a partition starts, and when a dead letter counts as sent.
     private static readonly string[] OwnedProperties =
     [
         "auto.offset.reset", "bootstrap.servers", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
@@ -15,7 +15,7 @@ public sealed class CacheOptionsReader
         "partition.assignment.strategy", "transactional.id",
     ];
 
-    // Shorter ones can be guessed.
+    // Shorter keys can be guessed.
     private const int MinKeyLength = 16;
 
     private readonly IConfigurationRoot _configuration;
@@ -27,7 +27,7 @@ public sealed class CacheOptionsReader
         _keys = new(configuration);
     }
 
-    /// <summary>Every flat key of the service; sections, and what ASP.NET reads, are not among them.</summary>
+    /// <summary>Every flat key of the service, without sections and the keys that ASP.NET reads.</summary>
     public static IReadOnlyCollection<string> Keys
     {
         get
@@ -38,7 +38,7 @@ public sealed class CacheOptionsReader
         }
     }
 
-    /// <summary>Reads and checks every key, those that ASP.NET reads among them.</summary>
+    /// <summary>Reads and checks every key, including those that ASP.NET reads.</summary>
     /// <exception cref="ConfigurationException">At least one key is wrong; it lists them all.</exception>
     public static CacheOptions Read(IConfigurationRoot configuration)
     {
@@ -54,8 +54,8 @@ public sealed class CacheOptionsReader
     {
         var defaults = new CacheOptions();
 
-        // What Aspire injects wins; then the host and port keys are not looked at, since REDIS_PORT and the like also come
-        // from other hands (Kubernetes sets REDIS_PORT=tcp://… for a service named redis).
+        // The connection strings that Aspire injects win. The host and port keys are ignored then, because REDIS_PORT and the
+        // like may have another origin (Kubernetes sets REDIS_PORT=tcp://… for a service named redis).
         var kafka = _configuration.GetConnectionString("kafka") is { } text ? KafkaConnectionString.Read(text, _keys.Errors) : null;
         var redis = _configuration.GetConnectionString("redis") is { } given ? RedisConnectionString.Read(given, _keys.Errors) : null;
         var topics = TopicList("cache_kafka_topics", defaults.Topics);
@@ -120,7 +120,7 @@ public sealed class CacheOptionsReader
 
         foreach (var topic in topics.Where(topic => !MetricTopics.IsKnown(topic)))
         {
-            // Its rows would be read, committed, and written nowhere.
+            // Its rows would be read and committed, but never written.
             _keys.Refuse(key, topic, $"no rows of such a topic are known; it must be {MetricTopics.All}.");
         }
 
@@ -146,7 +146,7 @@ public sealed class CacheOptionsReader
         topic.Length is > 0 and <= 249 && topic is not ("." or "..")
         && topic.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
 
-    /// <summary>API keys; an error never repeats one.</summary>
+    /// <summary>Reads API keys; no error repeats one.</summary>
     private List<string> KeyList(string key)
     {
         if (_keys.List(key, secret: true) is not { } keys)
@@ -156,7 +156,7 @@ public sealed class CacheOptionsReader
 
         if (keys.Count == 0)
         {
-            // Whoever sets it means to protect something.
+            // Whoever sets the key wants to protect something.
             _keys.Refuse(key, "", "name at least one key (openssl rand -hex 24 makes one), or leave it out to leave the data open to all.");
         }
 
@@ -193,7 +193,7 @@ public sealed class CacheOptionsReader
         return networks;
     }
 
-    /// <summary>Origins; an error never repeats one, since people put a user and password in front of a host.</summary>
+    /// <summary>Reads origins; no error repeats one, because people put user and password in front of the host.</summary>
     private IReadOnlyList<string> Origins(string key)
     {
         var origins = _keys.List(key, secret: true) ?? [];
@@ -222,14 +222,14 @@ public sealed class CacheOptionsReader
 
         if (!RedisConnectionString.IsHost(host))
         {
-            // Not repeated: a password may have come with it.
+            // Not quoted: it may contain a password.
             _keys.Errors.Add($"{key} cannot be used; it must be a host's name or address (default {fallback}); the port goes to redis_port, and anything else, such as a password, to {RedisConnectionString.Key}.");
         }
 
         return host;
     }
 
-    /// <summary>A key that is spelled almost as one of ours would be overlooked, and API_KEY would leave everything open.</summary>
+    /// <summary>Finds keys spelled almost like ours: they would be ignored, and API_KEY would leave everything open.</summary>
     private void FindNearMisses()
     {
         HashSet<string> keys = new([.. _keys.Names, "ConnectionStrings", "AllowedHosts"], StringComparer.OrdinalIgnoreCase);
@@ -245,7 +245,7 @@ public sealed class CacheOptionsReader
         static string Plain(string key) => string.Concat(key.Where(char.IsAsciiLetterOrDigit)).ToLowerInvariant().TrimEnd("0123456789s".ToCharArray());
     }
 
-    /// <summary>The properties of the connection string, and over them those of the section.</summary>
+    /// <summary>Merges the properties of the connection string with those of the section, which win.</summary>
     private Dictionary<string, string> Properties(string section, IReadOnlyDictionary<string, string> ofConnectionString)
     {
         var properties = new Dictionary<string, string>();
@@ -270,7 +270,7 @@ public sealed class CacheOptionsReader
                 continue;
             }
 
-            // No shell sets a variable with dots in its name, and no property of the client has an underscore.
+            // Shells cannot set variables with dots in their names, and no property of the client has an underscore.
             var name = child.Key.Replace('_', '.').ToLowerInvariant();
             if (IsOwned(name))
             {
@@ -290,28 +290,28 @@ public sealed class CacheOptionsReader
 
         if (properties.Count > 0 && Refusal(properties) is not null)
         {
-            // Each by itself first, to name the key; then those that do not go together. Of the section alone, since what the
-            // client library says may repeat a value.
+            // Each property alone first, so that the error can name its key; then in combination. Only for the section: the client
+            // library's messages may quote values.
             var wrong = ofSection.Select(property => (property.Key, Refusal: Refusal(new() { [property.Key] = property.Value }, alone: true)))
                 .Where(property => property.Refusal is not null).ToList();
             if (wrong.Count > 0)
             {
-                _keys.Errors.AddRange(wrong.Select(property => $"{section}:{property.Key} cannot be used: {Told(property.Refusal!)}"));
+                _keys.Errors.AddRange(wrong.Select(property => $"{section}:{property.Key} cannot be used: {Explain(property.Refusal!)}"));
             }
             else if (Refusal(ofSection) is { } refusal)
             {
-                _keys.Errors.Add($"{section}: {Told(refusal)}");
+                _keys.Errors.Add($"{section}: {Explain(refusal)}");
             }
             else if (!_keys.Errors.Exists(error => error.StartsWith(KafkaConnectionString.Key, StringComparison.Ordinal)))
             {
-                // Else it may want what was refused above.
+                // Otherwise it may require a property that was refused above.
                 _keys.Errors.Add($"{KafkaConnectionString.Key}: the client library does not take {string.Join(", ", ofConnectionString.Keys)} together, or not with what {section}: adds; see the list of properties of librdkafka.");
             }
         }
 
         return properties;
 
-        string Told(string refusal) => $"{Secrets.Hide(refusal.TrimEnd('.'), _configuration)}; see the list of properties of librdkafka.";
+        string Explain(string refusal) => $"{Secrets.Hide(refusal.TrimEnd('.'), _configuration)}; see the list of properties of librdkafka.";
     }
 
     private static bool IsOwned(string property) =>
@@ -319,9 +319,9 @@ public sealed class CacheOptionsReader
 
     private static string Owned(string property) => $"cannot be set: Cache sets {property} itself, and its promises hang on it.";
 
-    /// <summary>What the client library, which knows its properties and their ranges best, has against them; null for nothing.</summary>
-    /// <param name="properties">What it is asked about.</param>
-    /// <param name="alone">Whether only names and values count, and not whether they go together.</param>
+    /// <summary>Asks the client library, which knows its properties and their ranges best, to refuse them; null if it accepts them.</summary>
+    /// <param name="properties">The properties to check.</param>
+    /// <param name="alone">Whether to check only names and values, not combinations.</param>
     private static string? Refusal(Dictionary<string, string> properties, bool alone = false)
     {
         try
@@ -334,7 +334,7 @@ public sealed class CacheOptionsReader
         }
         catch (Exception exception) when (alone && exception is not ArgumentException && !exception.Message.StartsWith("No such", StringComparison.Ordinal))
         {
-            // It may only want others beside it.
+            // It may only be missing other properties.
             return null;
         }
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or KafkaException)
