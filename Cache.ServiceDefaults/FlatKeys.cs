@@ -97,14 +97,14 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
     /// <summary>Reads a whole number within a range.</summary>
     /// <param name="key">The key.</param>
     /// <param name="fallback">The value if the key is not set or invalid.</param>
-    /// <param name="least">The minimum.</param>
-    /// <param name="most">The maximum.</param>
+    /// <param name="min">The minimum.</param>
+    /// <param name="max">The maximum.</param>
     /// <param name="hint">A further sentence for the error.</param>
-    public T Number<T>(string key, T fallback, T least, T most, string hint = "") where T : IBinaryInteger<T> =>
+    public T Number<T>(string key, T fallback, T min, T max, string hint = "") where T : IBinaryInteger<T> =>
         Value(
             key, fallback,
-            (string text, out T number) => T.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number!) && number >= least && number <= most,
-            string.Create(CultureInfo.InvariantCulture, $"it must be a whole number from {least} to {most} (default {fallback}).{hint}"));
+            (string text, out T number) => T.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out number!) && number >= min && number <= max,
+            string.Create(CultureInfo.InvariantCulture, $"it must be a whole number from {min} to {max} (default {fallback}).{hint}"));
 
     /// <summary>Reads true or false.</summary>
     /// <param name="key">The key.</param>
