@@ -7,27 +7,27 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Keeps the queue bounded without leaving the group: while the queue is full, the partitions are paused and the loop polls
-/// on. The consume loop's own.
+/// Keeps the queue bounded without leaving the group: while the queue is full, partitions are paused and the loop keeps
+/// polling. Used only by the consume loop.
 /// </summary>
 internal sealed partial class BackPressure(RowQueue queue, Assignment assignment, TimeProvider time, ILogger<BackPressure> logger)
 {
-    // Pausing discards what the client has prefetched, so a queue that is full only for a moment is waited for.
+    // Pausing discards what the client has prefetched, so wait this long first: the queue may be full only for a moment.
     private static readonly TimeSpan FullTimeout = TimeSpan.FromMilliseconds(200);
 
-    // Rows that the full queue did not take; more than one only if a rebalance delivered some in between.
+    // Rows that did not fit into the full queue; more than one only if a rebalance delivered some in the meantime.
     private readonly Queue<QueuedRow> _held = [];
     private IReadOnlyList<AssignedPartition> _paused = [];
     private IReadOnlyList<AssignedPartition> _running = [];
     private long? _fullSince;
 
-    /// <summary>Whether rows wait because the queue is full.</summary>
+    /// <summary>Whether rows are held back because the queue is full.</summary>
     public bool HoldsRows => _held.Count > 0;
 
     /// <summary>Whether partitions are paused.</summary>
     public bool IsPaused => _paused.Count > 0;
 
-    /// <summary>Puts a row into the queue, or holds it while the queue is full.</summary>
+    /// <summary>Enqueues a row, or holds it back while the queue is full.</summary>
     public void Enqueue(in QueuedRow row)
     {
         row.Partition!.Next = row.Offset + 1;
@@ -37,15 +37,17 @@ internal sealed partial class BackPressure(RowQueue queue, Assignment assignment
         }
     }
 
-    /// <summary>Stands for rows that nobody sees: up to an offset there is nothing to write.</summary>
+    /// <summary>
+    /// Enqueues a placeholder for rows that are never delivered: up to and including this offset, nothing is left to write.
+    /// </summary>
     public void Skip(AssignedPartition partition, long offset) => Enqueue(new(partition, offset, 0, Row.Skip));
 
-    /// <summary>Hands the rows of a turn over to the flush.</summary>
+    /// <summary>Hands the rows of this turn over to the flush.</summary>
     /// <param name="moreComes">Whether more rows are at hand.</param>
     public void HandOver(bool moreComes) => queue.HandOver(moreComes);
 
-    /// <summary>Enqueues the rows held back; pauses once the queue stays full, and resumes when it is half empty.</summary>
-    /// <returns>False while the queue has not been full for long enough to pause.</returns>
+    /// <summary>Enqueues the rows held back; pauses partitions if the queue stays full, and resumes them at half.</summary>
+    /// <returns>False while the queue is full, but not yet for long enough to pause.</returns>
     public bool Apply(IConsumer<RowKey, Row> consumer)
     {
         if (_held.Count > 0 && _paused.Count == 0)
@@ -69,8 +71,8 @@ internal sealed partial class BackPressure(RowQueue queue, Assignment assignment
         {
             if (!ReferenceEquals(_running, assignment.Current))
             {
-                // The client remembers a pause across rebalances: a partition that was paused when it was revoked comes back
-                // paused, and nobody here would ever resume it.
+                // The client remembers pauses across rebalances: a partition revoked while paused comes back paused, and nothing
+                // else would ever resume it.
                 _running = assignment.Current;
                 OnAssigned(consumer.Resume);
             }
@@ -81,14 +83,14 @@ internal sealed partial class BackPressure(RowQueue queue, Assignment assignment
         }
         else if (!ReferenceEquals(_paused, assignment.Current))
         {
-            // Partitions that came with a rebalance start out running.
+            // Newly assigned partitions start out running.
             Pause(consumer);
         }
 
         return true;
     }
 
-    /// <summary>Pauses again, where paused: partitions that were assigned anew in the client are running.</summary>
+    /// <summary>If partitions are paused, pauses them again: reassigning one in the client sets it running.</summary>
     public void PauseAgain(IConsumer<RowKey, Row> consumer)
     {
         if (_paused.Count > 0)
@@ -138,7 +140,7 @@ internal sealed partial class BackPressure(RowQueue queue, Assignment assignment
         }
         catch (KafkaException exception) when (exception.Error.Code is ErrorCode.Local_State or ErrorCode.Local_UnknownPartition)
         {
-            // One of them is on its way to another member.
+            // One of them is moving to another member.
         }
     }
 

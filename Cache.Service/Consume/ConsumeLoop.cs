@@ -6,8 +6,8 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// The thread that uses the Kafka consumer: waits for Kafka, subscribes, polls, and leaves the group at the end. It is made after
-/// the consumer, and so disposed before it: the process does not survive a consumer that is disposed during a call.
+/// Owns the thread that uses the Kafka consumer: waits for Kafka, subscribes, polls, and finally leaves the group. It is created
+/// after the consumer, and therefore disposed before it: disposing a consumer during a call crashes the process.
 /// </summary>
 internal sealed partial class ConsumeLoop(
     IConsumer<RowKey, Row> consumer, RebalanceCallbacks callbacks, Rebalance rebalance, Topics topics, Poller poller, TimeProvider time, FatalError fatal,
@@ -16,19 +16,19 @@ internal sealed partial class ConsumeLoop(
 {
     private static readonly TimeSpan WaitInterval = TimeSpan.FromMilliseconds(100);
 
-    // A stop has taken up to 15 s by then, and orchestrators kill after 30 s.
+    // By then, stopping has taken up to 15 s; orchestrators kill the process after 30 s.
     private static readonly TimeSpan EndTimeout = TimeSpan.FromSeconds(10);
 
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private CancellationToken _stopping;
 
-    /// <summary>Time since the loop last did a turn.</summary>
+    /// <summary>Time since the loop's last heartbeat.</summary>
     public TimeSpan SinceLastHeartbeat => poller.SinceLastHeartbeat;
 
-    /// <summary>What the loop waits for before it can consume; null once it does.</summary>
+    /// <summary>What the loop is waiting for; null once it has consumed anything.</summary>
     public string? WaitsFor => poller.HasConsumed ? null : ExecuteTask is null ? "the consume loop has not started" : topics.WaitsFor;
 
-    /// <summary>Leaving the group can hang in the client; what is not committed by then is read again.</summary>
+    /// <summary>Leaving the group can hang in the client; whatever is not committed by then is read again.</summary>
     protected override TimeSpan StopTimeout => TimeSpan.FromSeconds(15);
 
     /// <inheritdoc/>
@@ -38,7 +38,7 @@ internal sealed partial class ConsumeLoop(
     public override Task StartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
     /// <summary>
-    /// Starts the loop once everything else has started: a service that cannot listen, for example, has no business in the group.
+    /// Starts the loop once everything else has started: a service that cannot listen, for example, must not join the group.
     /// </summary>
     public Task StartedAsync(CancellationToken cancellationToken) => base.StartAsync(cancellationToken);
 
@@ -55,7 +55,7 @@ internal sealed partial class ConsumeLoop(
     /// <inheritdoc/>
     public Task StoppedAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    /// <summary>Ends the loop if nobody has stopped it, and waits for that.</summary>
+    /// <summary>Stops the loop if it is still running, and waits for it to end.</summary>
     public override void Dispose()
     {
         base.Dispose();
@@ -93,20 +93,20 @@ internal sealed partial class ConsumeLoop(
                 }
             }
 
-            // Revokes what is assigned: flush, commit, leave.
+            // Revokes every partition, which flushes and commits, and then leaves the group.
             LogStopping();
             consumer.Close();
             _ended.TrySetResult();
         }
         catch (Exception exception)
         {
-            // Without the loop the service would look alive and be dead; a restart may mend it.
+            // Without the loop, the service would look alive but do nothing; a restart may fix that.
             _ended.TrySetException(exception);
         }
     }
 
-    /// <summary>Waits until Kafka answers, and it is known which topics exist.</summary>
-    /// <returns>False when the service stops.</returns>
+    /// <summary>Waits until Kafka answers and it is settled which topics exist.</summary>
+    /// <returns>False if the service is stopping.</returns>
     private bool WaitForKafka()
     {
         var found = topics.FindAsync(_stopping);

@@ -5,7 +5,7 @@ using Cache.Service.Telemetry;
 
 namespace Cache.Service.Consume;
 
-/// <summary>The instruments of consuming: rows, lag, commits, rebalances.</summary>
+/// <summary>Metrics of rows consumed, lag, commits and rebalances.</summary>
 internal sealed class ConsumeMetrics
 {
     private readonly ConcurrentDictionary<string, RowCounter> _rows = new();
@@ -44,7 +44,7 @@ internal sealed class ConsumeMetrics
             assignment.Current.Where(partition => partition.LogEnd >= 0).Select(partition => new Measurement<T>(value(partition), partition.Tags));
     }
 
-    /// <summary>The counter of a topic's rows.</summary>
+    /// <summary>Gets the row counter of a topic.</summary>
     public RowCounter Rows(string topic) => _rows.GetOrAdd(topic, _ => new RowCounter());
 
     public void Committed() => _commits.Add(1);

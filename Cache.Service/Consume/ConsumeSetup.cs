@@ -5,7 +5,7 @@ using Cache.Service.Partitions;
 
 namespace Cache.Service.Consume;
 
-/// <summary>The registration of consuming.</summary>
+/// <summary>Registers the stage that consumes rows.</summary>
 internal static class ConsumeSetup
 {
     public static IServiceCollection AddConsume(this IServiceCollection services) => services
@@ -40,11 +40,11 @@ internal static class ConsumeSetup
                 var session = KafkaClients.SessionTimeout(settings.Config);
                 builder.Services.AddSingleton(services => new Membership(session, services.GetRequiredService<TimeProvider>()));
 
-                // Readiness asks Kafka itself, without producing anything, and ReceiveSpan makes the spans, only where a trace is sampled.
+                // Readiness asks Kafka itself, without producing anything. ReceiveSpan creates spans for sampled traces only.
                 settings.DisableHealthChecks = true;
                 settings.DisableTracing = true;
 
-                // Aspire's integration would count and time each row, to say what cache.kafka.records says.
+                // Aspire's integration would count and time every row, only to duplicate cache.kafka.records.
                 settings.DisableMetrics = true;
             },
             (services, consumer) =>

@@ -3,11 +3,11 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
-/// <summary>What the committer needs of a consumer.</summary>
+/// <summary>The part of a consumer that the committer needs.</summary>
 internal interface IOffsetCommit
 {
-    /// <summary>Commits offsets; completes with the acknowledgement.</summary>
-    /// <exception cref="KafkaException">It failed, for all or some of them.</exception>
+    /// <summary>Commits offsets; completes once Kafka has acknowledged them.</summary>
+    /// <exception cref="KafkaException">Some or all of the offsets were not committed.</exception>
     Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets);
 }
 
@@ -21,6 +21,6 @@ internal sealed class ConsumerCommits(IConsumer<RowKey, Row> consumer) : IOffset
     /// <inheritdoc/>
     public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => _last = Task.Run(() => consumer.Commit(offsets));
 
-    /// <summary>Waits for a commit in progress: the process does not survive a consumer that is disposed during a call.</summary>
+    /// <summary>Waits for a commit in progress: disposing the consumer during a call crashes the process.</summary>
     public void Dispose() => Task.WhenAny(_last, Task.Delay(EndTimeout, TimeProvider.System, CancellationToken.None)).Wait(CancellationToken.None);
 }

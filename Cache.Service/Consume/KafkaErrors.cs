@@ -5,8 +5,8 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Errors that the Kafka clients report by themselves. While brokers are away they report the same ones many times a
-/// second; each is logged once, and again after a while.
+/// Records and logs errors that the Kafka clients report on their own. While brokers are down, they report the same errors
+/// many times per second; each is logged at most once per 30 s.
 /// </summary>
 internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors> logger)
 {
@@ -16,11 +16,11 @@ internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors
     private Error? _cause;
 
     /// <summary>
-    /// The last error that may tell why Kafka does not answer, and not only that it does not; null when there was none.
+    /// The last error that may explain why Kafka does not answer, rather than just that it does not; null if there was none.
     /// </summary>
     public Error? Cause => Volatile.Read(ref _cause);
 
-    /// <summary>Notes an error; called on the client's threads.</summary>
+    /// <summary>Records an error; called on the client's threads.</summary>
     public void Note(Error error)
     {
         if (error.Code != ErrorCode.Local_AllBrokersDown)
@@ -37,8 +37,8 @@ internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors
     }
 
     /// <summary>
-    /// Notes a line of the client's log: that a broker closes the connection at once, as a port that speaks TLS does to a client
-    /// that does not, is reported nowhere else.
+    /// Records a line of the client's log, the only place where it reports that a broker closed the connection at once, as a TLS
+    /// port does when the client speaks plaintext.
     /// </summary>
     public void Note(LogMessage line)
     {

@@ -1,14 +1,14 @@
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Ends handles of the client library. Its destroy can hang for good, and then takes the thread with it: so that never is a
-/// thread that somebody waits for.
+/// Disposes handles of the client library. Destroying one can hang forever and block its thread, so this never happens on a
+/// thread that anybody waits for.
 /// </summary>
 internal static class KafkaHandle
 {
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>Ends a handle; when that takes too long, it is left to end by itself.</summary>
+    /// <summary>Disposes a handle; if that takes more than 5 s, stops waiting and leaves it to finish on its own.</summary>
     public static async Task EndAsync(IDisposable handle)
     {
         var ended = Task.Factory.StartNew(handle.Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);

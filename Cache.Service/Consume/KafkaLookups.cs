@@ -5,37 +5,37 @@ using Confluent.Kafka.Admin;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// What Kafka is asked about topics and partitions: for all of them at once, since brokers answer for hundreds as soon as for
-/// one. Every question fails with a <see cref="KafkaException"/> when Kafka does not answer it in time, or in part.
+/// Looks up topics and partitions in Kafka, all of them at once, because brokers answer for hundreds as quickly as for one.
+/// Every lookup fails with a <see cref="KafkaException"/> if Kafka does not answer in time or in full.
 /// </summary>
 internal interface IKafkaLookups
 {
-    /// <summary>Asks for topics.</summary>
-    /// <returns>How many partitions each has, or why that is not told.</returns>
+    /// <summary>Looks up topics.</summary>
+    /// <returns>The number of partitions of each, or the error that Kafka reports instead.</returns>
     Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics);
 
-    /// <summary>Asks for the offsets that the group has committed.</summary>
-    /// <returns>One for each partition; negative where it has committed none.</returns>
+    /// <summary>Looks up the group's committed offsets.</summary>
+    /// <returns>One per partition; negative if nothing is committed.</returns>
     Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions);
 
-    /// <summary>Asks for the offset of the oldest row, of the end, or of a time.</summary>
-    /// <returns>One for each partition; negative where there is no row since that time.</returns>
+    /// <summary>Looks up the offset of the oldest row, of the end, or of the first row since a given time.</summary>
+    /// <returns>One per partition; negative if it has no row since that time.</returns>
     Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec);
 
-    /// <summary>Asks for the timestamps of rows.</summary>
-    /// <returns>Milliseconds since 1970 UTC, for each partition that has a row there.</returns>
+    /// <summary>Looks up the timestamps of rows, one per partition.</summary>
+    /// <returns>Milliseconds since 1970 UTC; partitions without a row at that offset are left out.</returns>
     Task<IReadOnlyDictionary<TopicPartition, long>> TimestampsAsync(IReadOnlyCollection<TopicPartitionOffset> rows);
 }
 
-/// <summary>What Kafka says of a topic.</summary>
+/// <summary>What Kafka reports about a topic.</summary>
 /// <param name="Topic">The topic.</param>
-/// <param name="Partitions">How many partitions it has; 0 when there is an error.</param>
-/// <param name="Error">Why that is not told; <see cref="ErrorCode.NoError"/> when it is.</param>
+/// <param name="Partitions">The number of its partitions; 0 if Kafka reports an error.</param>
+/// <param name="Error">The error; <see cref="ErrorCode.NoError"/> if there is none.</param>
 internal sealed record TopicAnswer(string Topic, int Partitions, ErrorCode Error);
 
 /// <summary>
-/// Asks over connections of its own: on those of the consumer a question waits until the fetch before it is answered, half a
-/// second when nothing comes.
+/// Uses connections of its own. On the consumer's, a request would wait for the fetch ahead of it: half a second if no rows
+/// arrive.
 /// </summary>
 internal sealed class KafkaLookups(CacheOptions options, RowReader reader, KafkaErrors errors) : IKafkaLookups, IDisposable
 {
@@ -44,7 +44,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan ServeTime = TimeSpan.FromMilliseconds(100);
 
-    // Held by calls that block: the process does not survive a client that is disposed in the midst of one.
+    // Held during blocking calls: disposing a client in the middle of one crashes the process.
     private readonly Lock _calling = new();
     private IConsumer<Ignore, Ignore>? _client;
     private IAdminClient? _admin;
@@ -55,7 +55,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     {
         var answers = Task.Run(() => topics.Select(topic => admin.GetMetadata(topic, TopicTimeout).Topics[0]).ToList());
 
-        // What keeps the client from connecting is told only to who polls it.
+        // The client reports why it cannot connect only while it is polled.
         while (!answers.IsCompleted)
         {
             Serve(client);
@@ -66,7 +66,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
 
     /// <inheritdoc/>
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions) =>
-        // Not by the admin client's call, in which an error of the coordinator crashes the process (librdkafka, as in Confluent.Kafka 2.16).
+        // Not through the admin client, where a coordinator error crashes the process (librdkafka, as in Confluent.Kafka 2.16).
         CallAsync<IReadOnlyDictionary<TopicPartition, Offset>>(
             (client, _) => client.Committed(partitions, Timeout).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
 
@@ -74,13 +74,13 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec) =>
         CallAsync((client, _) => Offsets(client, partitions, spec, Timeout));
 
-    /// <summary>Asks for the offset of the oldest row, of the end, or of a time; blocks until Kafka answers.</summary>
+    /// <summary>Like <see cref="OffsetsAsync"/>, but on a client of the caller, and blocks until Kafka answers.</summary>
     /// <exception cref="KafkaException">Kafka did not answer in time, or not for every partition.</exception>
     public static IReadOnlyDictionary<TopicPartition, Offset> Offsets(
         IConsumer<Ignore, Ignore> client, IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec, TimeSpan timeout)
     {
-        // The protocol's own names for the end and the beginning. Not by the admin client's call, which crashes the process
-        // when a leader is not known yet and other metadata comes in that moment (librdkafka, as in Confluent.Kafka 2.16).
+        // In the protocol, special timestamps denote the beginning and the end. Not through the admin client, which crashes the
+        // process if new metadata arrives while a leader is still unknown (librdkafka, as in Confluent.Kafka 2.16).
         var time = spec switch
         {
             OffsetSpec.TimestampSpec since => since.Timestamp,
@@ -91,7 +91,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
         var offsets = client.OffsetsForTimes(partitions.Select(partition => new TopicPartitionTimestamp(partition, timestamp)), timeout)
             .ToDictionary(offset => offset.TopicPartition, offset => offset.Offset);
 
-        // A broker that goes in the midst of it leaves its partitions with what was asked, and without an error.
+        // If a broker goes down during the call, its partitions come back with the timestamp that was passed in, and no error.
         return offsets.ContainsValue(time) ? throw new KafkaException(ErrorCode.Local_Transport) : offsets;
     }
 
@@ -101,7 +101,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
 
     /// <inheritdoc/>
     public void Dispose() =>
-        // The client has been seen to hang when it is disposed.
+        // The client has been observed to hang on disposal.
         Task.Run(() =>
         {
             lock (_calling)
@@ -112,7 +112,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
             }
         }).Wait(DisposeTimeout);
 
-    /// <summary>Calls the client on another thread.</summary>
+    /// <summary>Calls the client on a thread of the pool, one call at a time.</summary>
     private Task<T> CallAsync<T>(Func<IConsumer<Ignore, Ignore>, IAdminClient, T> call) => Task.Run(() =>
     {
         lock (_calling)

@@ -8,9 +8,9 @@ using Confluent.Kafka.Admin;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Asks Kafka for the ends of the partitions, beside the consume loop: what the client remembers of them grows stale while
-/// partitions are paused or brokers are away, and readiness must not. Over connections of its own: on those of the consumer
-/// a question waits until the fetch before it is answered, half a second when nothing comes.
+/// Asks Kafka for the ends of the partitions, independently of the consume loop: the offsets that the consumer caches go stale
+/// while partitions are paused or brokers are down, but readiness must not. Uses connections of its own: on the consumer's, a
+/// request would wait for the fetch ahead of it, half a second if no rows arrive.
 /// </summary>
 internal sealed partial class LagMonitor(Assignment assignment, CacheOptions options, TimeProvider time, FatalError fatal, ILogger<LagMonitor> logger)
     : Worker(fatal, time, logger)
@@ -22,13 +22,13 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
     // Readiness waits for the first answer.
     private static readonly TimeSpan StartInterval = TimeSpan.FromMilliseconds(20);
 
-    // Producers give up a transaction after a minute, unless they are told otherwise.
+    // By default, a transaction times out after a minute.
     private static readonly TimeSpan LongTransaction = TimeSpan.FromSeconds(90);
 
     private readonly HashSet<TopicPartition> _heldBack = [];
     private string? _failure = "Kafka was not asked yet";
 
-    /// <summary>Why the ends are not known; null when they are.</summary>
+    /// <summary>Why the ends are unknown; null if they are known.</summary>
     public string? Failure => Volatile.Read(ref _failure);
 
     /// <inheritdoc/>
@@ -76,7 +76,7 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
         }
     }
 
-    /// <summary>Notes the end of a partition; says once that a transaction is left open, and that it no longer is.</summary>
+    /// <summary>Records the end of a partition; logs once that a transaction is left open, and once that it has ended.</summary>
     internal void Seen(AssignedPartition partition, long end)
     {
         var now = Time.GetUtcNow();

@@ -8,9 +8,9 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Commits explicit offsets: those up to which every row of a partition is in Redis or in the dead letters. Runs beside
-/// the flush and never holds it up; one commit at a time. Each commit that Kafka takes also proves that this process is
-/// still in the group (<see cref="Membership"/>).
+/// Commits explicit offsets: those before which every row of a partition is in Redis or in the dead-letter topic. Runs
+/// alongside the flush without holding it up, one commit at a time. Each commit that Kafka accepts also proves that this
+/// process is still in the group (<see cref="Membership"/>).
 /// </summary>
 internal sealed partial class OffsetCommitter(
     IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, ConsumeMetrics metrics, TimeProvider time,
@@ -24,10 +24,10 @@ internal sealed partial class OffsetCommitter(
     private readonly SemaphoreSlim _committing = new(1, 1);
     private long _rows;
 
-    // The failure that was logged last, until a commit is taken again; touched only while committing.
+    // The last failure logged, reset once a commit succeeds; used only while committing.
     private ErrorCode _logged;
 
-    /// <summary>A batch was written: a commit is due when that makes enough rows.</summary>
+    /// <summary>Records that a batch was written; a commit is due once enough rows have accumulated.</summary>
     public void Flushed(int rows)
     {
         if (Interlocked.Add(ref _rows, rows) >= options.CommitBatchSize)
@@ -36,16 +36,16 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    /// <summary>A commit is due, whatever the interval: a partition's first position has to be Kafka's before its rows are.</summary>
+    /// <summary>Requests a commit before the interval is over: a partition's first position is committed before its rows.</summary>
     public void CommitSoon() => _due.Writer.TryWrite(true);
 
-    /// <summary>Commits what is written of some partitions, now; for when they are about to be let go.</summary>
-    /// <returns>False when Kafka did not acknowledge it.</returns>
+    /// <summary>Commits at once what is written of partitions that are about to be revoked.</summary>
+    /// <returns>False if Kafka did not acknowledge the commit.</returns>
     public async Task<bool> CommitNowAsync(IReadOnlyCollection<TopicPartition> partitions, TimeSpan timeout)
     {
         var started = Time.GetTimestamp();
 
-        // While the group is between two generations Kafka refuses every commit; that passes.
+        // Between two generations of the group, Kafka refuses every commit; that passes.
         ErrorCode error;
         while ((error = await CommitAsync(() => Written(partitions.Contains))) == ErrorCode.RebalanceInProgress && Time.GetElapsedTime(started) < timeout)
         {
@@ -56,16 +56,16 @@ internal sealed partial class OffsetCommitter(
     }
 
     /// <summary>
-    /// Waits for the flush of partitions that are about to be let go, unless Kafka refuses a commit of them for good: nothing
-    /// more can be written or committed then, and waiting would only keep this process from joining the group again.
+    /// Waits for the flush of partitions that are about to be revoked, unless Kafka permanently refuses to commit them: then
+    /// nothing more can be written or committed, and waiting would only keep this process from rejoining the group.
     /// </summary>
-    /// <exception cref="MembershipException">Kafka refused it for good.</exception>
+    /// <exception cref="MembershipException">Kafka permanently refused the commit.</exception>
     public async Task FlushedAsync(Task flush, IReadOnlyCollection<TopicPartition> partitions)
     {
-        // Awaited, and not only watched: what is drained is told on a thread of the pool, and a simulation has none.
+        // Awaited, not just passed to WhenAny: the queue signals that it is drained on the thread pool, which the simulation lacks.
         var flushed = AwaitedAsync(flush);
 
-        // Mostly it is done at once, and the commit after it is enough.
+        // Usually the flush is done within this pause, and the commit that follows it is enough.
         var error = ErrorCode.RebalanceInProgress;
         while (error == ErrorCode.RebalanceInProgress && !await IsFirstAsync(flushed, Task.Delay(RebalancePause, Time, CancellationToken.None)))
         {
@@ -73,7 +73,7 @@ internal sealed partial class OffsetCommitter(
             error = await IsFirstAsync(flushed, commit) ? ErrorCode.NoError : await commit;
         }
 
-        // The client joins again only when the revocation is over, so these do not pass.
+        // These do not pass by waiting: the client rejoins the group only after the revocation.
         if (error is ErrorCode.IllegalGeneration or ErrorCode.UnknownMemberId or ErrorCode.FencedInstanceId)
         {
             throw new MembershipException(new Error(error).Reason);
@@ -86,14 +86,14 @@ internal sealed partial class OffsetCommitter(
     }
 
     /// <summary>
-    /// Has Kafka prove that this process is still in the group, by a commit of where some partitions stand: it refuses that
-    /// of a process that it has given up on.
+    /// Proves that this process is still in the group by committing the current offsets of some partitions, which Kafka refuses
+    /// if it has removed the process from the group.
     /// </summary>
-    /// <exception cref="MembershipException">Kafka refused it, or did not answer.</exception>
+    /// <exception cref="MembershipException">Kafka refused the commit, or did not answer.</exception>
     public async Task ProveMembershipAsync(IReadOnlyCollection<OffsetRange> ranges)
     {
-        // What is before a range is written, or nobody's: where that is not known better, its start is committed again; the end
-        // of an empty partition stands for the row before it.
+        // Everything before a range is already written or needs no write, so its start is committed if the written offset is
+        // unknown. That may be negative: the end of an empty partition is enqueued as a row at offset -1.
         var error = await CommitAsync(() => [.. ranges.Where(range => range.Partition.Owned)
             .Select(range => (range.Partition, range.Partition.Written is >= 0 and var written ? written : Math.Max(0, range.First)))]);
         if (error != ErrorCode.NoError)
@@ -102,7 +102,7 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    /// <summary>Commits whenever that is due.</summary>
+    /// <summary>Commits whenever a commit is due.</summary>
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
         var due = DueAsync();
@@ -114,7 +114,7 @@ internal sealed partial class OffsetCommitter(
                 due = DueAsync();
             }
 
-            // At the stop the last commit belongs to the revocation.
+            // On shutdown, the revocation makes the last commit.
             if (!stoppingToken.IsCancellationRequested)
             {
                 await CommitAsync(() => Written(_ => true));
@@ -124,7 +124,7 @@ internal sealed partial class OffsetCommitter(
 
     private async Task DueAsync() => await _due.Reader.ReadAsync(CancellationToken.None);
 
-    /// <summary>What is written and not committed yet; what is committed too, when the last proof of membership grows old.</summary>
+    /// <summary>The written offsets not yet committed; also the committed ones if the proof of membership is getting old.</summary>
     private List<(AssignedPartition Partition, long Offset)> Written(Func<TopicPartition, bool> which)
     {
         Interlocked.Exchange(ref _rows, 0);
@@ -135,7 +135,7 @@ internal sealed partial class OffsetCommitter(
             .Where(commit => commit.Offset >= 0 && (again || commit.Offset != commit.Partition.Committed))];
     }
 
-    /// <summary>Commits, when the commit before is done.</summary>
+    /// <summary>Commits, once the previous commit is done.</summary>
     private async Task<ErrorCode> CommitAsync(Func<List<(AssignedPartition Partition, long Offset)>> what)
     {
         await _committing.WaitAsync();
@@ -166,13 +166,12 @@ internal sealed partial class OffsetCommitter(
         }
         catch (KafkaException exception)
         {
-            // Nothing is lost by it: the next commit carries these offsets again, or whoever has the partitions now
-            // reads their rows once more.
+            // Nothing is lost: the next commit includes these offsets, or the new owner of the partitions rereads their rows.
             metrics.CommitFailed();
             var error = exception.Error;
             if (error.Code != ErrorCode.RebalanceInProgress && error.Code != _logged)
             {
-                // Once, though each interval fails while the brokers are away.
+                // Logged once: while brokers are down, every interval fails.
                 _logged = error.Code;
                 LogCommitFailed(error.Reason);
             }

@@ -3,12 +3,12 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
-/// <summary>A question about partitions that Kafka has been asked; the loop keeps polling until the answer is there.</summary>
+/// <summary>A lookup in progress for some partitions; the loop keeps polling until Kafka has answered.</summary>
 internal sealed record PendingLookup<T>(List<AssignedPartition> Partitions, Task<T> Answer)
 {
-    /// <summary>Takes the answer, once it is there.</summary>
-    /// <param name="lookup">The question; null once its answer is taken.</param>
-    /// <param name="partitions">The partitions asked about that are still owned.</param>
+    /// <summary>Takes the answer once it has arrived.</summary>
+    /// <param name="lookup">The lookup; set to null once it has completed.</param>
+    /// <param name="partitions">Its partitions that are still owned.</param>
     /// <param name="answer">The answer.</param>
     /// <exception cref="KafkaException">Kafka did not answer.</exception>
     public static bool TryTake(ref PendingLookup<T>? lookup, out List<AssignedPartition> partitions, out T answer)

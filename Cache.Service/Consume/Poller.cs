@@ -8,8 +8,8 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// One turn of the consume loop: makes room, moves partitions, takes the rows that have arrived. It always polls, so that the
-/// process never leaves the group for being slow.
+/// Does one turn of the consume loop: makes room, moves partitions, and takes the rows that have arrived. It keeps polling even
+/// when the queue is full, so that the process never drops out of the group for being slow.
 /// </summary>
 internal sealed partial class Poller(
     Assignment assignment, Topics topics, BackPressure pressure, Repositioning repositioning, Rewinding rewinding, CacheOptions options, TimeProvider time,
@@ -23,7 +23,7 @@ internal sealed partial class Poller(
     private volatile bool _hasConsumed;
     private long _lastHeartbeat = time.GetTimestamp();
 
-    /// <summary>Whether anything has been consumed yet, be it the end of an empty partition.</summary>
+    /// <summary>Whether anything has been consumed yet, even if only the end of an empty partition.</summary>
     public bool HasConsumed => _hasConsumed;
 
     /// <summary>Time since the last heartbeat.</summary>
@@ -33,7 +33,7 @@ internal sealed partial class Poller(
     public void Heartbeat() => Volatile.Write(ref _lastHeartbeat, time.GetTimestamp());
 
     /// <summary>Does one turn.</summary>
-    /// <returns>False when it was too early to do anything: the queue is full, and perhaps only for a moment.</returns>
+    /// <returns>False if nothing was done: the queue is full, but perhaps only for a moment.</returns>
     public bool Turn(IConsumer<RowKey, Row> consumer)
     {
         Heartbeat();
@@ -46,7 +46,7 @@ internal sealed partial class Poller(
         repositioning.Apply(consumer);
         rewinding.Apply(consumer);
 
-        // Only the first row is waited for.
+        // Wait only for the first row.
         var wait = pressure.HoldsRows || pressure.IsPaused ? HeldPollWait : PollWait;
         var rows = 0;
         while (rows < RowQueue.MaxAtOnce && Poll(consumer, wait) && !pressure.HoldsRows)
@@ -60,7 +60,7 @@ internal sealed partial class Poller(
     }
 
     /// <summary>Takes the next row.</summary>
-    /// <returns>False when there is none right now.</returns>
+    /// <returns>False if there is none at the moment.</returns>
     private bool Poll(IConsumer<RowKey, Row> consumer, TimeSpan wait)
     {
         ConsumeResult<RowKey, Row>? result;
@@ -79,7 +79,7 @@ internal sealed partial class Poller(
             return false;
         }
 
-        // Null for a partition that was revoked between the client's queue and here.
+        // Null if the partition was revoked after the client had queued the row.
         if (assignment.Find(result.Topic, result.Partition) is not { } partition)
         {
             return true;
@@ -89,7 +89,7 @@ internal sealed partial class Poller(
         topics.NoteRead(result.Topic);
         if (result.IsPartitionEOF)
         {
-            // Transaction markers and aborted rows take offsets too, and nobody sees them: the end does.
+            // Transaction markers and aborted rows use up offsets but are never delivered; only the end reveals them.
             if (result.Offset.Value > partition.Next)
             {
                 pressure.Skip(partition, result.Offset.Value - 1);
@@ -109,7 +109,8 @@ internal sealed partial class Poller(
         var (origin, error) = (exception.ConsumerRecord?.TopicPartition, exception.Error);
         if (error.Code is ErrorCode.Local_AutoOffsetReset or ErrorCode.Local_LogTruncation && origin is not null)
         {
-            // Where nothing is committed, and the start is being asked for, there is no offset that could be missing.
+            // Next is negative while the start of a partition without a committed offset is still being looked up: no offset of
+            // ours can be missing then.
             if (assignment.Find(origin.Topic, origin.Partition) is { Next: >= 0 } partition)
             {
                 repositioning.Strand(partition);
@@ -121,7 +122,7 @@ internal sealed partial class Poller(
         }
     }
 
-    /// <summary>Notes what the client remembers of the last fetches; no call to Kafka.</summary>
+    /// <summary>Records the high watermarks that the client caches from its last fetches, without asking Kafka.</summary>
     private void NoteWatermarks(IConsumer<RowKey, Row> consumer)
     {
         if (_watermarksDue.IsDue())

@@ -5,27 +5,27 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
-/// <summary>How the consume thread waits inside a callback of the client, while others work (<see cref="Rebalance.Block"/>).</summary>
-/// <returns>False when the work failed, or patience ended first.</returns>
+/// <summary>How the consume thread waits for others inside a callback of the client (<see cref="Rebalance.Block"/>).</summary>
+/// <returns>False if the work failed or timed out.</returns>
 internal delegate bool BlockUntil(Task work, TimeSpan timeout);
 
 /// <summary>
-/// What happens when the group gives partitions or takes them. Runs on the consume thread, inside the client's poll.
-/// Revoked: what is in flight is flushed and committed, bounded in time, then let go. Lost: let go at once, nothing
-/// committed, since another member may own them already.
+/// Handles partitions that the group assigns, revokes or declares lost. Runs on the consume thread, inside the client's poll.
+/// Revoked partitions are released once their rows in flight are flushed and committed, or after a timeout. Lost partitions are
+/// released at once, without a commit, because another member may already own them.
 /// </summary>
 internal sealed partial class Rebalance(
     Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, BlockUntil blockUntil, ConsumeMetrics metrics,
     ILogger<Rebalance> logger)
 {
-    /// <summary>How long a revocation waits for the flush, and then for the commit: the group waits meanwhile.</summary>
+    /// <summary>How long a revocation waits for the flush, and then for the commit; meanwhile, the group waits.</summary>
     private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(8);
     private static readonly TimeSpan CommitTimeout = TimeSpan.FromSeconds(4);
 
-    /// <summary>How long an assignment waits for Kafka to tell where partitions start.</summary>
+    /// <summary>How long an assignment waits for Kafka to report where partitions start.</summary>
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(5);
 
-    /// <summary>The group has assigned partitions: finds where each starts.</summary>
+    /// <summary>Adds partitions that the group has assigned, and finds where each starts.</summary>
     public List<TopicPartitionOffset> Assigned(List<TopicPartition> partitions)
     {
         assignment.IsSpare = partitions.Count == 0 && assignment.Current.Count == 0;
@@ -43,7 +43,7 @@ internal sealed partial class Rebalance(
 
         if (starts.Exists(start => !start.Resumed))
         {
-            // Where "latest" was, only this commit remembers.
+            // Only this commit records which offset "latest" was.
             committer.CommitSoon();
         }
 
@@ -51,7 +51,7 @@ internal sealed partial class Rebalance(
         return starts.ConvertAll(start => start.Start);
     }
 
-    /// <summary>The group takes partitions back: flushes and commits what is in flight for them, within limits, then lets them go.</summary>
+    /// <summary>Flushes and commits the rows in flight of revoked partitions, within the timeouts; then releases them.</summary>
     public void Revoked(List<TopicPartitionOffset> offsets)
     {
         if (offsets.Count == 0)
@@ -62,7 +62,7 @@ internal sealed partial class Rebalance(
         metrics.Rebalanced("revoked");
         var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
 
-        // The consume thread has nothing else to do: the client goes on when this returns.
+        // Blocking is fine here: the client does nothing else on the consume thread until this returns.
         var flushed = blockUntil(committer.FlushedAsync(queue.DrainAsync(), partitions), FlushTimeout);
         var commit = committer.CommitNowAsync(partitions, CommitTimeout);
         var committed = blockUntil(commit, CommitTimeout) && commit.Result;
@@ -77,7 +77,7 @@ internal sealed partial class Rebalance(
         }
     }
 
-    /// <summary>The group has given partitions to others already.</summary>
+    /// <summary>Releases partitions that the group may already have assigned to others.</summary>
     public void Lost(List<TopicPartitionOffset> offsets)
     {
         metrics.Rebalanced("lost");
@@ -86,14 +86,15 @@ internal sealed partial class Rebalance(
         LogLost(partitions.Count, List(partitions));
     }
 
-    /// <summary>Nothing more is consumed: every partition is revoked, and no more rows come.</summary>
+    /// <summary>Ends consumption: revokes every partition, and completes the queue.</summary>
     public void End()
     {
         assignment.RevokeAll();
         queue.Complete();
     }
 
-    /// <summary>Blocks the thread.</summary>
+    /// <summary>Blocks the thread until the work is done.</summary>
+    /// <returns>False if the work failed or timed out.</returns>
     public static bool Block(Task work, TimeSpan timeout)
     {
         try

@@ -4,15 +4,15 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Passes the group's callbacks on. A consumer is built with its callbacks, and those who handle them commit through that
-/// consumer: so the handler comes later.
+/// Forwards the group's callbacks. They have to be registered before the consumer is built, but their handler commits through
+/// that consumer, so it is set later.
 /// </summary>
 internal sealed class RebalanceCallbacks
 {
-    /// <summary>Handles the callbacks; set before the consumer subscribes.</summary>
+    /// <summary>The handler of the callbacks; set before the consumer subscribes.</summary>
     public Rebalance? Handler { get; set; }
 
-    /// <summary>Hands the callbacks to a consumer that is about to be built.</summary>
+    /// <summary>Registers the callbacks with the builder of a consumer.</summary>
     public void Attach(ConsumerBuilder<RowKey, Row> builder)
     {
         builder.SetPartitionsAssignedHandler((_, partitions) => Handler!.Assigned(partitions));

@@ -8,14 +8,14 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// The <c>receive</c> span of a row, in its producer's trace. Rows that are not sampled cost a look at a header, and nothing
-/// when nobody listens.
+/// The <c>receive</c> span of a row, in its producer's trace. A row that is not sampled costs one header lookup, or nothing at
+/// all if nobody listens.
 /// </summary>
 internal static class ReceiveSpan
 {
     private const int TraceParentLength = 55;
 
-    /// <summary>The span of a row's receipt; null when the row's trace is not sampled.</summary>
+    /// <summary>Starts the span; null if nobody listens or the row's trace is not sampled.</summary>
     public static Activity? Start(ConsumeResult<RowKey, Row> result, string group)
     {
         if (!Tracing.Source.HasListeners() || ParentOf(result.Message.Headers) is not { } parent)
@@ -49,7 +49,7 @@ internal static class ReceiveSpan
             return null;
         }
 
-        // The last digit's lowest bit: sampled. Most rows are not, and need no more than this.
+        // The lowest bit of the last digit is the sampled flag. Most rows are not sampled, and this check is all they cost.
         if (bytes[^1] is not ((byte)'1' or (byte)'3'))
         {
             return null;

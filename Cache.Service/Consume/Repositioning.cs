@@ -6,8 +6,8 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Moves partitions to where they can be read: those whose start Kafka did not report when they were assigned, and those
-/// whose next row Kafka no longer has. The consume loop's own.
+/// Moves partitions to an offset where they can be read: those whose start Kafka did not report when they were assigned, and
+/// those whose next row Kafka does not have. Used only by the consume loop.
 /// </summary>
 internal sealed partial class Repositioning(
     Assignment assignment, StartPositions positions, BackPressure pressure, ConsumeMetrics metrics, TimeProvider time, ILogger<Repositioning> logger)
@@ -22,10 +22,10 @@ internal sealed partial class Repositioning(
     // Partitions whose next row Kafka does not have.
     private readonly HashSet<AssignedPartition> _stranded = [];
 
-    /// <summary>Notes that Kafka does not have a partition's next row.</summary>
+    /// <summary>Records that Kafka does not have a partition's next row.</summary>
     public void Strand(AssignedPartition partition) => _stranded.Add(partition);
 
-    /// <summary>Asks Kafka where to go on, and goes there once it has answered.</summary>
+    /// <summary>Asks Kafka where to continue, and repositions once it has answered.</summary>
     public void Apply(IConsumer<RowKey, Row> consumer)
     {
         if (positions.AnyUnknown)
@@ -37,7 +37,7 @@ internal sealed partial class Repositioning(
     }
 
     /// <summary>
-    /// Asks again where partitions start if Kafka did not report it, right after a coordinator had moved, for example. The client
+    /// Asks again where partitions start if Kafka did not report it, for example because the coordinator had just moved. The client
     /// itself asks only once, and never reads a partition for which that failed.
     /// </summary>
     private void FindUnknownStarts(IConsumer<RowKey, Row> consumer)
@@ -51,7 +51,7 @@ internal sealed partial class Repositioning(
 
         try
         {
-            // A partition that was revoked meanwhile, and came back, may start elsewhere.
+            // A partition that was revoked and reassigned in the meantime may start elsewhere.
             if (!PendingLookup<List<(TopicPartitionOffset Start, bool Resumed)>>.TryTake(ref _starts, out var asked, out var starts)
                 || starts.Where(start => asked.Exists(partition => partition.Next < 0 && partition.TopicPartition == start.Start.TopicPartition)).ToList() is not { Count: > 0 } found)
             {
@@ -67,13 +67,13 @@ internal sealed partial class Repositioning(
         }
         catch (KafkaException exception) when (!exception.Error.IsFatal)
         {
-            // Kafka did not answer this time either, or one of them is on its way to another member.
+            // Kafka did not answer this time either, or one of them is moving to another member.
         }
     }
 
     /// <summary>
-    /// Resumes partitions at their oldest row if Kafka does not have their next one: retention, or an operator, has deleted it,
-    /// or a leader that took over never had it.
+    /// Resumes partitions at their oldest row if Kafka does not have the next one: retention or an operator has deleted it, or
+    /// the new leader never had it.
     /// </summary>
     private void ResumeAtOldest(IConsumer<RowKey, Row> consumer)
     {
@@ -100,7 +100,7 @@ internal sealed partial class Repositioning(
         }
         catch (KafkaException exception) when (!exception.Error.IsFatal)
         {
-            // Asked again; a partition that is on its way to another member is revoked soon.
+            // Asked again after the interval; a partition that is moving to another member is revoked soon.
             LogOldestUnknown(exception.Error.Reason);
         }
     }
@@ -115,7 +115,7 @@ internal sealed partial class Repositioning(
             partition.Records.Miss(oldest.Value - partition.Next);
             LogMissed(partition, partition.Next, oldest.Value - 1, oldest.Value - partition.Next);
 
-            // Committed like any row, so that a restart does not miss them once more.
+            // Committed like any row, so that a restart does not count them as missed again.
             pressure.Skip(partition, oldest.Value - 1);
         }
         else if (oldest.Value < partition.Next)

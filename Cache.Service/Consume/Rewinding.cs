@@ -6,14 +6,14 @@ using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
-/// <summary>Rewinds partitions whose windows Redis has lost, so that they are read again. The consume loop's own.</summary>
+/// <summary>Rewinds partitions whose windows Redis has lost, so that they are reread. Used only by the consume loop.</summary>
 internal sealed partial class Rewinding(
     Assignment assignment, StartPositions positions, RebuildRequests rebuilds, CacheOptions options, ConsumeMetrics metrics, TimeProvider time, ILogger<Rewinding> logger)
 {
     private PendingLookup<IReadOnlyDictionary<TopicPartition, Offset>>? _targets;
     private string _epoch = "";
 
-    /// <summary>Takes a request to rewind, asks Kafka from where to read again, and rewinds once it has answered.</summary>
+    /// <summary>Takes a rebuild request, asks Kafka where to start rereading, and rewinds once it has answered.</summary>
     public void Apply(IConsumer<RowKey, Row> consumer)
     {
         if (_targets is null && rebuilds.Take() is { } request && Lost(request.Partitions, request.Epoch) is { Count: > 0 } partitions)
@@ -34,7 +34,7 @@ internal sealed partial class Rewinding(
             var rows = 0L;
             foreach (var old in lost)
             {
-                // Never forward: what is not written yet remains to be read.
+                // Never forward: rows not yet written still have to be read.
                 var written = old.Written;
                 var from = Math.Min(written, targets[old.TopicPartition].Value);
                 consumer.Seek(new TopicPartitionOffset(old.TopicPartition, from));
@@ -47,15 +47,15 @@ internal sealed partial class Rewinding(
         }
         catch (KafkaException exception)
         {
-            // The next look at the epoch asks again.
+            // The next check of the epoch requests it again.
             LogRebuildFailed(exception.Error.Reason);
         }
     }
 
     /// <summary>
-    /// The partitions to rewind. As long as it is unknown how far a partition is written, rewinding could turn out to go forward:
-    /// it is requested again. And a partition that its last owner has read again, and named since, must not go back behind what
-    /// was committed after that.
+    /// The partitions to rewind. One whose written offset is still unknown is left out, because rewinding might move it forward;
+    /// its rebuild is requested again. So is one that its previous owner has since reread and listed in the epoch: it must not go
+    /// back behind the offsets committed after that.
     /// </summary>
     private static List<AssignedPartition> Lost(IEnumerable<AssignedPartition> partitions, string epoch) =>
         [.. partitions.Where(partition => partition is { Owned: true, Written: >= 0 } && partition.CoveredEpoch != epoch)];

@@ -5,18 +5,18 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Reads rows of a known place once more, outside the group: decoded rows do not keep their bytes, and the few that need
-/// them later are cheaper to fetch again.
+/// Rereads rows at known offsets, outside the group: decoded rows do not keep their bytes, and for the few whose bytes are
+/// needed later, fetching them again is cheaper.
 /// </summary>
 internal sealed class RowReader(CacheOptions options)
 {
     private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(10);
 
     /// <summary>Reads the rows from one offset up to, but not including, another.</summary>
-    /// <param name="partition">Where they are.</param>
+    /// <param name="partition">The partition.</param>
     /// <param name="from">The first offset.</param>
-    /// <param name="to">The offset after the last one.</param>
-    /// <param name="maxBytes">It ends with the row that makes so many bytes.</param>
+    /// <param name="to">The offset after the last row.</param>
+    /// <param name="maxBytes">Reading stops after the row that reaches this many bytes.</param>
     /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
     public List<ConsumeResult<byte[]?, byte[]?>> Read(TopicPartition partition, long from, long to, long maxBytes = long.MaxValue)
     {
@@ -53,10 +53,10 @@ internal sealed class RowReader(CacheOptions options)
         }
     }
 
-    /// <summary>Bytes of memory that a row holds.</summary>
+    /// <summary>Memory held by a row, in bytes.</summary>
     public static long SizeOf(ConsumeResult<byte[]?, byte[]?> row) => new RejectedRow(row.Message.Key, row.Message.Value ?? [], row.Message.Headers).Size;
 
-    /// <summary>Reads the timestamps of one row a partition, milliseconds since 1970 UTC; where there is no row any more, none.</summary>
+    /// <summary>Reads the timestamp of one row per partition, milliseconds since 1970 UTC; skips rows that are gone.</summary>
     /// <exception cref="KafkaException">Kafka did not deliver them in time.</exception>
     public IReadOnlyDictionary<TopicPartition, long> Timestamps(IReadOnlyCollection<TopicPartitionOffset> rows)
     {

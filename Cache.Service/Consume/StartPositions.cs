@@ -6,9 +6,9 @@ using Confluent.Kafka.Admin;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Decides where a partition starts. The group's committed offset comes first; without one <c>cache_consume_from</c>
-/// counts, as a real offset that is committed like any other: otherwise <c>latest</c> would skip what arrives between two
-/// starts. A topic or partition that was not there when the service started is read from its beginning.
+/// Decides where a partition starts: at the group's committed offset or, without one, where <c>cache_consume_from</c> says.
+/// That is resolved to a real offset and committed like any other; otherwise <c>latest</c> would skip rows that arrive between
+/// two starts of the service. A topic or partition that did not exist when the service started is read from its beginning.
 /// </summary>
 internal sealed partial class StartPositions(
     IKafkaLookups kafka, CacheOptions options, BlockUntil blockUntil, TimeProvider time, ILogger<StartPositions> logger)
@@ -18,25 +18,26 @@ internal sealed partial class StartPositions(
     private readonly Dictionary<string, int> _partitionsAtStart = [];
     private readonly Dictionary<string, DateTimeOffset> _unsureSince = [];
 
-    /// <summary>Whether there may be partitions of which Kafka has not told yet where they start.</summary>
+    /// <summary>Whether there may be partitions whose start Kafka has not reported yet.</summary>
     public bool AnyUnknown { get; set; }
 
-    /// <summary>Notes how many partitions a topic had when the service started; 0 when it was not there.</summary>
+    /// <summary>Records how many partitions a topic had at startup, 0 if it did not exist; only the first call counts.</summary>
     public void NoteTopic(string topic, int partitions) => _partitionsAtStart.TryAdd(topic, partitions);
 
     /// <summary>
-    /// Notes that Kafka did not tell, for a moment or until now, whether a topic was there when the service started. Then
-    /// <c>latest</c> means the rows since that start: those of before are skipped as if the topic had been there, and those of a
-    /// topic that has just been made are not.
+    /// Records that Kafka did not report, at first or at all, whether a topic existed when the service started. In that case,
+    /// <c>latest</c> means all rows since that start: older rows are skipped, as if the topic had existed, but a topic created
+    /// since then is read in full.
     /// </summary>
     public void NoteUnsure(string topic, DateTimeOffset since) => _unsureSince.TryAdd(topic, since);
 
-    /// <summary>Finds where each partition starts; for the client's callbacks, which have to wait for it.</summary>
+    /// <summary>Finds where each partition starts; for the client's callbacks, which have to block until then.</summary>
     /// <param name="partitions">The partitions.</param>
-    /// <param name="timeout">How long Kafka is asked; the consume thread waits meanwhile.</param>
+    /// <param name="timeout">How long to keep asking Kafka; the consume thread waits meanwhile.</param>
     /// <returns>
-    /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> when Kafka did not tell: then the
-    /// client looks up by itself what is committed, once, and has to be helped when that fails or there is nothing.
+    /// The offset, and whether the group had committed it. <see cref="Offset.Stored"/> if Kafka did not report it. The client
+    /// then looks up the committed offset itself, but only once; if that fails or nothing is committed, it needs help
+    /// (<see cref="Repositioning"/>).
     /// </returns>
     public List<(TopicPartitionOffset Start, bool Resumed)> Find(IReadOnlyList<TopicPartition> partitions, TimeSpan timeout)
     {
@@ -60,15 +61,15 @@ internal sealed partial class StartPositions(
                 return [.. partitions.Select(partition => (new TopicPartitionOffset(partition, Offset.Stored), true))];
             }
 
-            // The coordinator may be on its way to another broker.
+            // The coordinator may be moving to another broker.
             blockUntil(Task.Delay(Pause, time, CancellationToken.None), timeout);
         }
 
         TimeSpan Left() => timeout - time.GetElapsedTime(started) is var left && left > TimeSpan.Zero ? left : TimeSpan.Zero;
     }
 
-    /// <summary>Finds where each partition starts, and whether the group had committed that.</summary>
-    /// <exception cref="KafkaException">Kafka did not tell.</exception>
+    /// <summary>Finds where each partition starts, and whether the group had committed that offset.</summary>
+    /// <exception cref="KafkaException">Kafka did not report it.</exception>
     public async Task<List<(TopicPartitionOffset Start, bool Resumed)>> FindAsync(IReadOnlyList<TopicPartition> partitions)
     {
         var committed = await kafka.CommittedAsync(partitions);
@@ -87,18 +88,18 @@ internal sealed partial class StartPositions(
             : (new TopicPartitionOffset(partition, committed[partition]), true))];
     }
 
-    /// <summary>Finds the first row of each partition that is no older than a time; the end where there is none.</summary>
+    /// <summary>Finds the first row of each partition that is no older than a given time; the end if there is none.</summary>
     /// <exception cref="KafkaException">Kafka did not answer.</exception>
     public async Task<IReadOnlyDictionary<TopicPartition, Offset>> AtAsync(IReadOnlyCollection<TopicPartition> partitions, DateTimeOffset time)
     {
-        // The ends first: a row that comes in between is found by its time then.
+        // The ends first: a row that arrives between the two lookups is then found by its time.
         var from = time.ToUnixTimeMilliseconds();
         var (oldest, ends) = (OldestAsync(partitions), kafka.OffsetsAsync(partitions, OffsetSpec.Latest()));
         await Task.WhenAll(oldest, ends);
         var found = await kafka.OffsetsAsync(partitions, OffsetSpec.ForTimestamp(from));
 
-        // "No row since then" is also what a broker says that cannot look up by time. The last row tells them apart; when it
-        // is young enough, reading the partition from its beginning loses nothing.
+        // A broker that cannot look up by time also answers "no row since then". The timestamp of the last row distinguishes the
+        // two cases: if it is recent enough, the partition is read from its beginning, which loses nothing.
         var last = partitions.Where(partition => found[partition].Value < 0 && oldest.Result[partition].Value < ends.Result[partition].Value)
             .Select(partition => new TopicPartitionOffset(partition, ends.Result[partition] - 1)).ToList();
         var timestamps = last.Count > 0 ? await kafka.TimestampsAsync(last) : new Dictionary<TopicPartition, long>();
@@ -108,7 +109,7 @@ internal sealed partial class StartPositions(
             : ends.Result[partition]);
     }
 
-    /// <summary>Finds the oldest row that Kafka has of each partition; the end where there is none.</summary>
+    /// <summary>Finds the oldest row of each partition that Kafka still has; the end if there is none.</summary>
     /// <exception cref="KafkaException">Kafka did not answer.</exception>
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> OldestAsync(IReadOnlyCollection<TopicPartition> partitions) =>
         kafka.OffsetsAsync(partitions, OffsetSpec.Earliest());

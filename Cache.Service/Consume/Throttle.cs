@@ -1,11 +1,11 @@
 namespace Cache.Service.Consume;
 
-/// <summary>Lets something happen at most once per interval.</summary>
+/// <summary>Limits an action to once per interval.</summary>
 internal sealed class Throttle(TimeProvider time, TimeSpan interval)
 {
     private long? _last;
 
-    /// <summary>Whether it may happen now; if so, the interval starts again.</summary>
+    /// <summary>Whether the action is due; if so, a new interval starts.</summary>
     public bool IsDue()
     {
         if (_last is { } last && time.GetElapsedTime(last) < interval)

@@ -6,13 +6,13 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Which of the configured topics there are, and what keeps the others away: a topic that does not exist, an ACL, or a Kafka
-/// that does not answer at all.
+/// Tracks which of the configured topics can be read, and why the others cannot: the topic does not exist, an ACL is missing,
+/// or Kafka does not answer at all.
 /// </summary>
 internal sealed partial class Topics(
     IKafkaLookups kafka, StartPositions positions, CacheOptions options, KafkaErrors errors, TimeProvider time, ILogger<Topics> logger)
 {
-    // A broker that boots knows no topics until it has read its metadata; one answer of that kind says nothing yet.
+    // A broker that is starting up knows no topics until it has read its metadata, so one such answer proves nothing.
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan SettlePause = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan FirstRetry = TimeSpan.FromMilliseconds(250);
@@ -20,7 +20,7 @@ internal sealed partial class Topics(
 
     private const string Assigning = "partitions are being assigned";
 
-    // What the group's own ACL keeps away is no topic's trouble.
+    // The key for a missing ACL of the group, which is not the trouble of any one topic.
     private const string Group = "";
 
     private volatile ImmutableSortedDictionary<string, string> _troubles = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
@@ -29,7 +29,7 @@ internal sealed partial class Topics(
     /// <summary>The topics to consume.</summary>
     public IReadOnlyList<string> Names => options.Topics;
 
-    /// <summary>What there is to wait for before partitions are assigned, as far as it is known.</summary>
+    /// <summary>What has to happen before partitions can be assigned, as far as is known.</summary>
     public string WaitsFor
     {
         get
@@ -46,10 +46,10 @@ internal sealed partial class Topics(
     }
 
     /// <summary>
-    /// Waits until Kafka answers, and finds out which topics there are at the start: one that is not told of for a while is
-    /// missing.
+    /// Waits until Kafka answers, and finds out which topics exist at startup. A topic that Kafka still does not know after 5 s
+    /// counts as missing.
     /// </summary>
-    /// <exception cref="OperationCanceledException">The service stops.</exception>
+    /// <exception cref="OperationCanceledException">The service is stopping.</exception>
     public async Task FindAsync(CancellationToken cancellationToken)
     {
         var since = time.GetUtcNow();
@@ -74,7 +74,7 @@ internal sealed partial class Topics(
             }
             catch (KafkaException exception)
             {
-                // Whoever has answered before may boot again.
+                // The broker that answered before may be restarting.
                 answered = null;
                 var cause = errors.Cause ?? exception.Error;
                 LogWaiting(options.KafkaBootstrapServers, cause.Reason, Advice(cause));
@@ -84,8 +84,8 @@ internal sealed partial class Topics(
         }
     }
 
-    /// <summary>Notes what the client says of a topic while the service runs.</summary>
-    /// <returns>False when it is none of the errors that keep a topic away.</returns>
+    /// <summary>Records an error that Kafka reports about a topic.</summary>
+    /// <returns>False if it is not an error that keeps the topic from being read.</returns>
     public bool Note(string topic, ErrorCode error)
     {
         switch (error)
@@ -108,7 +108,7 @@ internal sealed partial class Topics(
         }
     }
 
-    /// <summary>Notes that a topic is read; called for each row.</summary>
+    /// <summary>Records that a topic is being read; called per row.</summary>
     public void NoteRead(string topic)
     {
         if (!_troubles.IsEmpty)
@@ -117,7 +117,7 @@ internal sealed partial class Topics(
         }
     }
 
-    /// <summary>Whether it is known by now how it is about a topic.</summary>
+    /// <summary>Whether a topic needs no further lookup; records what is known about it.</summary>
     private bool IsSettled(TopicAnswer answer, DateTimeOffset since, bool timeIsOver)
     {
         if (answer.Partitions > 0)
@@ -127,7 +127,7 @@ internal sealed partial class Topics(
             return true;
         }
 
-        // As long as it is not told, the topic may be there all the same.
+        // Until Kafka reports it, the topic may exist all the same.
         positions.NoteUnsure(answer.Topic, since);
         if (answer.Error == ErrorCode.TopicAuthorizationFailed)
         {

@@ -26,7 +26,7 @@ public sealed class AssignedPartitionTests
         _partition.Next = 7;
         Assert.Equal(0, _partition.Pending);
 
-        // As long as nothing is committed it counts from the start, where that is known.
+        // Until something is committed, rows count from the start, if it is known.
         _partition.WrittenUpTo(2, 0);
         Assert.Equal(7, _partition.Pending);
         _partition.StartAt(0);
@@ -57,7 +57,7 @@ public sealed class AssignedPartitionTests
         _partition.WrittenUpTo(140, 0);
         Assert.Equal(10, _partition.LagRows);
 
-        // The end as it was seen may be older than what is written.
+        // The last known end may be older than what is written.
         _partition.WrittenUpTo(160, 0);
         Assert.Equal(0, _partition.LagRows);
     }
@@ -75,7 +75,7 @@ public sealed class AssignedPartitionTests
         _time.Advance(TimeSpan.FromSeconds(1.5));
         Assert.Equal(6.5, LagSeconds());
 
-        // A row without a timestamp says nothing about the time.
+        // A row without a timestamp does not change the lag.
         _partition.WrittenUpTo(2, 0);
         Assert.Equal(6.5, LagSeconds());
 

@@ -24,13 +24,13 @@ public sealed class BackPressureTests
         await Eventually.HoldsAsync(() => Assert.True(Logged("partitions are paused")));
         var assigned = stack.Service.Log.Count(line => line.Contains("partitions assigned", StringComparison.Ordinal));
 
-        // Longer than the client may stay away from polling.
+        // Longer than max.poll.interval.ms.
         await Eventually.KeepsHoldingAsync(
             async () =>
             {
                 Assert.InRange(stack.Service.Get<RowQueue>().Count, 0, 50);
 
-                // What is in the queue, on the wire, in the batch that fills, and held back.
+                // Rows in the queue, on the wire, in the batch being filled, and held back.
                 Assert.InRange(stack.Service.Get<Assignment>().Current.Sum(partition => partition.Next), 0, 50 + 20 + 20 + 10);
                 Assert.InRange(stack.Service.Get<ConsumeLoop>().SinceLastHeartbeat, TimeSpan.Zero, TimeSpan.FromSeconds(3));
                 Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/alive")).Status);
@@ -59,7 +59,7 @@ public sealed class BackPressureTests
             redis.ConnectionString, ("redis_queue_max_size", "50"), ("redis_write_batch_size", "20"), ("window_retention_count", "2000"));
         await stack.ReadyAsync();
 
-        // Refuses writes: the queue runs full, partitions pause.
+        // Redis refuses writes, so the queue fills up and partitions are paused.
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         foreach (var partition in new[] { 0, 1 })
         {
@@ -69,14 +69,14 @@ public sealed class BackPressureTests
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("partitions are paused", StringComparison.Ordinal)));
         await using (var second = await stack.StartAnotherServiceAsync())
         {
-            // Inside the revocation, which waits for Redis; the loop resumes nothing there.
+            // The loop is blocked in the revocation, which waits for Redis; it resumes nothing there.
             await Eventually.HoldsAsync(() => Assert.True(stack.Service.Get<ConsumeLoop>().SinceLastHeartbeat > TimeSpan.FromSeconds(0.7)));
             await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
             await Eventually.HoldsAsync(() => Assert.Equal(2, second.Get<Assignment>().Current.Count));
             await stack.EverythingIsCommittedAsync();
         }
 
-        // The second has left: everything is back with the first, and none of it is paused.
+        // The second replica has left: the first has all partitions again, and none is paused.
         await Eventually.HoldsAsync(() => Assert.Equal(4, stack.Service.Get<Assignment>().Current.Count));
         foreach (var partition in new[] { 0, 1 })
         {

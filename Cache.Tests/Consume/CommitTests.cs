@@ -54,7 +54,7 @@ public sealed class CommitTests
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
         await stack.EverythingIsCommittedAsync(Events);
 
-        // Writes fail with OOM, reads are answered: the first batch is tried again and again, the next ones wait behind it.
+        // Writes fail with OOM, reads still work: the first batch is retried, and the next ones wait behind it.
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(1, 50).Select(count => Event(Window(count % 2), "a", count)));
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not accept a batch", StringComparison.Ordinal)));

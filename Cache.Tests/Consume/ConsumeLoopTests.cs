@@ -17,7 +17,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>The loop by itself, on a client that does as a test wants it to. (Rebalances and faults in every order: the simulation.)</summary>
+/// <summary>The loop in isolation, on a scripted client. (The simulation covers rebalances and faults in every order.)</summary>
 public sealed class ConsumeLoopTests : IDisposable
 {
     private readonly FakeTimeProvider _time = new(TimeProvider.System.GetUtcNow());
@@ -176,7 +176,7 @@ public sealed class ConsumeLoopTests : IDisposable
             Assert.True(_poller.Turn(_consumer));
         }
 
-        // Four are in the queue, one is held. That may pass: nothing is asked of the client.
+        // Four rows are in the queue, one is held back. That may pass, so the client is not called.
         for (var waited = 0; waited <= 200; waited += 50)
         {
             Assert.False(_poller.Turn(_consumer));
@@ -188,7 +188,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
         Assert.Equal(5, _waits.Last());
 
-        // It keeps polling: what comes all the same is held too, in order, though the queue has room by now.
+        // It keeps polling. Rows that still arrive are held back too, in order, even though the queue has room by now.
         _queue.TryDequeue(out _);
         Deliver(second, 0);
         Assert.True(_poller.Turn(_consumer));
@@ -235,7 +235,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.True(_poller.Turn(_consumer));
         Assert.Single(_calls);
 
-        // Rows of partitions that are gone are not waited for.
+        // Rows of revoked partitions are not waited for.
         _assignment.Revoke([partition.TopicPartition]);
         Dequeue(4);
         _calls.Clear();
@@ -302,7 +302,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _rebuilds.Add(new("epoch", [back, gone]));
         Assert.True(_poller.Turn(_consumer));
 
-        // Rows go on meanwhile, and partitions come and go.
+        // Meanwhile, rows keep arriving, and a partition is revoked.
         Deliver(back, 50);
         Assert.True(_poller.Turn(_consumer));
         Assert.True(_queue.TryDequeue(out var row));
@@ -335,7 +335,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(25, partition.Records.Missed);
         Assert.Contains("event_metrics/0 before they were read: offsets 5 to 29, 25 rows", _log.ToString(), StringComparison.Ordinal);
 
-        // The offset is committed with what comes next, or without.
+        // The offset is committed whether or not further rows arrive.
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Equal((partition, 29, RowKind.Skipped), (row.Partition, row.Offset, row.Row.Kind));
         Assert.Equal(30, partition.Next);
@@ -484,7 +484,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _kafka.Gate = gate.Task;
         Assert.True(_poller.Turn(_consumer));
 
-        // Whoever had it meanwhile has committed more.
+        // The owner in the meantime has committed more.
         _kafka.Committed[unknown.TopicPartition] = 7;
         _assignment.Revoke([unknown.TopicPartition]);
         var back = Take(0);
@@ -640,7 +640,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private void Fail(ErrorCode error, bool isFatal = false) => _deliveries.Enqueue(() => throw new ConsumeException(
         new() { TopicPartitionOffset = new(Rows.Events, 0, 0) }, new Error(error, "it failed", isFatal)));
 
-    /// <summary>Fills the queue until the loop has paused.</summary>
+    /// <summary>Fills the queue until the loop pauses partitions.</summary>
     private void Fill(AssignedPartition partition)
     {
         for (var offset = 0; offset < 5; offset++)
@@ -668,7 +668,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private Task SubscribedAsync() => Eventually.HoldsAsync(
         () => Assert.Contains(_calls, call => call.StartsWith("Subscribe", StringComparison.Ordinal)), TestTimeout.Full);
 
-    /// <summary>The first row within the lookback.</summary>
+    /// <summary>Sets the first row within the lookback.</summary>
     private void Young(long offset, params AssignedPartition[] partitions) =>
         Array.ForEach(partitions, partition => _kafka.Younger[partition.TopicPartition] = offset);
 

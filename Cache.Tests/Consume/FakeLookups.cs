@@ -4,34 +4,34 @@ using Confluent.Kafka.Admin;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>A Kafka that says what a test wants it to, when the test wants it to.</summary>
+/// <summary>A fake Kafka whose answers, and their timing, are up to the test.</summary>
 internal sealed class FakeLookups : IKafkaLookups
 {
-    /// <summary>What the group has committed; nothing in other partitions.</summary>
+    /// <summary>The committed offsets; none for other partitions.</summary>
     public Dictionary<TopicPartition, long> Committed { get; } = [];
 
-    /// <summary>The first row since the time that is asked for; none in other partitions.</summary>
+    /// <summary>The first row since the requested time; none for other partitions.</summary>
     public Dictionary<TopicPartition, long> Younger { get; } = [];
 
-    /// <summary>The timestamp of the last row; none in other partitions.</summary>
+    /// <summary>The timestamp of the last row; none for other partitions.</summary>
     public Dictionary<TopicPartition, long> LastTimestamp { get; } = [];
 
     /// <summary>The oldest row and the end of every partition.</summary>
     public (long Oldest, long End) Ends { get; set; } = (3, 9);
 
-    /// <summary>What is said of topics; each has two partitions, or what is set here.</summary>
+    /// <summary>The answers about topics; a topic not set here has two partitions.</summary>
     public Dictionary<string, TopicAnswer> Topics { get; } = [];
 
-    /// <summary>How many questions fail from now on.</summary>
+    /// <summary>How many of the next lookups fail.</summary>
     public int Failures { get; set; }
 
-    /// <summary>Answers wait for it.</summary>
+    /// <summary>Answers are held back until this completes.</summary>
     public Task Gate { get; set; } = Task.CompletedTask;
 
-    /// <summary>How many questions have been answered.</summary>
+    /// <summary>Lookups completed, failures included.</summary>
     public int Answered { get; private set; }
 
-    /// <summary>What was asked.</summary>
+    /// <summary>The lookups so far.</summary>
     public List<string> Asked { get; } = [];
 
     public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => AnswerAsync<IReadOnlyList<TopicAnswer>>(

@@ -7,7 +7,7 @@ namespace Cache.Tests.Consume;
 
 public sealed class KafkaClientsTests
 {
-    // As a broker with SASL over TLS asks for; no embedded one can ask.
+    // As a broker with SASL over TLS requires, which the embedded one does not support.
     private static readonly Dictionary<string, string> Secured = new()
     {
         ["Kafka:security.protocol"] = "sasl_ssl",

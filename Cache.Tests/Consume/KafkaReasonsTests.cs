@@ -12,7 +12,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>Why nothing is consumed: the log and <c>/readyz</c> say what is really the matter.</summary>
+/// <summary>If nothing is consumed, the log and <c>/readyz</c> give the real reason.</summary>
 public sealed class KafkaReasonsTests
 {
     [Fact]
@@ -133,7 +133,7 @@ public sealed class KafkaReasonsTests
         await tls.CopyToAsync(Stream.Null);
     }
 
-    /// <summary>Speaks as much of Kafka's protocol as it takes to refuse a password.</summary>
+    /// <summary>Speaks just enough of Kafka's protocol to reject a password.</summary>
     private static async Task RefusePasswordAsync(NetworkStream stream)
     {
         var size = new byte[4];
@@ -145,7 +145,7 @@ public sealed class KafkaReasonsTests
             var (api, version) = (BinaryPrimitives.ReadInt16BigEndian(request), BinaryPrimitives.ReadInt16BigEndian(request.AsSpan(2)));
             byte[] body = api switch
             {
-                // ApiVersions: SaslHandshake, ApiVersions and SaslAuthenticate, in their first versions.
+                // ApiVersions: offers version 0 of SaslHandshake, ApiVersions and SaslAuthenticate.
                 18 => [.. Short(version == 0 ? 0 : 35), .. Int(3), .. Short(17), .. Short(0), .. Short(1), .. Short(18), .. Short(0), .. Short(0), .. Short(36), .. Short(0), .. Short(0)],
                 17 => [.. Short(0), .. Int(1), .. Text("PLAIN")],
                 _ => [.. Short(58), .. Text("Authentication failed: Invalid username or password"), .. Int(0)],
@@ -170,7 +170,7 @@ public sealed class KafkaReasonsTests
         return X509CertificateLoader.LoadPkcs12(certificate.Export(X509ContentType.Pkcs12), null);
     }
 
-    /// <summary>Serves each connection until its client goes.</summary>
+    /// <summary>Serves each connection until its client disconnects.</summary>
     private sealed class Listener : IDisposable
     {
         private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
@@ -214,7 +214,7 @@ public sealed class KafkaReasonsTests
                 }
                 catch (Exception exception) when (exception is IOException or System.Security.Authentication.AuthenticationException or ObjectDisposedException)
                 {
-                    // The client has gone, or does not speak TLS.
+                    // The client has disconnected, or does not speak TLS.
                 }
             }
         }

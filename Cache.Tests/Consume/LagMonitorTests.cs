@@ -20,7 +20,7 @@ public sealed class LagMonitorTests
         var (busy, hanging) = (TestRows.Partition(0), TestRows.Partition(1));
         for (var seconds = 0; seconds < 300; seconds++)
         {
-            // A producer of many short ones, and one that hangs.
+            // One producer with many short transactions, and one that hangs.
             busy.HighWatermarkSeen(seconds + 10);
             monitor.Seen(busy, seconds);
             hanging.HighWatermarkSeen(5 + seconds);
@@ -59,7 +59,7 @@ public sealed class LagMonitorTests
         using var monitor = new LagMonitor(assignment, options, time, null!, loggers.CreateLogger<LagMonitor>());
         await monitor.StartAsync(TestContext.Current.CancellationToken);
 
-        // There is no partition yet.
+        // No partition is assigned yet.
         time.Advance(TimeSpan.FromSeconds(1));
         Assert.Equal("Kafka was not asked yet", monitor.Failure);
 

@@ -8,7 +8,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>What is asked of Kafka for each partition is asked for all at once, and the loop goes on meanwhile.</summary>
+/// <summary>Lookups cover all partitions at once, and the loop keeps running meanwhile.</summary>
 public sealed class ManyPartitionsTests(ITestOutputHelper output)
 {
     private const int Partitions = 200;
@@ -18,7 +18,7 @@ public sealed class ManyPartitionsTests(ITestOutputHelper output)
     {
         await using var redis = await EmbeddedRedis.StartAsync();
 
-        // The client's own wait: a question behind a fetch waits for that long.
+        // The client's default: a request behind a fetch waits this long.
         await using var stack = await InProcessStack.PrepareWithoutTopicsAsync(redis.ConnectionString, null, ("Kafka:fetch.wait.max.ms", "500"));
         stack.Broker.CreateTopic(Events, Partitions);
         stack.Broker.CreateTopic(Performance, 1);
@@ -34,7 +34,7 @@ public sealed class ManyPartitionsTests(ITestOutputHelper output)
         var took = Stopwatch.GetElapsedTime(started);
         output.WriteLine($"rewound after {took.TotalSeconds:F2} s; the loop stood still for {stoodStill.TotalSeconds:F2} s");
 
-        // Two seconds on a machine that has nothing else to do.
+        // Takes two seconds on an idle machine.
         Assert.True(took < TimeSpan.FromSeconds(10), $"Rewinding took {took.TotalSeconds:F1} s.");
         Assert.True(stoodStill < TimeSpan.FromSeconds(5), $"The loop stood still for {stoodStill.TotalSeconds:F1} s.");
         await CoveredAsync(stack);
@@ -64,7 +64,7 @@ public sealed class ManyPartitionsTests(ITestOutputHelper output)
     private static Task CoveredAsync(InProcessStack stack) => Eventually.HoldsAsync(async () => Assert.Equal(
         Partitions + 1, (await stack.Database.StringGetAsync("cache:epoch")).ToString().Split(' ').Skip(1).Distinct().Count()));
 
-    /// <summary>Waits for something, and tells the longest time between two beats of the loop meanwhile.</summary>
+    /// <summary>Waits for something to happen, and returns the longest time between heartbeats of the loop meanwhile.</summary>
     private static async Task<TimeSpan> LongestPauseAsync(InProcessStack stack, Action happened)
     {
         var loop = stack.Service.Get<ConsumeLoop>();

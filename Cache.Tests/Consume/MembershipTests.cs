@@ -5,7 +5,7 @@ namespace Cache.Tests.Consume;
 
 public sealed class MembershipTests
 {
-    // Its timestamps begin with 0, which is a time like any other.
+    // Its timestamps start at 0, which must count as a valid time.
     private readonly SimulatedClock _time = new();
     private readonly Membership _membership;
 

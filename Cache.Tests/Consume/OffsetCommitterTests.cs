@@ -265,7 +265,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         _first.WrittenUpTo(10, 0);
         _committer.Flushed(1);
 
-        // The clock stands still: only the number of rows can be the reason.
+        // The clock stands still, so only the number of rows can trigger the commit.
         Assert.Equal(["event_metrics [[0]] @10"], await _kafka.NextAsync());
     }
 
@@ -307,7 +307,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         _time.Advance(Session);
         Assert.False(_membership.IsFresh);
 
-        // Where it is not known how far the second is written, all before its first row counts.
+        // The written offset of the second is unknown, so the offset of its first row is committed.
         await _committer.ProveMembershipAsync([new(_first) { First = 8, Next = 10 }, new(_second) { First = 5, Next = 6 }]);
 
         Assert.Equal(["event_metrics [[0]] @8", "event_metrics [[1]] @5"], _kafka.Commits.Last());
@@ -333,7 +333,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         var proof = _committer.ProveMembershipAsync([new(_first) { First = 8 }]);
         await _kafka.AskedAsync();
 
-        // The process stands still here.
+        // The process is frozen here.
         _time.Advance(Session);
         _kafka.Answers();
         await proof.WaitAsync(TestTimeout.Full);
@@ -369,7 +369,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         return Rebalance.Block(commit, TestTimeout.Full) && commit.Result;
     }
 
-    /// <summary>The committer may not have set its timer yet, so time goes on until it has.</summary>
+    /// <summary>Advances the clock step by step, because the committer may not have set its timer yet.</summary>
     private async Task AdvanceUntilAsync(Task task)
     {
         using var deadline = new CancellationTokenSource(TestTimeout.Full);
@@ -388,12 +388,12 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
         private readonly TaskCompletionSource _asked = new(TaskCreationOptions.RunContinuationsAsynchronously);
         private TaskCompletionSource? _answers;
 
-        /// <summary>What was acknowledged.</summary>
+        /// <summary>The commits acknowledged.</summary>
         public ConcurrentQueue<string[]> Commits { get; } = [];
 
         public bool Fails { get; set; }
 
-        /// <summary>With what it fails.</summary>
+        /// <summary>The error of a failing commit.</summary>
         public ErrorCode Error { get; set; } = ErrorCode.Local_TimedOut;
 
         public void Hangs() => _answers = new();

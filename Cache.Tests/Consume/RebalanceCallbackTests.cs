@@ -14,7 +14,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>What the client's callbacks do by themselves. (In every order, between members: the simulation.)</summary>
+/// <summary>The client's callbacks in isolation. (The simulation covers every order of them, and several members.)</summary>
 public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 {
     private readonly FakeTimeProvider _time = new();
@@ -39,7 +39,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     {
         var options = new CacheOptions();
 
-        // The group has committed 5 in the partition 0, and nothing in the others.
+        // The group has committed offset 5 of partition 0, and nothing of the others.
         var lookups = new FakeLookups { Ends = (2, 9), Committed = { [At(0, 0).TopicPartition] = 5 } };
         _loggers = new([_log]);
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
@@ -94,7 +94,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         await _committer.StartAsync(CancellationToken.None);
         _callbacks.Assigned(_consumer, partition);
 
-        // The clock stands still.
+        // The clock stands still, so the interval cannot trigger a commit.
         if (commits > 0)
         {
             await Eventually.HoldsAsync(() => Assert.Equal(["event_metrics [[1]] @9"], _commits), TestTimeout.Full);
@@ -139,7 +139,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
         _callbacks.Revoked(_consumer, 0);
 
-        // The row that may not be written is not committed.
+        // The row may not be written, so it is not committed.
         Assert.False(partition.Owned);
         Assert.DoesNotContain("event_metrics [[0]] @6", _commits);
         Assert.Contains("1 partitions revoked before all their rows were written or committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
@@ -205,7 +205,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         return Task.CompletedTask;
     }
 
-    /// <summary>The flush works while the thread waits, unless it does not.</summary>
+    /// <summary>Flushes while the thread waits, if the flush is to work.</summary>
     private bool Block(Task work, TimeSpan timeout)
     {
         _patiences.Add(timeout);
@@ -223,7 +223,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
     private static TopicPartitionOffset At(int partition, long offset) => new(new TopicPartition(Rows.Events, partition), offset);
 
-    /// <summary>Takes the handlers that the service gives to the builder of its consumer.</summary>
+    /// <summary>Captures the handlers that the service registers with the builder of its consumer.</summary>
     private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])
     {
         public List<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, params int[] partitions) =>

@@ -33,8 +33,8 @@ public sealed class RebalanceTests
 
         await stack.AssertWindowsAsync(sent);
 
-        // Handed over, not taken. (The embedded Kafka refuses commits for as long as anybody joins, which brokers do not: so a
-        // row may have been read twice.)
+        // Revoked, not lost. (Unlike real brokers, the embedded Kafka refuses commits while any member joins, so a row may have
+        // been read twice.)
         Assert.DoesNotContain(stack.Service.Log, line => line.Contains("lost", StringComparison.Ordinal));
     }
 
@@ -48,13 +48,13 @@ public sealed class RebalanceTests
         await Eventually.HoldsAsync(() => stack.AssertWindowsAsync(10));
         Assert.Equal([0, 0], stack.Kafka.Committed(Events));
 
-        // The group tells the member that it is none any more.
+        // The group reports to the member that it is no longer one.
         stack.Broker.PushRequestErrors(KafkaRequest.Heartbeat, ErrorCode.UnknownMemberId);
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("partitions lost", StringComparison.Ordinal)));
         await Eventually.HoldsAsync(() => Assert.Equal(20, stack.Service.Get<ConsumeMetrics>().Rows(Events).Value));
         Assert.Equal([0, 0], stack.Kafka.Committed(Events));
 
-        // Not even tried: Kafka's refusal is no excuse.
+        // No commit was even attempted; one that Kafka refused would not do.
         Assert.DoesNotContain(stack.Service.Log, line => line.Contains("Commit failed", StringComparison.Ordinal));
 
         await stack.StopServiceAsync();
@@ -71,18 +71,18 @@ public sealed class RebalanceTests
         await using var stack = await InProcessStack.StartAsync(redis.ConnectionString);
         await stack.EverythingIsCommittedAsync();
 
-        // A batch is on its way, and Redis refuses it for now.
+        // A batch is in flight, and Redis refuses it for now.
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
         await stack.Kafka.SendAsync(Events, 0, Enumerable.Range(0, 10).Select(minute => Event(Window(minute), "a", minute)));
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Redis did not accept a batch", StringComparison.Ordinal)));
 
-        // The member is thrown out, and does not get in again for now.
+        // The member is removed from the group, and cannot rejoin for now.
         stack.Broker.PushRequestErrors(KafkaRequest.JoinGroup, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);
         stack.Broker.PushRequestErrors(KafkaRequest.Heartbeat, fencing);
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("partitions lost", StringComparison.Ordinal)));
         await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "0");
 
-        // Longer than a retry may wait.
+        // Longer than the delay between retries.
         await Eventually.KeepsHoldingAsync(
             async () =>
             {
@@ -96,7 +96,7 @@ public sealed class RebalanceTests
         await stack.AssertWindowsAsync(10);
     }
 
-    /// <summary>Sends rows of consecutive windows, round the partitions, until told to stop.</summary>
+    /// <summary>Sends rows of consecutive windows, round-robin over the partitions, until cancelled.</summary>
     private static async Task<int> SendUntilAsync(InProcessStack stack, CancellationToken enough)
     {
         var sent = 0;

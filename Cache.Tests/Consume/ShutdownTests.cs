@@ -11,7 +11,7 @@ public sealed class ShutdownTests
     [Fact]
     public async Task StopUnderLoad_WritesAndCommitsWhatWasEnqueued_WithinSeconds()
     {
-        // Each row is a window: not more of them than can be written within the seconds that a stop leaves for it.
+        // Every row is a window of its own, so no more of them than can be written in the seconds that shutdown allows.
         const int Step = 200;
         await using var stack = await InProcessStack.StartAsync(
             null, ("window_retention_count", "1000000"), ("redis_queue_max_size", "1000000"), ("kafka_commit_interval_ms", "600000"), ("kafka_commit_batch_size", "1000000"));
@@ -32,7 +32,7 @@ public sealed class ShutdownTests
         var metrics = stack.Service.Get<ConsumeMetrics>();
         await Eventually.HoldsAsync(() => Assert.True(metrics.Rows(Events).Value > 2000));
 
-        // A partition's first position is committed at once, and a write that needs proof of membership commits what is before it.
+        // Some is committed: a partition's first position at once, and what precedes a write that needs proof of membership.
         Assert.True(stack.Kafka.Committed(Events).Sum() < metrics.Rows(Events).Value);
 
         var stopping = Stopwatch.GetTimestamp();
@@ -40,7 +40,7 @@ public sealed class ShutdownTests
         var took = Stopwatch.GetElapsedTime(stopping);
         var sent = await load.StopAsync();
 
-        // What is committed, is written; what is written, is committed; and what was consumed, is both.
+        // Every committed row is written, every written row is committed, and every consumed row is both.
         var committed = stack.Kafka.Committed(Events);
         var starts = await stack.Database.SortedSetRangeByRankAsync("metrics:event:windows");
         var expected = Enumerable.Range(0, sent).Where(n => n / 2 < committed[n % 2]).Select(Window);

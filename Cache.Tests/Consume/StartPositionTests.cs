@@ -115,7 +115,7 @@ public sealed class StartPositionTests
         stack.Broker.ClearRequestErrors(KafkaRequest.Fetch);
         await MissedAsync(stack, "event_metrics/0 before they were read: offsets 1 to 8, 8 rows", 8);
 
-        // It is committed: a restart does not miss them once more.
+        // The position is committed, so a restart does not count them as missed again.
         await stack.EverythingIsCommittedAsync();
         await stack.RestartServiceAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(20), "a", 20));
@@ -140,7 +140,7 @@ public sealed class StartPositionTests
         await stack.StopServiceAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 2));
 
-        // Neither we nor the client, which asks only once, are told for a while.
+        // For a while, neither we nor the client, which asks only once, get an answer.
         stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);
         await stack.StartServiceAsync();
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka did not report where partitions start", StringComparison.Ordinal)));

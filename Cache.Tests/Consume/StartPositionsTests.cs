@@ -9,7 +9,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>Each partition's start by itself, on a client that says what a test wants it to.</summary>
+/// <summary>Start positions in isolation, on a scripted Kafka.</summary>
 public sealed class StartPositionsTests
 {
     private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(5);
@@ -59,7 +59,7 @@ public sealed class StartPositionsTests
         positions.NoteTopic(Rows.Events, 1);
         positions.NoteTopic(Rows.Performance, 0);
 
-        // The first look counts.
+        // Only the first lookup counts.
         positions.NoteTopic(Rows.Events, 2);
         var late = new TopicPartition(Rows.Performance, 0);
 
@@ -182,7 +182,7 @@ public sealed class StartPositionsTests
         return new(_kafka, new CacheOptions { ConsumeFrom = start }, GoOn, _time, NullLogger<StartPositions>.Instance);
     }
 
-    /// <summary>Time goes on until the work is done.</summary>
+    /// <summary>Advances the clock until the work is done or timed out.</summary>
     private bool GoOn(Task work, TimeSpan timeout)
     {
         for (var waited = TimeSpan.Zero; !work.IsCompleted && waited < timeout; waited += TimeSpan.FromMilliseconds(10))

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Consume;
 
-/// <summary>What the service makes of Kafka's answers before it subscribes.</summary>
+/// <summary>How the service interprets Kafka's answers before it subscribes.</summary>
 public sealed class TopicsTests : IDisposable
 {
     private readonly FakeTimeProvider _time = new();
@@ -56,7 +56,7 @@ public sealed class TopicsTests : IDisposable
         await PassAsync(TimeSpan.FromSeconds(1));
         await finding;
 
-        // Rows of before the start are skipped; those of a topic that was made just now are not.
+        // Rows older than the start are skipped; those of a topic created just now are not.
         Assert.Empty(_log.Lines);
         Assert.Equal("partitions are being assigned", _topics.WaitsFor);
         Assert.Equal($"since {_start.ToUnixTimeMilliseconds()} event_metrics/0", await HowItStartsAsync(Rows.Events));
@@ -102,7 +102,7 @@ public sealed class TopicsTests : IDisposable
         Assert.DoesNotContain("does not exist", _log.ToString(), StringComparison.Ordinal);
         Assert.Contains("Kafka refuses the topic event_metrics", _topics.WaitsFor, StringComparison.Ordinal);
 
-        // It may have been there all the time.
+        // It may have existed all along.
         Assert.Equal($"since {_start.ToUnixTimeMilliseconds()} event_metrics/0", await HowItStartsAsync(Rows.Events));
     }
 
@@ -174,12 +174,12 @@ public sealed class TopicsTests : IDisposable
         {
             _time.Advance(TimeSpan.FromMilliseconds(100));
 
-            // What waited for the clock goes on elsewhere.
+            // Continuations that waited for the clock run on other threads.
             await Task.Delay(5, TestContext.Current.CancellationToken);
         }
     }
 
-    /// <summary>What is asked for a partition that nothing is committed of.</summary>
+    /// <summary>The lookup that decides the start of a partition without a committed offset.</summary>
     private async Task<string> HowItStartsAsync(string topic)
     {
         await _positions.FindAsync([new(topic, 0)]);
