@@ -26,7 +26,7 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
     private static readonly TimeSpan LongTransaction = TimeSpan.FromSeconds(90);
 
     private readonly HashSet<TopicPartition> _heldBack = [];
-    private string? _failure = "Kafka was not asked yet";
+    private string? _failure = "Kafka has not been asked yet";
 
     /// <summary>Why the ends are unknown; null if they are known.</summary>
     public string? Failure => Volatile.Read(ref _failure);

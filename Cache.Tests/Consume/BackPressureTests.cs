@@ -40,7 +40,7 @@ public sealed class BackPressureTests
 
         redis.Thaw();
         await stack.EverythingIsCommittedAsync();
-        Assert.True(Logged("partitions go on"));
+        Assert.True(Logged("partitions are resumed"));
         Assert.False(Logged("revoked") || Logged("lost") || Logged("Application maximum poll interval"), stack.Log);
         Assert.Equal(assigned, stack.Service.Log.Count(line => line.Contains("partitions assigned", StringComparison.Ordinal)));
         await stack.AssertWindowsAsync(1000);

@@ -286,7 +286,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.False(back.MayBeElsewhere);
         Assert.Equal(-1, _assignment.Current[1].Committed);
         Assert.Equal(2, _counters["cache.rebuilds"]);
-        Assert.Contains("2 partitions are read again, 30 rows, from 3600 s ago", _log.ToString(), StringComparison.Ordinal);
+        Assert.Contains("reading 2 partitions again, 30 rows, from 3600 s ago", _log.ToString(), StringComparison.Ordinal);
         Assert.Contains($"since {_time.GetUtcNow().AddHours(-1).ToUnixTimeMilliseconds()} event_metrics/0 event_metrics/1", _kafka.Asked);
     }
 

@@ -61,7 +61,7 @@ public sealed class LagMonitorTests
 
         // No partition is assigned yet.
         time.Advance(TimeSpan.FromSeconds(1));
-        Assert.Equal("Kafka was not asked yet", monitor.Failure);
+        Assert.Equal("Kafka has not been asked yet", monitor.Failure);
 
         var (empty, filled) = (TestRows.Partition(0), TestRows.Partition(1));
         assignment.Assign(empty);
