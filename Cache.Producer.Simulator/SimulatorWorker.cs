@@ -297,7 +297,7 @@ internal sealed partial class SimulatorWorker(
         };
     }
 
-    // Gives up ten seconds after the stop, or after ten seconds without an acknowledgement.
+    // Gives up ten seconds after the stop, or after ten seconds without a delivery report.
     private void Flush(IProducer<string, byte[]> producer, CancellationToken stoppingToken)
     {
         var since = time.GetTimestamp();

@@ -30,7 +30,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
 {
     private static readonly CampaignFault Kill = new("kill -9", FaultOf.Service, 14, KillAsync);
 
-    /// <summary>All faults that a stack of some services, one Redis and one Kafka can have.</summary>
+    /// <summary>All faults, for a stack of one or more services, one Redis and one Kafka.</summary>
     public static IReadOnlyList<CampaignFault> All { get; } =
     [
         Kill,

@@ -167,7 +167,7 @@ public sealed class CheckerTests
 
     private static LedgerRow Bad(long number) => new(number, Here, [], null, [], true);
 
-    /// <summary>Rows have the offsets 0, 1 and so on.</summary>
+    /// <summary>A row's offset is its index.</summary>
     private KafkaLog Log(params LedgerRow[] rows)
     {
         rows.ToList().ForEach(_ledger.Add);

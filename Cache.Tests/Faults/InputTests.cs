@@ -40,7 +40,7 @@ public sealed class InputTests
         stack.Broker.CreateTopic(Events, Partitions);
         for (var partition = 0; partition < Partitions; partition++)
         {
-            // A quarter at a time: that is how many rows fit into the producer's queue.
+            // About a quarter at a time, which fits into the producer's queue.
             for (var from = 0; from < RowsAPartition; from += 10_000)
             {
                 await stack.Kafka.SendAsync(Events, partition, Enumerable.Range(from, Math.Min(10_000, RowsAPartition - from))

@@ -319,7 +319,7 @@ internal sealed class Schedule
             : new RedisConnectionException(ConnectionFailureType.SocketFailure, CommandFlags.None, "The connection broke.", null, CommandStatus.Sent));
     }
 
-    /// <summary>Sometimes indefinitely: until all faults end.</summary>
+    /// <summary>Fails the next few commands, or sometimes every command until all faults end.</summary>
     private void Refuse() => Redis.Refuse(
         Random.Next(4) == 0 ? int.MaxValue : Random.Next(1, 6),
         Random.Next(4) switch

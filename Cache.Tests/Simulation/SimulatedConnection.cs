@@ -27,7 +27,7 @@ internal class SimulatedConnection
     /// <summary>The failure of those calls.</summary>
     protected virtual Exception Defect => new InvalidCastException("A defect.");
 
-    /// <summary>The connection was lost and restored.</summary>
+    /// <summary>Reports that the connection was lost and restored.</summary>
     public void Changed() => _changed?.Invoke(Multiplexer, null!);
 
     public override string ToString() => _name;
