@@ -5,19 +5,19 @@ using Confluent.Kafka;
 namespace Cache.Embedded;
 
 /// <summary>
-/// A Kafka cluster inside this process: librdkafka's mock brokers on loopback ports, speaking the real protocol to any
-/// client, also of another process. For development and tests.
+/// An in-process Kafka cluster: librdkafka's mock brokers on loopback ports. They speak the real protocol to any client, in this
+/// process or another. For development and tests.
 /// </summary>
 /// <remarks>
-/// <para>Records live in memory only: a partition keeps the newest 5 MiB or 100,000 records.</para>
-/// <para>A topic that nobody created appears with 4 partitions when a client first asks for it. The admin request to
-/// create topics is not answered: use <see cref="CreateTopic"/>.</para>
-/// <para>An empty fetch is held for the consumer's whole <c>fetch.wait.max.ms</c>, even when a record arrives meanwhile:
-/// consumers that care for latency set a few milliseconds.</para>
-/// <para>Each change of a group waits for <c>session.timeout.ms</c> less a second, whoever has joined by then, and takes no
-/// commit meanwhile: consumers that share a group set a short session. A member whose SyncGroup comes after the leader's has to
-/// join once more, which takes as long again.</para>
-/// <para><see cref="ClientSettings"/> suit clients to all that.</para>
+/// <para>Records are held in memory only: a partition keeps the newest 5 MiB or 100,000 records.</para>
+/// <para>A missing topic is created with 4 partitions when a client first requests it. CreateTopics requests are not
+/// answered: use <see cref="CreateTopic"/>.</para>
+/// <para>An empty fetch is held for the consumer's full <c>fetch.wait.max.ms</c>, even if a record arrives in the meantime, so
+/// latency-sensitive consumers set a few milliseconds.</para>
+/// <para>Every rebalance takes <c>session.timeout.ms</c> less a second, no matter who has joined by then, and commits are refused
+/// meanwhile, so consumers that share a group set a short session. A member whose SyncGroup arrives after the leader's has to
+/// rejoin, which takes as long again.</para>
+/// <para><see cref="ClientSettings"/> account for all of this.</para>
 /// <para>Members are safe to call from any thread. After disposal they throw <see cref="ObjectDisposedException"/>;
 /// disposing again does nothing.</para>
 /// </remarks>
@@ -26,7 +26,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
     private const int AllBrokers = -1;
     private const int NoLeader = -1;
 
-    // The mock's default is 3 s, as a broker's. This is long enough for members that start together to share a generation.
+    // The mock defaults to 3 s, like a real broker. This is long enough for members that start together to share a generation.
     private static readonly TimeSpan DefaultInitialRebalanceDelay = TimeSpan.FromMilliseconds(100);
 
     private readonly Lock _lock = new();
@@ -41,36 +41,36 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         BootstrapServers = Marshal.PtrToStringUTF8(NativeKafka.ClusterBootstraps(cluster))!;
     }
 
-    /// <summary>librdkafka's properties for consumers of the brokers here; what is not among them may stay at its default.</summary>
+    /// <summary>librdkafka properties for consumers of these brokers; everything else may keep its default.</summary>
     public static IReadOnlyDictionary<string, string> ClientSettings { get; } = new Dictionary<string, string>
     {
-        // How long an empty fetch is held. Idle, one consumer of 12 partitions costs 7 % of a core at 5 ms, 4.5 % at 10 ms,
+        // How long an empty fetch is held. One idle consumer of 12 partitions costs 7 % of a core at 5 ms, 4.5 % at 10 ms,
         // 2.6 % at 20 ms, 0.4 % at the default of 500 ms.
         ["fetch.wait.max.ms"] = "10",
 
-        // A change of the group takes this less a second, and a member that came takes two changes or three. Two services of 12
-        // partitions, on two busy cores: one that starts has its share within 6 s of listening, and within 8 s when 60 threads
-        // wait for the cores; one that is killed has lost its to the other after 4.2 s. The default of 45 s took 90 s for
-        // either, up to 170 s. The short session was never missed, by those 60 threads either.
+        // A rebalance takes this less a second, and a new member costs two or three rebalances. Measured with two services and 12
+        // partitions on two busy cores: a new service has its share within 6 s of listening, and within 8 s when 60 threads
+        // compete for the cores; a killed one has lost its share to the other after 4.2 s. With the default of 45 s, both took
+        // 90 s, and up to 170 s. No member ever missed the short session, not even with those 60 threads.
         ["session.timeout.ms"] = "2000",
 
-        // The others have to hear of a change, and to join again, within that one second.
+        // The other members have to notice a rebalance, and rejoin, within that one second.
         ["heartbeat.interval.ms"] = "300",
 
-        // A member that waits for others while the brokers stand still for a second is forgotten, and never answered. It asks
-        // again after this time and 3 s more. The longest pause of the service between two polls, a revocation, is 12 s.
+        // If the brokers stall for a second, a member waiting for others is forgotten and never gets its answer. It asks again
+        // after this time plus 3 s. The service's longest pause between two polls, a revocation, is 12 s.
         ["max.poll.interval.ms"] = "15000",
     }.AsReadOnly();
 
-    /// <summary>The brokers' addresses, <c>host:port</c> with commas; stays readable after disposal.</summary>
+    /// <summary>The brokers' addresses, <c>host:port</c>, comma-separated; still readable after disposal.</summary>
     public string BootstrapServers { get; }
 
-    /// <summary>How many brokers there are; their ids are 1 to this number.</summary>
+    /// <summary>Number of brokers; their ids are 1 to this number.</summary>
     public int BrokerCount { get; }
 
     /// <summary>Starts a cluster on free loopback ports.</summary>
     /// <param name="brokers">Number of brokers, 1 to 100.</param>
-    /// <param name="cancellationToken">Gives up before the cluster is started.</param>
+    /// <param name="cancellationToken">Cancels the start, until it has begun.</param>
     /// <exception cref="ArgumentOutOfRangeException"><paramref name="brokers"/> is out of range.</exception>
     /// <exception cref="KafkaException">The native library cannot start the brokers.</exception>
     public static Task<EmbeddedKafka> StartAsync(int brokers = 3, CancellationToken cancellationToken = default)
@@ -82,10 +82,10 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         return Task.Run(() => Start(brokers), cancellationToken);
     }
 
-    /// <summary>Creates a topic; the leaders are spread over the brokers.</summary>
+    /// <summary>Creates a topic and spreads its leaders over the brokers.</summary>
     /// <param name="name">Topic name.</param>
     /// <param name="partitions">Number of partitions, 1 or more.</param>
-    /// <param name="replicas">Replicas a partition, 1 to <see cref="BrokerCount"/>. Breaking a broker moves no leader.</param>
+    /// <param name="replicas">Replicas per partition, 1 to <see cref="BrokerCount"/>. Breaking a broker moves no leader.</param>
     /// <exception cref="ArgumentException">A name is missing or a number out of range.</exception>
     /// <exception cref="KafkaException">The topic exists (<see cref="ErrorCode.TopicAlreadyExists"/>).</exception>
     public void CreateTopic(string name, int partitions = 6, int replicas = 1)
@@ -97,20 +97,20 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         Call(cluster => NativeKafka.TopicCreate(cluster, name, partitions, replicas), $"Topic {name} was not created");
     }
 
-    /// <summary>Deletes a topic with its records; it comes back empty when a client asks for it by name.</summary>
+    /// <summary>Deletes a topic and its records; a client that requests it by name recreates it, empty.</summary>
     /// <param name="name">Topic name.</param>
-    /// <exception cref="KafkaException">There is no such topic.</exception>
+    /// <exception cref="KafkaException">The topic does not exist.</exception>
     public void DeleteTopic(string name)
     {
         ArgumentException.ThrowIfNullOrEmpty(name);
         Call(cluster => NativeKafka.TopicDelete(cluster, name), $"Topic {name} was not deleted");
     }
 
-    /// <summary>Drops a partition's oldest records, as retention does.</summary>
+    /// <summary>Deletes a partition's oldest records, as retention does.</summary>
     /// <param name="topic">Topic name.</param>
     /// <param name="partition">Partition, from 0.</param>
-    /// <param name="beforeOffset">The first offset to stay.</param>
-    /// <exception cref="KafkaException">There is no such partition, or it does not reach this offset.</exception>
+    /// <param name="beforeOffset">The first offset to keep.</param>
+    /// <exception cref="KafkaException">The partition does not exist, or ends before this offset.</exception>
     public void DeleteRecords(string topic, int partition, long beforeOffset)
     {
         ArgumentException.ThrowIfNullOrEmpty(topic);
@@ -120,7 +120,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
     }
 
     /// <summary>
-    /// Takes a broker away: its connections close and new ones are refused. Leaders and coordinators stay with it.
+    /// Takes a broker down: its connections close and new ones are refused. It remains leader and coordinator.
     /// </summary>
     /// <param name="id">Broker id, 1 to <see cref="BrokerCount"/>.</param>
     public void BreakBroker(int id)
@@ -129,7 +129,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         Call(cluster => NativeKafka.BrokerSetDown(cluster, id), $"Broker {id} was not taken down");
     }
 
-    /// <summary>Brings a broker back at its old address, with its records.</summary>
+    /// <summary>Brings a broker back up at its old address, with its records.</summary>
     /// <param name="id">Broker id, 1 to <see cref="BrokerCount"/>.</param>
     public void MendBroker(int id)
     {
@@ -137,19 +137,19 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         Call(cluster => NativeKafka.BrokerSetUp(cluster, id), $"Broker {id} was not brought up");
     }
 
-    /// <summary>Takes all brokers away.</summary>
+    /// <summary>Takes all brokers down.</summary>
     public void BreakAllBrokers() =>
         Call(static cluster => NativeKafka.BrokerSetDown(cluster, AllBrokers), "The brokers were not taken down");
 
-    /// <summary>Brings all brokers back.</summary>
+    /// <summary>Brings all brokers back up.</summary>
     public void MendAllBrokers() =>
         Call(static cluster => NativeKafka.BrokerSetUp(cluster, AllBrokers), "The brokers were not brought up");
 
-    /// <summary>Delays every answer of all brokers.</summary>
+    /// <summary>Delays every response of all brokers.</summary>
     /// <param name="roundTrip">0 to 1 hour, in whole milliseconds.</param>
     public void SetRoundTrip(TimeSpan roundTrip) => SetRoundTripOf(AllBrokers, roundTrip);
 
-    /// <summary>Delays every answer of one broker.</summary>
+    /// <summary>Delays every response of one broker.</summary>
     /// <param name="id">Broker id, 1 to <see cref="BrokerCount"/>.</param>
     /// <param name="roundTrip">0 to 1 hour, in whole milliseconds.</param>
     public void SetRoundTrip(int id, TimeSpan roundTrip)
@@ -158,8 +158,8 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         SetRoundTripOf(id, roundTrip);
     }
 
-    /// <summary>Sets how long a group that was empty waits for more members before it gives out partitions.</summary>
-    /// <param name="delay">0 to 1 hour, in whole milliseconds; 100 ms at the start.</param>
+    /// <summary>Sets how long a previously empty group waits for more members before it assigns partitions.</summary>
+    /// <param name="delay">0 to 1 hour, in whole milliseconds; initially 100 ms.</param>
     public void SetInitialRebalanceDelay(TimeSpan delay)
     {
         var milliseconds = Milliseconds(delay);
@@ -173,11 +173,11 @@ public sealed class EmbeddedKafka : IAsyncDisposable
     }
 
     /// <summary>
-    /// Fails the next requests of a kind, one error each, whichever broker they go to;
-    /// <see cref="ErrorCode.Local_Transport"/> drops the connection, <see cref="ErrorCode.NoError"/> lets one pass.
+    /// Fails the next requests of a kind, one per error, on any broker;
+    /// <see cref="ErrorCode.Local_Transport"/> drops the connection, <see cref="ErrorCode.NoError"/> lets a request succeed.
     /// </summary>
     /// <param name="request">The kind of request.</param>
-    /// <param name="errors">The errors in order; they come after those pushed before.</param>
+    /// <param name="errors">The errors, in order, queued behind those already pushed.</param>
     public void PushRequestErrors(KafkaRequest request, params ErrorCode[] errors)
     {
         ArgumentNullException.ThrowIfNull(errors);
@@ -191,7 +191,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             "The errors were not pushed");
     }
 
-    /// <summary>Forgets the errors pushed for a kind of request.</summary>
+    /// <summary>Discards the errors pushed for a kind of request.</summary>
     /// <param name="request">The kind of request.</param>
     public void ClearRequestErrors(KafkaRequest request) =>
         Call(
@@ -202,9 +202,9 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             },
             "The errors were not cleared");
 
-    /// <summary>Makes metadata requests for a topic fail; the topic is created if it does not exist.</summary>
+    /// <summary>Makes metadata requests for a topic fail; creates the topic if it does not exist.</summary>
     /// <param name="topic">Topic name.</param>
-    /// <param name="error">The error, or <see cref="ErrorCode.NoError"/> to end it.</param>
+    /// <param name="error">The error, or <see cref="ErrorCode.NoError"/> to clear it.</param>
     public void SetTopicError(string topic, ErrorCode error)
     {
         ArgumentException.ThrowIfNullOrEmpty(topic);
@@ -217,11 +217,11 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             "The topic's error was not set");
     }
 
-    /// <summary>Gives a partition another leader; the topic is created if it does not exist.</summary>
+    /// <summary>Moves a partition to another leader; creates the topic if it does not exist.</summary>
     /// <param name="topic">Topic name.</param>
     /// <param name="partition">Partition, from 0.</param>
-    /// <param name="broker">Broker id, 1 to <see cref="BrokerCount"/>, or null to leave it without a leader.</param>
-    /// <exception cref="KafkaException">There is no such partition.</exception>
+    /// <param name="broker">Broker id, 1 to <see cref="BrokerCount"/>, or null for no leader.</param>
+    /// <exception cref="KafkaException">The partition does not exist.</exception>
     public void MoveLeader(string topic, int partition, int? broker)
     {
         ArgumentException.ThrowIfNullOrEmpty(topic);
@@ -235,7 +235,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             $"The leader of {topic}[{partition}] was not moved");
     }
 
-    /// <summary>Gives a consumer group another coordinator; the group itself is known to all brokers.</summary>
+    /// <summary>Moves a consumer group to another coordinator; every broker knows the group itself.</summary>
     /// <param name="group">Consumer group.</param>
     /// <param name="broker">Broker id, 1 to <see cref="BrokerCount"/>.</param>
     public void MoveCoordinator(string group, int broker)
@@ -247,7 +247,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             $"The coordinator of group {group} was not moved");
     }
 
-    /// <summary>Stops the brokers and forgets their records.</summary>
+    /// <summary>Stops the brokers and discards their records.</summary>
     public async ValueTask DisposeAsync()
     {
         nint cluster;
@@ -281,7 +281,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         return kafka;
     }
 
-    /// <summary>The mock needs a client for its bookkeeping: one that connects nowhere and says nothing on stderr.</summary>
+    /// <summary>The mock needs a client for its bookkeeping. This one connects to nothing and prints nothing to stderr.</summary>
     private static nint NewClient()
     {
         Span<byte> error = stackalloc byte[512];
@@ -330,7 +330,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
         }
     }
 
-    /// <summary>The lock keeps the cluster from being freed under a call.</summary>
+    /// <summary>Calls the library under the lock, which keeps the cluster from being freed during the call.</summary>
     private void Call(Func<nint, int> call, string failure)
     {
         lock (_lock)

@@ -7,19 +7,18 @@ using Garnet.server.Auth.Settings;
 namespace Cache.Embedded;
 
 /// <summary>
-/// A Redis inside this process: Garnet on a loopback port, for any client, also of another process. For development
-/// and tests.
+/// An in-process Redis: Garnet on a loopback port, for any client, in this process or another. For development and tests.
 /// </summary>
 /// <remarks>
-/// <para>Data lives in memory only, up to 256 MiB by Garnet's own count (the process takes up to four
-/// times that); then the keys that were not written for longest go. Empty, it takes about 20 MB.</para>
-/// <para>Lua is off. Members are safe to call from any thread. After disposal they throw
+/// <para>Data is held in memory only, up to 256 MiB by Garnet's own count (the process takes up to four times as much); beyond
+/// that, the least recently written keys are evicted. An empty server takes about 20 MB.</para>
+/// <para>Lua is disabled. Members are safe to call from any thread. After disposal they throw
 /// <see cref="ObjectDisposedException"/>; disposing again does nothing.</para>
 /// </remarks>
 public sealed class EmbeddedRedis : IAsyncDisposable
 {
-    // Outside the ranges from which Linux (32768 up), macOS and Windows (49152 up) take ports for outgoing connections:
-    // nothing else gets the port while the server is broken, and no client retrying it connects to itself.
+    // Below the ranges that Linux (from 32768), macOS and Windows (from 49152) use for outgoing connections: nothing else takes
+    // the port while the server is down, and no client that retries it connects to itself.
     private const int FirstFreePort = 20000;
     private const int LastFreePort = 32767;
     private const int PortAttempts = 20;
@@ -36,18 +35,18 @@ public sealed class EmbeddedRedis : IAsyncDisposable
         ConnectionString = password is null ? $"127.0.0.1:{port}" : $"127.0.0.1:{port},password={password}";
     }
 
-    /// <summary>The port on 127.0.0.1, the same for the object's whole life.</summary>
+    /// <summary>The port on 127.0.0.1; it never changes.</summary>
     public int Port { get; }
 
-    /// <summary>For StackExchange.Redis: <c>127.0.0.1:port</c>, with <c>,password=…</c> when there is one.</summary>
+    /// <summary>For StackExchange.Redis: <c>127.0.0.1:port</c>, with <c>,password=…</c> if one is set.</summary>
     public string ConnectionString { get; }
 
     /// <summary>Starts a server on 127.0.0.1.</summary>
     /// <param name="port">1 to 65535, or 0 for a free one.</param>
-    /// <param name="password">What clients must say (AUTH), not empty and without commas; null for none.</param>
-    /// <param name="cancellationToken">Gives up before the server is started.</param>
-    /// <exception cref="ArgumentException">The port or the password is out of range.</exception>
-    /// <exception cref="IOException">The port is in use; the message says which and what to do.</exception>
+    /// <param name="password">The password that clients must send (AUTH), not empty and without commas; null for none.</param>
+    /// <param name="cancellationToken">Cancels the start, until it has begun.</param>
+    /// <exception cref="ArgumentException">The port is out of range, or the password is invalid.</exception>
+    /// <exception cref="IOException">The port is in use; the message names it and says what to do.</exception>
     public static Task<EmbeddedRedis> StartAsync(
         int port = 0, string? password = null, CancellationToken cancellationToken = default)
     {
@@ -63,7 +62,7 @@ public sealed class EmbeddedRedis : IAsyncDisposable
     }
 
     /// <summary>
-    /// Stops the server: connections close, new ones are refused, the data is gone. Nothing happens when it is broken already.
+    /// Stops the server: connections close, new ones are refused, and all data is lost. Does nothing if it is already stopped.
     /// </summary>
     public void Break()
     {
@@ -74,8 +73,8 @@ public sealed class EmbeddedRedis : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts an empty server on the same port. Nothing happens when it is running.</summary>
-    /// <exception cref="IOException">Somebody else took the port meanwhile.</exception>
+    /// <summary>Starts an empty server on the same port. Does nothing if one is running.</summary>
+    /// <exception cref="IOException">Another program has taken the port.</exception>
     public void Mend()
     {
         lock (_lock)
@@ -88,7 +87,7 @@ public sealed class EmbeddedRedis : IAsyncDisposable
         }
     }
 
-    /// <summary>Stops the server for good.</summary>
+    /// <summary>Stops the server; it cannot be restarted.</summary>
     public async ValueTask DisposeAsync() =>
         await Task.Run(() =>
         {
@@ -117,14 +116,14 @@ public sealed class EmbeddedRedis : IAsyncDisposable
             }
             catch (IOException) when (attempt < PortAttempts)
             {
-                // Somebody has it; try another.
+                // In use; try another.
             }
         }
     }
 
     private static void RequireFree(int port)
     {
-        // Garnet shares a port that is in use rather than failing (it sets SO_REUSEADDR and SO_REUSEPORT).
+        // Garnet does not fail on a port in use, but shares it (it sets SO_REUSEADDR and SO_REUSEPORT).
         using var probe = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
         try
         {
@@ -151,11 +150,11 @@ public sealed class EmbeddedRedis : IAsyncDisposable
             LogMemorySize = "256m",
             PageSize = "1m",
             IndexMemorySize = "1m",
-            // Takes the space of deleted windows again, so that the log does not fill: memory stays level from 100,000 windows
-            // on, where it would grow by 1 MB every 20,000.
+            // Reuses the space of deleted windows, so that the log does not fill up: memory stays level beyond 100,000 windows
+            // instead of growing by 1 MB every 20,000.
             UseRevivBinsPowerOf2 = true,
             RevivifiableFraction = 1,
-            // Removes expired keys that nobody reads.
+            // Deletes expired keys, even if nobody reads them.
             ExpiredKeyDeletionScanFrequencySecs = 60,
         };
         var server = new GarnetServer(options);

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
 
-/// <summary>Kafka, Redis, the service and the simulator in this process.</summary>
+/// <summary>Kafka, Redis, the service and the simulator in one process.</summary>
 public sealed class EmbeddedStack : IAsyncDisposable
 {
     private const int Brokers = 3;
@@ -15,7 +15,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
     private const string SessionTopic = "session_metrics";
     private static readonly string[] WindowTopics = ["event_metrics", "performance_metrics"];
 
-    // Together below the 5 s in which the stack promises to be gone.
+    // Their sum stays below the 5 s in which the stack promises to stop.
     private static readonly TimeSpan SimulatorStop = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan ServiceStop = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan ServersStop = TimeSpan.FromSeconds(1);
@@ -29,25 +29,25 @@ public sealed class EmbeddedStack : IAsyncDisposable
         Redis = redis;
     }
 
-    /// <summary>The topics that the simulator writes to.</summary>
+    /// <summary>The topics to which the simulator writes.</summary>
     public IReadOnlyList<string> Topics { get; private init; } = [];
 
-    /// <summary>The Kafka that all use.</summary>
+    /// <summary>The Kafka of the service and the simulator.</summary>
     public EmbeddedKafka Kafka { get; }
 
-    /// <summary>The Redis that the service uses.</summary>
+    /// <summary>The Redis of the service.</summary>
     public EmbeddedRedis Redis { get; }
 
-    /// <summary>The service's first address, as a client on this machine reaches it.</summary>
+    /// <summary>The service's first address, as reachable from this machine.</summary>
     public Uri ServiceUri { get; private set; } = new(StackOptions.DefaultUrls);
 
-    /// <summary>Cancelled when the service stops, by itself or by a signal.</summary>
+    /// <summary>Cancelled when the service stops, on its own or on a signal.</summary>
     public CancellationToken ServiceStopping { get; private set; }
 
     /// <summary>Starts all parts; the service may not be ready yet.</summary>
-    /// <param name="options">What the command line asked for.</param>
-    /// <param name="cancellationToken">Gives up starting.</param>
-    /// <exception cref="StackException">A port is in use or the configuration is bad.</exception>
+    /// <param name="options">The options from the command line.</param>
+    /// <param name="cancellationToken">Cancels the start.</param>
+    /// <exception cref="StackException">A port is in use, or the configuration is invalid.</exception>
     public static async Task<EmbeddedStack> StartAsync(StackOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
@@ -81,8 +81,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts a Kafka that has the topics of the stack.</summary>
-    /// <param name="cancellationToken">Gives up before it is started.</param>
+    /// <summary>Starts a Kafka with the topics of the stack.</summary>
+    /// <param name="cancellationToken">Cancels the start, until it has begun.</param>
     public static async Task<EmbeddedKafka> StartKafkaAsync(CancellationToken cancellationToken = default)
     {
         var kafka = await EmbeddedKafka.StartAsync(Brokers, cancellationToken);
@@ -94,8 +94,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
         return kafka;
     }
 
-    /// <summary>Stops the simulator, the service, Redis and Kafka, in this order, each within its share of 4 s.</summary>
-    /// <returns>The parts that did not stop in time; none when all is well.</returns>
+    /// <summary>Stops the simulator, the service, then Redis and Kafka, each within its share of 4 s.</summary>
+    /// <returns>The parts that did not stop in time; normally none.</returns>
     public async Task<IReadOnlyList<string>> StopAsync()
     {
         var late = new List<string>();
@@ -123,7 +123,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
             using var deadline = new CancellationTokenSource(limit);
             try
             {
-                // Off this thread: closing a consumer blocks, and not for as long as it was told.
+                // On another thread: closing a consumer blocks, and can exceed its time limit.
                 await Task.Run(() => stop(deadline.Token), CancellationToken.None).WaitAsync(limit);
             }
             catch (Exception e) when (e is TimeoutException or OperationCanceledException)
@@ -153,7 +153,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
     [
         connection,
         "--Logging:LogLevel:Default=Warning",
-        // It logs what it also throws, as an error with its stack; a worker's crash it logs as critical.
+        // The host logs every exception that it also throws as an error with a stack trace; it logs a worker's crash as critical.
         "--Logging:LogLevel:Microsoft.Extensions.Hosting.Internal.Host=Critical",
         "--Logging:Console:FormatterName=simple",
         "--Logging:Console:FormatterOptions:SingleLine=true",
@@ -171,7 +171,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
         }
     }
 
-    /// <summary>A wildcard address is no address for a client.</summary>
+    /// <summary>A client cannot connect to a wildcard address, so it becomes localhost.</summary>
     private static Uri Reachable(string url)
     {
         var uri = BindingAddress.Parse(url);

@@ -1,60 +1,60 @@
 namespace Cache.Embedded;
 
 /// <summary>
-/// Requests of the Kafka protocol that <see cref="EmbeddedKafka"/> can be told to fail; the values are the API keys.
+/// Kafka protocol requests that <see cref="EmbeddedKafka"/> can fail on demand; the values are the API keys.
 /// </summary>
 #pragma warning disable CA1028 // An API key is 16 bits on the wire.
 public enum KafkaRequest : short
 #pragma warning restore CA1028
 {
-    /// <summary>Records to a partition.</summary>
+    /// <summary>Writes records to a partition.</summary>
     Produce = 0,
 
-    /// <summary>Records from a partition.</summary>
+    /// <summary>Reads records from a partition.</summary>
     Fetch = 1,
 
-    /// <summary>Low, high and time-based offsets.</summary>
+    /// <summary>Looks up low, high and time-based offsets.</summary>
     ListOffsets = 2,
 
-    /// <summary>Brokers, topics and leaders.</summary>
+    /// <summary>Looks up brokers, topics and leaders.</summary>
     Metadata = 3,
 
-    /// <summary>A consumer group's commit.</summary>
+    /// <summary>Commits a consumer group's offsets.</summary>
     OffsetCommit = 8,
 
-    /// <summary>A consumer group's committed offsets.</summary>
+    /// <summary>Reads a consumer group's committed offsets.</summary>
     OffsetFetch = 9,
 
-    /// <summary>Which broker looks after a group or a transactional id.</summary>
+    /// <summary>Finds the broker that coordinates a group or a transactional id.</summary>
     FindCoordinator = 10,
 
-    /// <summary>A member enters a group.</summary>
+    /// <summary>Joins a group.</summary>
     JoinGroup = 11,
 
-    /// <summary>A member says that it is alive.</summary>
+    /// <summary>Keeps a member's session alive.</summary>
     Heartbeat = 12,
 
-    /// <summary>A member leaves a group.</summary>
+    /// <summary>Leaves a group.</summary>
     LeaveGroup = 13,
 
-    /// <summary>A member asks for its partitions.</summary>
+    /// <summary>Fetches a member's assignment.</summary>
     SyncGroup = 14,
 
-    /// <summary>The versions that the broker speaks; the first request of a connection.</summary>
+    /// <summary>Asks which API versions the broker supports; the first request on a connection.</summary>
     ApiVersions = 18,
 
-    /// <summary>An idempotent or transactional producer asks for its id.</summary>
+    /// <summary>Gets the id of an idempotent or transactional producer.</summary>
     InitProducerId = 22,
 
-    /// <summary>A transaction takes in partitions.</summary>
+    /// <summary>Adds partitions to a transaction.</summary>
     AddPartitionsToTransaction = 24,
 
-    /// <summary>A transaction takes in a group's offsets.</summary>
+    /// <summary>Adds a group's offsets to a transaction.</summary>
     AddOffsetsToTransaction = 25,
 
-    /// <summary>A transaction commits or aborts.</summary>
+    /// <summary>Commits or aborts a transaction.</summary>
     EndTransaction = 26,
 
-    /// <summary>A group's commit within a transaction.</summary>
+    /// <summary>Commits a group's offsets within a transaction.</summary>
     TransactionOffsetCommit = 28,
 }

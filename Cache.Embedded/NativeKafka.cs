@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace Cache.Embedded;
 
-/// <summary>The calls of librdkafka's mock cluster, in the very library that Confluent.Kafka runs on.</summary>
+/// <summary>librdkafka's mock cluster API, called in the same native library that Confluent.Kafka uses.</summary>
 internal static partial class NativeKafka
 {
     private const string Library = "librdkafka";
@@ -20,8 +20,8 @@ internal static partial class NativeKafka
             static (name, _, _) => name == Library ? LoadedLibrary.Value : 0);
 
     /// <summary>
-    /// Which of the package's builds is loaded depends on the machine (librdkafka, centos8-librdkafka, alpine-librdkafka),
-    /// so the module is found by looking, not by name.
+    /// The machine decides which build in the package is loaded (librdkafka, centos8-librdkafka, alpine-librdkafka), so this
+    /// searches the loaded modules rather than loading it by name.
     /// </summary>
     private static nint FindLoadedLibrary()
     {
@@ -38,7 +38,7 @@ internal static partial class NativeKafka
             }
         }
 
-        // macOS lists no modules; there Confluent.Kafka loads it by plain name, and the same name gives the same module.
+        // macOS lists no modules, but there Confluent.Kafka loads the library by its plain name, which yields the same module.
         return NativeLibrary.Load(Library, typeof(Confluent.Kafka.Library).Assembly, DllImportSearchPath.AssemblyDirectory);
     }
 
@@ -51,7 +51,7 @@ internal static partial class NativeKafka
     [LibraryImport(Library, EntryPoint = "rd_kafka_conf_set", StringMarshalling = StringMarshalling.Utf8)]
     public static partial int ConfSet(nint conf, string name, string value, Span<byte> error, nuint errorSize);
 
-    /// <summary>Takes the configuration over when it succeeds.</summary>
+    /// <summary>Takes ownership of the configuration on success.</summary>
     [LibraryImport(Library, EntryPoint = "rd_kafka_new")]
     public static partial nint New(int type, nint conf, Span<byte> error, nuint errorSize);
 

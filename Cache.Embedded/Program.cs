@@ -16,7 +16,7 @@ public static class Program
 
     /// <summary>Runs the stack until Ctrl-C or SIGTERM.</summary>
     /// <returns>
-    /// 0 when it was told to stop; 1 when it could not start or stop, or when the service failed; 2 for bad arguments.
+    /// 0 after a signal; 1 if the stack could not start or stop, or if the service failed; 2 for invalid arguments.
     /// </returns>
     public static async Task<int> Main(string[] args)
     {
@@ -38,8 +38,8 @@ public static class Program
             return BadArguments;
         }
 
-        // The hosts' console lifetimes hear the signals too, but only announce them: this decides when and in which order
-        // the parts stop.
+        // The hosts' console lifetimes receive the signals too, but only announce them: this program decides when the parts stop,
+        // and in which order.
         using var stop = new CancellationTokenSource();
         using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
@@ -78,7 +78,7 @@ public static class Program
         }
         catch (OperationCanceledException)
         {
-            // Told to stop.
+            // Stopping.
         }
 
         var late = await stack.StopAsync();
@@ -88,7 +88,7 @@ public static class Program
             return Failed;
         }
 
-        // Nobody told it to stop: a worker of the service has failed for good, and said so in the log.
+        // No signal: a worker of the service has failed permanently, and logged why.
         return stop.IsCancellationRequested ? 0 : Failed;
     }
 

@@ -1,20 +1,23 @@
 namespace Cache.Embedded;
 
-/// <summary>The stack cannot start, for a reason that its user can mend; the message is all there is to say.</summary>
+/// <summary>The stack cannot start, for a reason that the user can fix; the message is complete, and needs no stack trace.</summary>
 public sealed class StackException : Exception
 {
-    /// <summary>Nothing to say.</summary>
+    /// <summary>Creates the exception without a message of its own.</summary>
     public StackException()
     {
     }
 
-    /// <summary>What is wrong and what to do.</summary>
+    /// <summary>Creates the exception.</summary>
+    /// <param name="message">What is wrong, and how to fix it.</param>
     public StackException(string message)
         : base(message)
     {
     }
 
-    /// <summary>What is wrong and what to do, and where it comes from.</summary>
+    /// <summary>Creates the exception with its cause.</summary>
+    /// <param name="message">What is wrong, and how to fix it.</param>
+    /// <param name="innerException">The cause.</param>
     public StackException(string message, Exception? innerException)
         : base(message, innerException)
     {

@@ -7,10 +7,10 @@ using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
 
-/// <summary>What the command line asks of <see cref="EmbeddedStack"/>.</summary>
+/// <summary>The options of <see cref="EmbeddedStack"/> from the command line.</summary>
 public sealed class StackOptions
 {
-    /// <summary>Where the service answers when nothing else is said.</summary>
+    /// <summary>The service's default address.</summary>
     public const string DefaultUrls = "http://localhost:8080";
 
     private const string Description = """
@@ -29,7 +29,7 @@ public sealed class StackOptions
 
     private static readonly string[] HostKeys = ["contentRoot", "environment"];
 
-    // Beside those, what ASP.NET reads that has no section.
+    // Keys without a section that ASP.NET reads in addition to those above.
     private static readonly string[] WebKeys =
     [
         "AllowedHosts", "applicationName", "captureStartupErrors", "detailedErrors", "ForwardedHeaders_Enabled", "hostingStartupAssemblies",
@@ -42,10 +42,10 @@ public sealed class StackOptions
     /// <summary>Whether the simulator runs. Default true.</summary>
     public bool Simulator { get; private init; } = true;
 
-    /// <summary>Whether the simulator sends sessions; then the service consumes them, unless it is told its topics. Default false.</summary>
+    /// <summary>Whether the simulator sends sessions; the service then consumes them, unless its topics are set. Default false.</summary>
     public bool Sessions { get; private init; }
 
-    /// <summary>Port of the embedded Redis, 1 to 65535; 0, the default, for a free one.</summary>
+    /// <summary>Port of the embedded Redis, 1 to 65535; 0, the default, picks a free one.</summary>
     public int RedisPort { get; private init; }
 
     /// <summary>Arguments for the service, in the form <c>--key=value</c>.</summary>
@@ -55,14 +55,14 @@ public sealed class StackOptions
     public IReadOnlyList<string> SimulatorArguments { get; private init; } = [];
 
     /// <summary>Reads the command line: <c>--key value</c> or <c>--key=value</c>.</summary>
-    /// <exception cref="ConfigurationException">At least one argument cannot be used; it lists them all.</exception>
+    /// <exception cref="ConfigurationException">At least one argument is invalid; the message lists them all.</exception>
     public static StackOptions Parse(params string[] args)
     {
         ArgumentNullException.ThrowIfNull(args);
         return Read(Arguments(args));
     }
 
-    /// <summary>Splits the command line into keys.</summary>
+    /// <summary>Parses the command line into keys.</summary>
     internal static KeyArguments Arguments(string[] args)
     {
         var command = new RootCommand(Description)
@@ -84,8 +84,8 @@ public sealed class StackOptions
         return new(command, name => SimulatorCommand.IsKey(OfSimulator(name) ?? name), args);
     }
 
-    /// <summary>Reads what <see cref="Arguments"/> has found.</summary>
-    /// <exception cref="ConfigurationException">At least one argument cannot be used; it lists them all.</exception>
+    /// <summary>Reads the options from the keys that <see cref="Arguments"/> found.</summary>
+    /// <exception cref="ConfigurationException">At least one argument is invalid; the message lists them all.</exception>
     internal static StackOptions Read(KeyArguments arguments)
     {
         var configuration = new ConfigurationBuilder().AddInMemoryCollection(arguments.Keys).Build();
@@ -98,10 +98,10 @@ public sealed class StackOptions
             Sessions = simulatorKeys.Flag("sessions"),
             RedisPort = keys.Value<int>(OwnRedisPort, 0, TryPort, "it must be 1 to 65535, or 0 for a free one."),
 
-            // All but what is read above.
+            // Everything not read above.
             ServiceArguments = [.. arguments.Keys.Where(key => OfSimulator(key.Key) is null && !keys.Names.Contains(key.Key)).Select(key => $"--{key.Key}={key.Value}")],
 
-            // With the prefix, which wins over the environment; but a library does not know it.
+            // With the prefix, which takes precedence over the environment; libraries do not know the prefix.
             SimulatorArguments =
             [
                 .. from key in arguments.Keys

@@ -2,7 +2,7 @@ using System.Text;
 
 namespace Cache.Embedded;
 
-/// <summary>What is where, and what to try, as plain text.</summary>
+/// <summary>The stack's addresses, and commands to try, as plain text.</summary>
 internal static class StackTable
 {
     public static string Render(EmbeddedStack stack, bool simulator)

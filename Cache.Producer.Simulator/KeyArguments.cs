@@ -3,33 +3,33 @@ using System.CommandLine.Invocation;
 
 namespace Cache.Producer.Simulator;
 
-/// <summary>An option of the command line that is a key of the configuration.</summary>
+/// <summary>A command-line option that sets a configuration key.</summary>
 internal sealed class KeyOption : Option<string[]>
 {
-    /// <summary>An option for a key.</summary>
-    /// <param name="key">The key; the option has two hyphens before it.</param>
+    /// <summary>Creates the option of a key.</summary>
+    /// <param name="key">The key; the option's name is the key after two hyphens.</param>
     public KeyOption(string key) : base("--" + key)
     {
         Key = key;
 
-        // A key without a value is told with the other errors, and of one that is given twice the last counts.
+        // A missing value is reported together with all other errors, and the last of several values wins.
         Arity = ArgumentArity.ZeroOrMore;
     }
 
     /// <summary>The key.</summary>
     public string Key { get; }
 
-    /// <summary>Whether the option by itself means true.</summary>
+    /// <summary>Whether the option without a value means true.</summary>
     public bool IsFlag { get; init; }
 }
 
 /// <summary>
-/// Reads keys of the configuration from a command line: <c>--key value</c>, <c>--key=value</c>, <c>key=value</c>, in upper or
-/// lower case. What is no key is an error, since .NET would overlook it, and a misspelt <c>--cuont 100</c> would send for ever.
+/// Reads configuration keys from the command line: <c>--key value</c>, <c>--key=value</c>, <c>key=value</c>, case-insensitive.
+/// An unknown key is an error: .NET would ignore it, and a misspelt <c>--cuont 100</c> would send forever.
 /// </summary>
 internal sealed class KeyArguments
 {
-    // A value stays as it is: a password may begin with the @ of a response file.
+    // Values are taken verbatim: a password may begin with @, which usually introduces a response file.
     private static readonly ParserConfiguration Verbatim = new() { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
 
     private readonly Dictionary<string, Option> _options;
@@ -38,8 +38,8 @@ internal sealed class KeyArguments
     private readonly Dictionary<string, string?> _keys = new(StringComparer.OrdinalIgnoreCase);
     private readonly List<string> _errors = [];
 
-    /// <summary>Reads a command line.</summary>
-    /// <param name="command">Has a <see cref="KeyOption"/> for each key by itself.</param>
+    /// <summary>Parses a command line.</summary>
+    /// <param name="command">Has a <see cref="KeyOption"/> for each known key.</param>
     /// <param name="isKey">Whether a name without an option of its own is a key, such as one in a section.</param>
     /// <param name="args">The command line.</param>
     public KeyArguments(RootCommand command, Func<string, bool> isKey, IReadOnlyList<string> args)
@@ -55,15 +55,15 @@ internal sealed class KeyArguments
         ReadRest();
     }
 
-    /// <summary>The keys that are given, in upper or lower case, with their values; a flag by itself is true.</summary>
+    /// <summary>The given keys, case-insensitive, and their values; true for a flag without a value.</summary>
     public IReadOnlyDictionary<string, string?> Keys => _keys;
 
-    /// <summary>A sentence an error. None repeats a value, which may be a password.</summary>
+    /// <summary>One sentence per error. None repeats a value, which may be a password.</summary>
     public IReadOnlyList<string> Errors => _errors;
 
-    /// <summary>Prints what is asked for in place of a run: help, or the version.</summary>
-    /// <param name="output">Where to.</param>
-    /// <returns>Whether anything was.</returns>
+    /// <summary>Prints help or the version, if requested instead of a run.</summary>
+    /// <param name="output">Where to print it.</param>
+    /// <returns>Whether anything was printed.</returns>
     public bool Answer(TextWriter output)
     {
         if (_result.Action is null or ParseErrorAction)
@@ -76,14 +76,14 @@ internal sealed class KeyArguments
     }
 
     /// <summary>
-    /// Splits an argument at its equals sign, since the library would split it at a colon as well, which keys of a section have;
-    /// and gives a flag by itself its value, which the library would take from the next argument, whatever that is.
+    /// Splits an argument at its equals sign, because the library would also split at a colon, which keys in sections contain.
+    /// Gives a flag without a value its value, because the library would consume the next argument, whatever it is.
     /// </summary>
     private IEnumerable<string> Words(RootCommand command, string arg, string? next)
     {
         if (arg == "--")
         {
-            // To the library, no option comes after it.
+            // The library takes nothing after it for an option.
             _errors.Add($"{arg}: no such option");
             return [];
         }
@@ -135,7 +135,7 @@ internal sealed class KeyArguments
             _errors.Add($"{name}: no such option{(name.StartsWith('-') && Nearest(name) is { } nearest ? $"; did you mean {nearest}?" : "")}");
             if (name.StartsWith('-') && value is null && i + 1 < rest.Count && !IsDashed(rest[i + 1]))
             {
-                // Its value, which is not repeated.
+                // Skip its value, so that it is not repeated.
                 i++;
             }
         }
@@ -147,7 +147,7 @@ internal sealed class KeyArguments
         return nearest is not null && Distance(name, nearest) <= Math.Max(2, name.Length / 3) ? nearest : null;
     }
 
-    /// <summary>How many letters have to be put in, taken out or changed to make one text of the other, in upper or lower case.</summary>
+    /// <summary>The case-insensitive edit distance: letters to insert, delete or replace to turn one text into the other.</summary>
     private static int Distance(string from, string to)
     {
         var costs = Enumerable.Range(0, to.Length + 1).ToArray();

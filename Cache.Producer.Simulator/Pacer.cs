@@ -1,7 +1,7 @@
 namespace Cache.Producer.Simulator;
 
-/// <summary>Says how many rows are due: small slices against the clock, so that a steady rate stays steady.</summary>
-/// <param name="rate">Rows a second; 0 means that rows are always due.</param>
+/// <summary>Decides how many rows are due. Works in short slices against the clock, so that the rate stays steady.</summary>
+/// <param name="rate">Rows per second; 0 means that rows are always due.</param>
 /// <param name="time">The clock.</param>
 internal sealed class Pacer(double rate, TimeProvider time)
 {
@@ -12,7 +12,7 @@ internal sealed class Pacer(double rate, TimeProvider time)
     private readonly long _origin = time.GetTimestamp();
     private long _given;
 
-    /// <summary>Waits until rows are due; at most one second's worth is, however long nobody asked.</summary>
+    /// <summary>Waits until rows are due, and returns how many: at most one second's worth, however long ago the last call was.</summary>
     public async ValueTask<int> NextAsync(CancellationToken cancellationToken)
     {
         while (true)

@@ -8,15 +8,15 @@ using Microsoft.Extensions.Logging.Console;
 
 namespace Cache.Producer.Simulator;
 
-/// <summary>Plays the stream processor: writes windows and sessions to Kafka.</summary>
+/// <summary>Stands in for the stream processor: writes windows and sessions to Kafka.</summary>
 public static class Program
 {
-    /// <summary>The application's name and that of its ActivitySource.</summary>
+    /// <summary>The name of the application and of its ActivitySource.</summary>
     public const string Name = "Cache.Producer.Simulator";
 
-    /// <summary>Runs the simulator until it is told to stop or has sent its count.</summary>
+    /// <summary>Runs the simulator until it is stopped or has sent its count.</summary>
     /// <returns>
-    /// 0 when every row sent was acknowledged; 1 for bad options, or when it could not work at all; 2 when rows were not
+    /// 0 if every row sent was acknowledged; 1 for invalid options, or if it could not send at all; 2 if rows were not
     /// acknowledged.
     /// </returns>
     public static async Task<int> Main(string[] args)
@@ -43,10 +43,10 @@ public static class Program
     }
 
     /// <summary>
-    /// Puts the simulator together without starting it. It stops its own host when it is done, and never the process;
-    /// <see cref="SimulatorStatus"/> in the host's services tells how it went.
+    /// Builds the simulator without starting it. When done, it stops its own host, never the process;
+    /// <see cref="SimulatorStatus"/> in the host's services has the result.
     /// </summary>
-    /// <exception cref="ConfigurationException">At least one option is wrong; it lists them all.</exception>
+    /// <exception cref="ConfigurationException">At least one option is invalid; the message lists them all.</exception>
     public static IHost Build(string[] args) => Build(SimulatorCommand.Read(args));
 
     private static IHost Build(KeyArguments arguments)
@@ -56,7 +56,7 @@ public static class Program
             throw new ConfigurationException(arguments.Errors);
         }
 
-        // The lowest layer, so that any other may say otherwise. What the Kafka client has to say comes as its errors.
+        // The lowest layer: every other one overrides it. The Kafka client's logs are not needed, as it also reports its errors.
         var defaults = new ConfigurationManager();
         defaults.AddInMemoryCollection(new Dictionary<string, string?>
         {
@@ -65,7 +65,7 @@ public static class Program
             ["hostBuilder:reloadConfigOnChange"] = "false",
         });
 
-        // Named here, because in another program's process the default would be that program's name.
+        // Set explicitly: in another program's process, the default would be that program's name.
         var builder = Host.CreateApplicationBuilder(new HostApplicationBuilderSettings
         {
             Args = [.. arguments.Keys.Select(key => $"--{key.Key}={key.Value}")],
@@ -90,13 +90,13 @@ public static class Program
         builder.Services.AddHostedService<SimulatorWorker>();
         builder.AddKafkaProducer<string, byte[]>("kafka", settings =>
         {
-            // The brokers alone: the connection string may have properties beside them.
+            // Only the brokers: the connection string may also contain properties.
             settings.ConnectionString = options.BootstrapServers;
 
-            // A health check that produces would put rows of its own into the topics.
+            // A health check that produces would write rows of its own to the topics.
             settings.DisableHealthChecks = true;
 
-            // The worker makes a span a row and its traceparent; Aspire's integration would add others.
+            // The worker creates one span per row, and its traceparent; Aspire's integration would add more.
             settings.DisableTracing = true;
             settings.DisableMetrics = true;
             Configure(settings.Config, options, builder.Configuration.GetSection("Kafka").GetChildren());
@@ -119,16 +119,16 @@ public static class Program
         config.EnableIdempotence ??= true;
         config.Acks ??= Acks.All;
         config.LingerMs ??= 5;
-        // What Java's producers use, so that a key goes to the partition where the stream processor would put it.
+        // As Java's producers do, so that a key goes to the partition that the stream processor would choose.
         config.Partitioner ??= Partitioner.Murmur2Random;
-        // Compressed, a row over 1 MiB passes a broker's limit of 1 MB a batch and reaches the service, which must reject it.
+        // Compressed, a row over 1 MiB passes the broker's limit of 1 MB per batch and reaches the service, which must reject it.
         config.CompressionType ??= CompressionType.Lz4;
         config.MessageMaxBytes ??= 4_000_000;
-        // Nothing but the error of a report is looked at.
+        // Only a report's error is used.
         config.DeliveryReportFields ??= "none";
         foreach (var property in section.Where(property => property.Value is not null))
         {
-            // Names of environment variables cannot have dots, names of properties have no underscores.
+            // Environment variable names cannot contain dots, and no property name contains an underscore.
             config.Set(property.Key.Replace('_', '.'), property.Value);
         }
     }

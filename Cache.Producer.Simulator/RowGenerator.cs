@@ -6,36 +6,36 @@ using System.Text.Json;
 
 namespace Cache.Producer.Simulator;
 
-/// <summary>What is special about a row; an ordinary one has nothing.</summary>
+/// <summary>What is unusual about a row.</summary>
 [Flags]
 public enum RowTraits
 {
     /// <summary>An ordinary row.</summary>
     None = 0,
 
-    /// <summary>Goes to a window 1 to 10 windows back.</summary>
+    /// <summary>Belongs to a window 1 to 10 windows back.</summary>
     Late = 1,
 
-    /// <summary>The last well-formed row once more, byte for byte.</summary>
+    /// <summary>Repeats the last well-formed row, byte for byte.</summary>
     Repeated = 2,
 
-    /// <summary>Comes up to 10 rows after its turn.</summary>
+    /// <summary>Sent up to 10 rows late.</summary>
     OutOfOrder = 4,
 
-    /// <summary>Breaks a rule of the format; the service must reject it.</summary>
+    /// <summary>Violates a rule of the format; the service must reject it.</summary>
     Malformed = 8,
 }
 
 /// <summary>One row for Kafka.</summary>
-/// <param name="Topic">The topic it goes to.</param>
-/// <param name="Key">Its key: the dimension, or the id of a session.</param>
+/// <param name="Topic">Its topic.</param>
+/// <param name="Key">Its key: the dimension, or the session id.</param>
 /// <param name="Value">Its value: JSON, unless <see cref="RowTraits.Malformed"/>.</param>
-/// <param name="Traits">What is special about it.</param>
+/// <param name="Traits">What is unusual about it.</param>
 public readonly record struct Row(string Topic, string Key, byte[] Value, RowTraits Traits);
 
 /// <summary>
-/// Makes the rows: the same options, seed and start make the same rows, byte for byte. A row carries the running totals of
-/// its window and dimension, as a stream processor that fires early writes them.
+/// Generates the rows: the same options, seed and start always yield the same rows, byte for byte. A row carries the running
+/// totals of its window and dimension, like those of a stream processor that fires early.
 /// </summary>
 public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOffset start)
 {
@@ -48,16 +48,16 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
     /// <summary>The topic of sessions.</summary>
     public const string SessionTopic = "session_metrics";
 
-    // Event time needs some rate when there is no pace; this is about what one core sends.
+    // Event time needs a rate even without pacing; this is about what one core sends.
     private const double NominalRate = 100_000;
     private const int MaxLateWindows = 10;
     private const int MaxDisplacement = 10;
     private const int MaxActiveSessions = 100;
 
-    /// <summary>The rows in the order in which they are sent; without an end when the count is 0.</summary>
+    /// <summary>The rows in the order of sending; endless if the count is 0.</summary>
     public IEnumerable<Row> Rows()
     {
-        // Every enumeration has its own state, so that each starts over.
+        // Each enumeration has its own state, and so starts from the beginning.
         using var state = new Generation(options, seed, start);
         var random = new Random(seed ^ 0x5eed);
         var swapChance = options.OutOfOrderShare >= 0.5 ? 1 : options.OutOfOrderShare / (1 - options.OutOfOrderShare);
@@ -78,8 +78,8 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
                 yield break;
             }
 
-            // A row that was swapped once goes when its turn comes, so none is more than MaxDisplacement rows late. The chance
-            // makes up for those that cannot be swapped again.
+            // A row that was swapped once is sent at its turn, so that none is more than MaxDisplacement rows late. The chance
+            // compensates for rows that cannot be swapped again.
             var row = ahead[head];
             if (swapChance > 0 && filled > 1 && (row.Traits & RowTraits.OutOfOrder) == 0 && random.NextDouble() < swapChance)
             {
@@ -95,7 +95,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
 
     private sealed class Generation(SimulatorOptions options, int seed, DateTimeOffset start) : IDisposable
     {
-        // Relaxed: leaves '+' and letters beyond ASCII as they are, as other writers do.
+        // Relaxed: leaves '+' and non-ASCII letters unescaped, as other writers do.
         private static readonly JsonWriterOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
         private readonly Random _random = new(seed);
@@ -119,7 +119,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             var window = now - (now % _window);
             Forget(window);
 
-            // One draw for the three shares: a row is malformed, or repeated, or late, or ordinary.
+            // One draw decides: malformed, repeated, late or ordinary.
             var draw = _random.NextDouble();
             if ((draw -= options.MalformedShare) < 0)
             {
@@ -137,7 +137,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
                 window = Math.Max(0, window - (_random.Next(1, MaxLateWindows + 1) * _window));
             }
 
-            // Events and performance take turns, so that both are there from the start; a session is never late.
+            // Events and performance alternate, so that both appear from the start; a session is never late.
             var turn = options.Sessions ? i % 5 : i % 2;
             var row = turn == 4 && !late ? Session(now) : turn % 2 == 0 ? Event(window) : Performance(window);
             _lastGood = row;
@@ -176,7 +176,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             return new(PerformanceTopic, options.DeviceCategories[index], End(), RowTraits.None);
         }
 
-        // A session is written again while it lasts, with a later end and one page more.
+        // An active session is written again, each time with a later end and one more page.
         private Row Session(long now)
         {
             var slot = _random.Next(MaxActiveSessions);
@@ -210,7 +210,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             return new(SessionTopic, session.Id, End(), RowTraits.None);
         }
 
-        // One broken rule a row; its key is that of the row it might have been.
+        // Each breaks one rule; the key is that of the well-formed row.
         private Row Malformed(bool isEvent, long window)
         {
             var (topic, dimensionName, measureName) = isEvent
@@ -246,7 +246,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
                 16 => Object(time, quoted, "1e400"),
                 17 => Object(time, quoted, Choose("NaN", "\"NaN\"", "Infinity")),
                 18 => isEvent ? Object(time, quoted, "9223372036854775808") : Object(time, quoted, "-0.5"),
-                // Over 1 MiB, otherwise in order. Rare, since one of them weighs as much as ten thousand others.
+                // Over 1 MiB, but otherwise valid. Rare, because each weighs as much as ten thousand others.
                 _ => _random.Next(10) == 0
                     ? Object(time, quoted, $"1,\"padding\":\"{new string('x', 1 << 20)}\"")
                     : Object(time, "\"\ufffd\"", "1"),
@@ -255,7 +255,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             var value = Encoding.UTF8.GetBytes(text);
             if (text.Contains('\ufffd', StringComparison.Ordinal))
             {
-                // The place for what no text can hold: bytes that are not UTF-8.
+                // A placeholder for what no string can hold: bytes that are not UTF-8.
                 var at = value.AsSpan().IndexOf("\ufffd"u8);
                 value[at] = value[at + 1] = value[at + 2] = 0xff;
             }
@@ -287,7 +287,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             }
         }
 
-        // The four shapes in which writers send times: epoch ms, ISO-8601, Flink's SQL shape, and that without a zone.
+        // The four formats in which writers send times: epoch ms, ISO-8601, Flink's SQL format, and the latter without a zone.
         private void Time(ReadOnlySpan<byte> name, long epoch, int shape)
         {
             if (shape == 0)
@@ -322,7 +322,7 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             _writer.WriteString(name, text[..length]);
         }
 
-        // Windows that no late row can reach any more are done.
+        // Drops the windows that late rows can no longer reach.
         private void Forget(long window)
         {
             if (window <= _newest)

@@ -3,7 +3,7 @@ using System.Globalization;
 
 namespace Cache.Producer.Simulator;
 
-/// <summary>The simulator's command line; each option is a key of the configuration.</summary>
+/// <summary>The simulator's command line; each option is a configuration key.</summary>
 internal static class SimulatorCommand
 {
     private const string Description = """
@@ -19,7 +19,7 @@ internal static class SimulatorCommand
           2  rows were not acknowledged
         """;
 
-    /// <summary>The keys of <see cref="SimulatorOptions"/>, without their prefix, with the value's form and what they mean.</summary>
+    /// <summary>The keys of <see cref="SimulatorOptions"/>, without their prefix, with their value's form and meaning.</summary>
     public static IReadOnlyList<KeyOption> Options()
     {
         var defaults = new SimulatorOptions();
@@ -45,7 +45,7 @@ internal static class SimulatorCommand
         static string Text(IFormattable value) => value.ToString(null, CultureInfo.InvariantCulture);
     }
 
-    /// <summary>Reads a command line.</summary>
+    /// <summary>Parses a command line.</summary>
     public static KeyArguments Read(string[] args)
     {
         var command = new RootCommand(Description);
@@ -62,7 +62,7 @@ internal static class SimulatorCommand
         return new(command, IsKey, args);
     }
 
-    /// <summary>Whether a name that is no option is a key that some library reads.</summary>
+    /// <summary>Whether a name that is not an option is a key that some library reads.</summary>
     public static bool IsKey(string name) =>
         name.Contains(':', StringComparison.Ordinal) || name.StartsWith("OTEL_", StringComparison.OrdinalIgnoreCase);
 

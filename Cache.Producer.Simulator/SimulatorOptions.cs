@@ -6,15 +6,15 @@ using Microsoft.Extensions.Hosting;
 namespace Cache.Producer.Simulator;
 
 /// <summary>
-/// What the simulator sends, how much of it and how fast. Keys are flat and snake_case (<c>rate</c>); each is also read with
-/// the prefix <c>simulator_</c>, which wins, because a bare <c>rate</c> is too general a name in a shared environment.
+/// What the simulator sends, how much of it and how fast. Keys are flat and snake_case (<c>rate</c>). Each can also have the
+/// prefix <c>simulator_</c>, and then wins, because a bare <c>rate</c> is too general a name for a shared environment.
 /// </summary>
 public sealed class SimulatorOptions
 {
-    /// <summary>The prefix under which every key is read first.</summary>
+    /// <summary>The prefix with which every key is looked up first.</summary>
     public const string Prefix = "simulator_";
 
-    /// <summary>The largest dimension the service takes, in bytes of UTF-8.</summary>
+    /// <summary>The longest dimension that the service accepts, in bytes of UTF-8.</summary>
     public const int MaxDimensionBytes = 128;
 
     private static readonly string[] TimeFormats =
@@ -22,18 +22,18 @@ public sealed class SimulatorOptions
 
     private static readonly DateTimeOffset LatestStart = new(2999, 12, 31, 0, 0, 0, TimeSpan.Zero);
 
-    /// <summary>Rows a second, 0.001 to 1,000,000; 0 means as fast as the broker takes them. Default 20.</summary>
+    /// <summary>Rows per second, 0.001 to 1,000,000; 0 means as fast as the broker accepts them. Default 20.</summary>
     public double Rate { get; init; } = 20;
 
-    /// <summary>Rows to send before it stops, of every kind; 0 means no end. Default 0.</summary>
+    /// <summary>Rows to send, of all kinds, before it stops; 0 means no limit. Default 0.</summary>
     public long Count { get; init; }
 
-    /// <summary>Makes the rows repeatable, 0 to 2,147,483,647. Default null: one is drawn and printed.</summary>
+    /// <summary>Makes the rows reproducible, 0 to 2,147,483,647. Default null: a random one, which is printed.</summary>
     public int? Seed { get; init; }
 
     /// <summary>
-    /// Time of the first row, 1970 to 2999. Default null: 2025-01-01T00:00:00Z when there is a seed, so that two runs send the
-    /// same rows; otherwise the time at which sending starts.
+    /// Time of the first row, 1970 to 2999. Default null: 2025-01-01T00:00:00Z with a seed, so that two runs send the same rows;
+    /// otherwise the time at which sending starts.
     /// </summary>
     public DateTimeOffset? Start { get; init; }
 
@@ -43,44 +43,44 @@ public sealed class SimulatorOptions
     /// <summary>Dimensions of <c>event_metrics</c>: distinct, 1 to 128 bytes of UTF-8, no control characters.</summary>
     public IReadOnlyList<string> EventTypes { get; init; } = ["page_view", "click", "add_to_cart", "purchase"];
 
-    /// <summary>Dimensions of <c>performance_metrics</c>, under the rules of <see cref="EventTypes"/>.</summary>
+    /// <summary>Dimensions of <c>performance_metrics</c>, with the same rules as <see cref="EventTypes"/>.</summary>
     public IReadOnlyList<string> DeviceCategories { get; init; } = ["Desktop", "Mobile", "Tablet"];
 
-    /// <summary>Share of rows, 0 to 1, that go to a window 1 to 10 windows back. Default 0.</summary>
+    /// <summary>Share of rows, 0 to 1, that belong to a window 1 to 10 windows back. Default 0.</summary>
     public double LateShare { get; init; }
 
-    /// <summary>Share of rows, 0 to 1, that are the last well-formed row once more. Default 0.</summary>
+    /// <summary>Share of rows, 0 to 1, that repeat the last well-formed row. Default 0.</summary>
     public double RepeatShare { get; init; }
 
     /// <summary>
-    /// Share of rows, 0 to 1, that are swapped with one up to 10 rows later. Default 0. A swap takes two rows, so more than
-    /// 0.5 does no more than 0.5.
+    /// Share of rows, 0 to 1, that are swapped with one up to 10 rows later. Default 0. A swap takes two rows, so anything above
+    /// 0.5 has the effect of 0.5.
     /// </summary>
     public double OutOfOrderShare { get; init; }
 
-    /// <summary>Share of rows, 0 to 1, that break a rule of the format. Default 0.</summary>
+    /// <summary>Share of rows, 0 to 1, that violate a rule of the format. Default 0.</summary>
     public double MalformedShare { get; init; }
 
-    /// <summary>Whether every fifth row is one of <c>session_metrics</c>. Default false.</summary>
+    /// <summary>Whether every fifth row goes to <c>session_metrics</c>. Default false.</summary>
     public bool Sessions { get; init; }
 
-    /// <summary>Partitions of a topic that is missing and has to be created, 1 to 10,000. Default 6.</summary>
+    /// <summary>Partitions of the topics that the simulator creates if they are missing, 1 to 10,000. Default 6.</summary>
     public int Partitions { get; init; } = 6;
 
-    /// <summary>Whether nothing but warnings and errors is printed. Default false.</summary>
+    /// <summary>Whether only warnings and errors are printed. Default false.</summary>
     public bool Quiet { get; init; }
 
     /// <summary>
-    /// Kafka's addresses, <c>host:port[,host:port…]</c>: <c>ConnectionStrings:kafka</c>, else <c>kafka_bootstrap_servers</c>.
+    /// Kafka's addresses, <c>host:port[,host:port…]</c>: <c>ConnectionStrings:kafka</c>, otherwise <c>kafka_bootstrap_servers</c>.
     /// Default kafka1:19092.
     /// </summary>
     public string BootstrapServers { get; init; } = "kafka1:19092";
 
-    /// <summary>Properties of the client that stand in <c>ConnectionStrings:kafka</c>; those of the section <c>Kafka:</c> go over them.</summary>
+    /// <summary>Client properties from <c>ConnectionStrings:kafka</c>; those in the section <c>Kafka:</c> override them.</summary>
     public IReadOnlyDictionary<string, string> KafkaProperties { get; init; } = new Dictionary<string, string>();
 
-    /// <summary>Reads and checks every key.</summary>
-    /// <exception cref="ConfigurationException">At least one key is wrong; it lists them all.</exception>
+    /// <summary>Reads and validates every key.</summary>
+    /// <exception cref="ConfigurationException">At least one key is invalid; the message lists them all.</exception>
     public static SimulatorOptions Read(IConfigurationRoot configuration)
     {
         const string Share = "it must be a share from 0 to 1, such as 0.05 (default 0).";

@@ -9,7 +9,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Cache.Producer.Simulator;
 
-/// <summary>Waits for Kafka, sees to the topics, sends the rows, waits for their acknowledgement, tells how it went.</summary>
+/// <summary>Waits for Kafka, ensures that the topics exist, sends the rows, waits for acknowledgements, and reports the result.</summary>
 internal sealed partial class SimulatorWorker(
     IServiceProvider services,
     SimulatorOptions options,
@@ -54,8 +54,8 @@ internal sealed partial class SimulatorWorker(
         }
     }
 
-    // The host's patience may end before the flush does. The client must not be disposed under a running flush, so that one is
-    // told to give up and waited for.
+    // The host's stop timeout may expire before the flush ends. The client must not be disposed during a flush, so the flush is
+    // abandoned, and awaited.
     public override async Task StopAsync(CancellationToken cancellationToken)
     {
         using var registration = cancellationToken.Register(_abandon.Cancel);
@@ -109,7 +109,7 @@ internal sealed partial class SimulatorWorker(
         PrintSummary(time.GetElapsedTime(began), seed, start);
     }
 
-    // Made here and not injected: a property that the client library does not know is the user's error, not a crash at start.
+    // Resolved here and not injected: a property unknown to the client library is the user's error, not a crash at startup.
     private IProducer<string, byte[]> CreateProducer()
     {
         try
@@ -118,7 +118,7 @@ internal sealed partial class SimulatorWorker(
         }
         catch (Exception failure) when (failure is InvalidOperationException or ArgumentException or KafkaException)
         {
-            // What the client library says may repeat a value, and the connection string's are secret.
+            // The library's message may repeat a value, and those of the connection string are secret.
             var reason = options.KafkaProperties.Count == 0
                 ? failure.Message
                 : $"it does not take {string.Join(", ", options.KafkaProperties.Keys)} together, or not with what Kafka: adds";
@@ -169,7 +169,7 @@ internal sealed partial class SimulatorWorker(
             LogNotCreated(string.Join(", ", missing), failure.Error.Reason);
         }
 
-        // Somebody else may create them, or asking for them may.
+        // Somebody else may create them, or the metadata request itself may.
         foreach (var topic in missing)
         {
             await UntilAsync($"topic {topic}", () =>
@@ -229,7 +229,7 @@ internal sealed partial class SimulatorWorker(
         }
     }
 
-    /// <returns>False when the client can send no more.</returns>
+    /// <returns>False if the client can send nothing more.</returns>
     private async ValueTask<bool> SendAsync(
         IProducer<string, byte[]> producer, Row row, Target target, CancellationToken stoppingToken)
     {
@@ -245,7 +245,7 @@ internal sealed partial class SimulatorWorker(
             }
             catch (ProduceException<string, byte[]> failure) when (failure.Error.Code == ErrorCode.Local_QueueFull)
             {
-                // The broker is slower than the rows: wait, never drop.
+                // The broker is slower than the generator: wait, never drop.
                 await Task.Delay(TimeSpan.FromMilliseconds(10), time, stoppingToken);
             }
             catch (ProduceException<string, byte[]> failure)
@@ -258,7 +258,7 @@ internal sealed partial class SimulatorWorker(
         }
     }
 
-    // One span a row, from the hand-over to the acknowledgement; each starts a trace of its own.
+    // One span per row, from sending to acknowledgement; each starts its own trace.
     private static Action<DeliveryReport<string, byte[]>> Trace(Row row, Target target, Message<string, byte[]> message)
     {
         Activity.Current = null;
@@ -297,7 +297,7 @@ internal sealed partial class SimulatorWorker(
         };
     }
 
-    // Gives up ten seconds after the stop, or after ten seconds without an acknowledgement.
+    // Gives up ten seconds after the stop, or after ten seconds without a delivery report.
     private void Flush(IProducer<string, byte[]> producer, CancellationToken stoppingToken)
     {
         var since = time.GetTimestamp();
@@ -398,7 +398,7 @@ internal sealed partial class SimulatorWorker(
     [LoggerMessage(6, LogLevel.Critical, "The simulator failed")]
     private partial void LogFailed(Exception failure);
 
-    // What a row of one topic needs, made once.
+    // Per-topic objects, created once.
     private sealed class Target(TopicStatus status)
     {
         public TopicStatus Status { get; } = status;
@@ -411,7 +411,7 @@ internal sealed partial class SimulatorWorker(
     private sealed class KafkaSetupException(string message, Exception inner) : Exception(message, inner);
 }
 
-/// <summary>What the Kafka client complained about last; it tells on another thread than the one that needs to know.</summary>
+/// <summary>The Kafka client's last error; the client reports it on a different thread from the one that needs it.</summary>
 internal sealed class KafkaErrors
 {
     private volatile string? _last;

@@ -3,7 +3,7 @@ using NetArchTest.Rules;
 
 namespace Cache.Tests;
 
-/// <summary>The rooms of the service: which there are, and that each uses only those above it.</summary>
+/// <summary>The rooms of the service: each uses only those above it.</summary>
 public sealed class ArchitectureTests
 {
     private const int MaxLines = 300;
@@ -11,23 +11,23 @@ public sealed class ArchitectureTests
 
     private static readonly Assembly Service = typeof(Cache.Service.Program).Assembly;
 
-    /// <summary>From top to bottom: a room may use those above it, and no other.</summary>
+    /// <summary>From top to bottom: a room may use only those above it.</summary>
     private static readonly string[] Rooms =
     [
         "Options", "Telemetry", "Hosting", "Model", "Partitions", "Decode", "Enqueue", "Consume", "Persist", "Flush",
         "Http", "Http.Access", "Http.Query", "Http.Streaming", "Page",
     ];
 
-    /// <summary>Files that are longer than <see cref="MaxLines"/>, each with its reason.</summary>
+    /// <summary>Files longer than <see cref="MaxLines"/>, each with the reason.</summary>
     private static readonly Dictionary<string, string> LongFiles = new()
     {
         ["Options/CacheOptionsReader.cs"] = "one method per kind of key, each a few lines",
     };
 
-    /// <summary>Classes with more than <see cref="MaxConstructorParameters"/> constructor parameters, each with its reason.</summary>
+    /// <summary>Classes with more than <see cref="MaxConstructorParameters"/> constructor parameters, each with the reason.</summary>
     private static readonly Dictionary<string, string> WideClasses = [];
 
-    /// <summary>Classes that look services up, each with its reason.</summary>
+    /// <summary>Classes that resolve services themselves, each with the reason.</summary>
     private static readonly Dictionary<string, string> Locators = new()
     {
         ["QueryKey"] = "ASP.NET's own context factory, which it wraps, takes the provider",
@@ -57,7 +57,7 @@ public sealed class ArchitectureTests
     {
         var arrows = Rooms.Select((_, at) => Rooms[..at].Where(above => Users(Rooms[at], above).Any()).ToHashSet()).ToList();
 
-        // An arrow that others imply is not drawn: the picture shows what stands on what.
+        // Arrows implied by others are not drawn, so that the picture shows the layering.
         var drawn = Rooms.SelectMany((room, at) => arrows[at]
             .Where(above => !arrows[at].Any(between => between != above && Reaches(between, above)))
             .OrderBy(above => Array.IndexOf(Rooms, above))
@@ -101,7 +101,7 @@ public sealed class ArchitectureTests
     private static IEnumerable<string> Users(string room, string other) =>
         InRoom(room).And().HaveDependencyOn(Namespace(other)).GetTypes().Where(user => UsesExactly(user, other)).Select(user => user.Name);
 
-    /// <summary>Not only a room inside of it.</summary>
+    /// <summary>Whether a type uses a room itself, and not only a room inside it.</summary>
     private static bool UsesExactly(Type user, string other)
     {
         var inside = Rooms.Where(room => room.StartsWith($"{other}.", StringComparison.Ordinal)).ToList();

@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 
 namespace Cache.Tests;
 
-/// <summary>Starts programs whose output is read, and sends them signals.</summary>
+/// <summary>Starts programs with redirected output, and sends them signals.</summary>
 internal static class ChildProcess
 {
     public const int SigTerm = 15;
@@ -24,8 +24,8 @@ internal static class ChildProcess
     }
 
     /// <summary>
-    /// Children started from now on get none of the connections that are open. The embedded Kafka's would be passed on: then
-    /// they stay open for as long as the child runs, and a client does not see that its broker has gone.
+    /// Keeps children started from now on from inheriting open connections. Inherited ones of the embedded Kafka would stay open as
+    /// long as the child runs, and a client would not notice that its broker is down.
     /// </summary>
     public static void InheritNothing()
     {
@@ -40,12 +40,12 @@ internal static class ChildProcess
         }
         catch (EntryPointNotFoundException)
         {
-            // An older kernel refuses it, an older C library lacks it: few tests notice.
+            // Not supported by an older kernel or C library: few tests are affected.
         }
     }
 
     /// <summary>Sends a signal.</summary>
-    /// <param name="process">Who gets it.</param>
+    /// <param name="process">The process that receives it.</param>
     /// <param name="signal">One of those above.</param>
     public static void Signal(Process process, int signal)
     {

@@ -17,7 +17,7 @@ public sealed class ChildProcessTests
         await client.ConnectAsync(IPEndPoint.Parse(kafka.BootstrapServers), TestContext.Current.CancellationToken);
         var stream = client.GetStream();
 
-        // ApiVersions: once it is answered, the broker has the connection.
+        // ApiVersions: the response proves that the broker has accepted the connection.
         byte[] request = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF];
         await stream.WriteAsync(request, TestContext.Current.CancellationToken);
         var length = new byte[4];

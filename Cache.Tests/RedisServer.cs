@@ -6,7 +6,7 @@ using System.Text;
 namespace Cache.Tests;
 
 /// <summary>
-/// A real redis-server as a child process on 127.0.0.1 that keeps nothing on disk: to stop, kill, freeze and restart.
+/// A real redis-server as a child process on 127.0.0.1, without persistence; it can be stopped, killed, frozen and restarted.
 /// </summary>
 public sealed class RedisServer : IAsyncDisposable
 {
@@ -27,24 +27,25 @@ public sealed class RedisServer : IAsyncDisposable
         _tls = arguments.Contains("--tls-cert-file");
     }
 
-    /// <summary>The port it listens on; the same after a restart.</summary>
+    /// <summary>Its port, which is the same after a restart.</summary>
     public int Port { get; private set; }
 
-    /// <summary>The address, with <c>password=</c> and <c>ssl=true</c> where they belong, as Aspire writes it.</summary>
+    /// <summary>Its connection string, with <c>password=</c> and <c>ssl=true</c> if needed, as Aspire writes it.</summary>
     public string ConnectionString =>
         $"127.0.0.1:{Port}{(_password is null ? "" : $",password={_password}")}{(_tls ? ",ssl=true" : "")}";
 
-    /// <summary>The process id; throws when it is not running.</summary>
+    /// <summary>The process id.</summary>
+    /// <exception cref="InvalidOperationException">It is not running.</exception>
     public int ProcessId => Running.Id;
 
     private Process Running => _process ?? throw new InvalidOperationException("redis-server is not running.");
 
-    /// <summary>Skips the test where redis-server is not installed; gives its path.</summary>
+    /// <summary>Returns the path of redis-server; skips the test if it is not installed.</summary>
     public static string Require() => Requirement.Program("redis-server", "redis");
 
-    /// <summary>Starts a server on a free port; skips the test where redis-server is not installed.</summary>
-    /// <param name="password">Asked of clients; null: none.</param>
-    /// <param name="arguments">Further arguments; with <c>--tls-cert-file</c> the port speaks TLS only.</param>
+    /// <summary>Starts a server on a free port; skips the test if redis-server is not installed.</summary>
+    /// <param name="password">The password that clients need; null for none.</param>
+    /// <param name="arguments">Further arguments; with <c>--tls-cert-file</c>, the port accepts only TLS.</param>
     public static async Task<RedisServer> StartAsync(string? password = null, params string[] arguments)
     {
         var server = new RedisServer(Require(), password, arguments);
@@ -58,7 +59,7 @@ public sealed class RedisServer : IAsyncDisposable
             }
             catch (InvalidOperationException) when (attempt < 5)
             {
-                // Someone took the port between our look and the server's.
+                // Another process has taken the port since it was found to be free.
             }
             catch
             {
@@ -68,27 +69,27 @@ public sealed class RedisServer : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends it at once (SIGKILL).</summary>
+    /// <summary>Kills it at once (SIGKILL).</summary>
     public void Kill()
     {
         Running.Kill();
         WaitForExit();
     }
 
-    /// <summary>Asks it to end (SIGTERM) and waits until it has.</summary>
+    /// <summary>Asks it to stop (SIGTERM), and waits until it has.</summary>
     public void Stop()
     {
         ChildProcess.Signal(Running, ChildProcess.SigTerm);
         WaitForExit();
     }
 
-    /// <summary>Keeps its connections open and answers nothing (SIGSTOP).</summary>
+    /// <summary>Suspends it, with its connections open (SIGSTOP).</summary>
     public void Freeze() => ChildProcess.Signal(Running, ChildProcess.SigStop);
 
-    /// <summary>Goes on after <see cref="Freeze"/> (SIGCONT).</summary>
+    /// <summary>Resumes it after <see cref="Freeze"/> (SIGCONT).</summary>
     public void Thaw() => ChildProcess.Signal(Running, ChildProcess.SigCont);
 
-    /// <summary>Starts again on the same port, empty; kills it first when it runs.</summary>
+    /// <summary>Restarts it on the same port, without data; kills it first if it is running.</summary>
     public async Task RestartAsync()
     {
         if (_process is not null)
@@ -101,8 +102,8 @@ public sealed class RedisServer : IAsyncDisposable
         await LaunchAsync();
     }
 
-    /// <summary>Starts again on the same port with what was saved to disk, as after SAVE; kills it first when it runs.</summary>
-    /// <param name="arguments">Further arguments, for this start alone.</param>
+    /// <summary>Restarts it on the same port with the data saved on disk, as by SAVE; kills it first if it is running.</summary>
+    /// <param name="arguments">Further arguments, for this run only.</param>
     public async Task RestartFromDiskAsync(params string[] arguments)
     {
         if (_process is not null)

@@ -1,6 +1,6 @@
 namespace Cache.Tests;
 
-/// <summary>Files of the repository that tests read.</summary>
+/// <summary>Finds files of the repository for tests that read them.</summary>
 internal static class Repository
 {
     private static readonly string Root = FindRoot();

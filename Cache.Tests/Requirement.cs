@@ -3,12 +3,13 @@ using System.Collections.Concurrent;
 namespace Cache.Tests;
 
 /// <summary>
-/// What a test needs of the machine. Missing, it skips the test and says why; named in the comma-separated environment
-/// variable <c>CACHE_TESTS_REQUIRE</c>, it fails it. What <c>CACHE_TESTS_BLIND</c> names counts as missing.
+/// Something that a test needs from the machine. If it is missing, the test is skipped with the reason, or fails if the
+/// comma-separated environment variable <c>CACHE_TESTS_REQUIRE</c> names it. Anything named in <c>CACHE_TESTS_BLIND</c> counts as
+/// missing.
 /// </summary>
 /// <remarks>
-/// A test asks before it starts anything, so that a test that skips leaves nothing behind: whoever asks later fails, wherever the
-/// program is installed. In a test class a constructor is a good place, in a test the first line.
+/// A test must ask before it starts anything, so that a skipped test leaves nothing behind. A test that asks later fails, even where
+/// the program is installed. Good places are the constructor of the test class and the first line of the test.
 /// </remarks>
 public static class Requirement
 {
@@ -17,10 +18,10 @@ public static class Requirement
 
     private static readonly ConcurrentDictionary<string, AskedByTest> Tests = new();
 
-    /// <summary>The path of an installed program.</summary>
-    /// <param name="program">Its file name, looked for along PATH.</param>
-    /// <param name="name">What the environment variables call it.</param>
-    /// <exception cref="InvalidOperationException">The test has started something already.</exception>
+    /// <summary>Returns the path of an installed program.</summary>
+    /// <param name="program">Its file name, looked up in PATH.</param>
+    /// <param name="name">Its name in the environment variables.</param>
+    /// <exception cref="InvalidOperationException">The test has already started something.</exception>
     public static string Program(string program, string name)
     {
         var path = (Environment.GetEnvironmentVariable("PATH") ?? "")
@@ -31,11 +32,11 @@ public static class Requirement
         return path!;
     }
 
-    /// <summary>Goes on when it is there; else ends the test: skipped, or failed when <paramref name="name"/> is required.</summary>
+    /// <summary>Returns if the machine has it; otherwise skips the test, or fails it if <paramref name="name"/> is required.</summary>
     /// <param name="isThere">Whether the machine has it.</param>
-    /// <param name="reason">What to say when it has not.</param>
-    /// <param name="name">What the environment variables call it.</param>
-    /// <exception cref="InvalidOperationException">The test has started something already.</exception>
+    /// <param name="reason">The message if it does not.</param>
+    /// <param name="name">Its name in the environment variables.</param>
+    /// <exception cref="InvalidOperationException">The test has already started something.</exception>
     public static void Ask(bool isThere, string reason, string name)
     {
         if (CurrentTest is { } test && !test.Names.ContainsKey(name))
@@ -66,11 +67,11 @@ public static class Requirement
         Assert.Skip(reason);
     }
 
-    /// <summary>Whether something is to be taken for missing, wherever it is installed.</summary>
-    /// <param name="name">What the environment variables call it.</param>
+    /// <summary>Whether something counts as missing even where it is installed.</summary>
+    /// <param name="name">Its name in the environment variables.</param>
     public static bool IsHidden(string name) => Names(Blind, name);
 
-    /// <summary>The test has started something that it must not leave behind: now it is too late to ask for anything new.</summary>
+    /// <summary>Records that the test has started something that needs cleanup: asking for anything new is now an error.</summary>
     public static void Started()
     {
         if (CurrentTest is { } test)
@@ -79,7 +80,7 @@ public static class Requirement
         }
     }
 
-    // Fixtures have no test: what they start outlives the one that comes first.
+    // Null in fixtures, which belong to no test: what they start outlives the first test that needs it.
     private static AskedByTest? CurrentTest =>
         TestContext.Current.Test is { } test ? Tests.GetOrAdd(test.UniqueID, _ => new()) : null;
 

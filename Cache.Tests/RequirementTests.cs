@@ -4,7 +4,7 @@ namespace Cache.Tests;
 
 public sealed class RequirementTests : IDisposable
 {
-    // No other test asks for it by this name: the variables can be changed beside them.
+    // No other test uses this name, so that the variables can be changed while others run.
     private const string Name = "requirement-tests";
 
     private readonly Dictionary<string, string?> _before = [];
@@ -64,7 +64,7 @@ public sealed class RequirementTests : IDisposable
         Assert.Equal(path, Requirement.Program("dotnet", Name));
     }
 
-    /// <summary>How asking ended. (<see cref="Record"/> hands a skip on, and this test would be skipped.)</summary>
+    /// <summary>The exception from asking, or null. (<see cref="Record"/> rethrows a skip, which would skip this test.)</summary>
     private static Exception? Outcome(Action ask)
     {
         try

@@ -6,8 +6,8 @@ using System.Text;
 namespace Cache.Tests;
 
 /// <summary>
-/// Stands between clients and a server on 127.0.0.1, and decides of each piece of what they say whether it gets through; the
-/// connections stay open. So does a firewall that has forgotten them.
+/// A proxy between clients and a server on 127.0.0.1 that decides for each chunk of data whether to forward it. The connections
+/// stay open, as with a firewall that has forgotten them.
 /// </summary>
 internal sealed class TcpProxy : IAsyncDisposable
 {
@@ -25,13 +25,13 @@ internal sealed class TcpProxy : IAsyncDisposable
         _accepting = AcceptAsync();
     }
 
-    /// <summary>Where it listens.</summary>
+    /// <summary>The port it listens on.</summary>
     public int Port => ((IPEndPoint)_listener.LocalEndpoint).Port;
 
-    /// <summary>All that there were.</summary>
+    /// <summary>All connections so far.</summary>
     public IReadOnlyCollection<Connection> Connections => _connections;
 
-    /// <summary>Whether a piece gets through: of which connection, and whether the server says it.</summary>
+    /// <summary>Whether to forward a chunk, given its connection and whether the server sent it.</summary>
     public Func<Connection, bool, bool> Lets { get; set; } = (_, _) => true;
 
     public async ValueTask DisposeAsync()
@@ -66,7 +66,7 @@ internal sealed class TcpProxy : IAsyncDisposable
         var connection = new Connection();
         _connections.Enqueue(connection);
 
-        // When one side goes, so does the other.
+        // When one side closes, close the other.
         await Task.WhenAny(
             CopyAsync(connection, client.GetStream(), server.GetStream(), fromServer: false),
             CopyAsync(connection, server.GetStream(), client.GetStream(), fromServer: true));
@@ -89,13 +89,13 @@ internal sealed class TcpProxy : IAsyncDisposable
         }
     }
 
-    /// <summary>One connection.</summary>
+    /// <summary>A connection of a client.</summary>
     internal sealed class Connection
     {
         private volatile string _said = "";
         private volatile bool _subscribes;
 
-        /// <summary>What its client has said last.</summary>
+        /// <summary>The last chunk that the client sent.</summary>
         public string Said => _said;
 
         /// <summary>Whether its client has subscribed to the updates.</summary>

@@ -7,7 +7,7 @@ using Confluent.Kafka;
 
 namespace Cache.Tests;
 
-/// <summary>Partitions, rows and batches in few words.</summary>
+/// <summary>Short ways to create partitions, rows and batches.</summary>
 internal static class TestRows
 {
     private static readonly AssignedPartition Anywhere = Partition();
@@ -45,7 +45,7 @@ internal static class TestRows
         return batch;
     }
 
-    /// <summary>A row in the words of a failed property.</summary>
+    /// <summary>A row as text, for the message of a failed property.</summary>
     public static string Show(Row row) => row.Session is { } session ? $"{session}" : $"{row.Kind} {row.WindowStart} {row.Dimension} {row.Measures}";
 
     private static Dimension Dimension(string name, string firstSuffix, string secondSuffix) =>

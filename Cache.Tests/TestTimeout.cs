@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace Cache.Tests;
 
-/// <summary>How long a test waits for what has to happen. Generous: a passing test never waits for it, mutants do.</summary>
+/// <summary>How long a test waits for something that must happen. Generous: only a failing test, or a mutant, waits that long.</summary>
 internal static class TestTimeout
 {
     public static readonly TimeSpan Full =

@@ -323,7 +323,7 @@ public sealed class EmbeddedKafkaTests
         consumer.Subscribe("rows");
         Read(consumer, 1);
 
-        // The mock's own delay is 3 s.
+        // The mock's own default is 3 s.
         Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(2.5));
         consumer.Close();
     }

@@ -94,7 +94,7 @@ public sealed class EmbeddedProgramTests
     private static Process Start(params string[] args) =>
         ChildProcess.Start("dotnet", [typeof(EmbeddedStack).Assembly.Location, .. args]);
 
-    // A shell starts background processes that way, and children inherit it.
+    // A shell starts background processes this way, and their children inherit it.
     private static bool InterruptsAreIgnored()
     {
         const string Ignored = "SigIgn:";
@@ -108,7 +108,7 @@ public sealed class EmbeddedProgramTests
         return (ulong.Parse(line[Ignored.Length..].Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture) & Sigint) != 0;
     }
 
-    /// <summary>Leaves no process behind when a test fails.</summary>
+    /// <summary>Ends the process even if the test fails.</summary>
     private sealed class Ending(Process process) : IDisposable
     {
         public void Dispose()

@@ -343,7 +343,7 @@ public sealed class EmbeddedRedisTests
         options.Protocol = protocol;
         options.AllowAdmin = admin;
         options.ReconnectRetryPolicy = new LinearRetry(50);
-        // Failing fast, the client may refuse to subscribe right after it has connected.
+        // When failing fast, the client may refuse to subscribe right after connecting.
         options.BacklogPolicy = failFast ? BacklogPolicy.FailFast : BacklogPolicy.Default;
         return await ConnectionMultiplexer.ConnectAsync(options);
     }
@@ -368,7 +368,7 @@ public sealed class EmbeddedRedisTests
             }
             catch (RedisException) when (!deadline.IsCancellationRequested)
             {
-                // Not yet back.
+                // Not back yet.
             }
 
             await Task.Delay(TimeSpan.FromMilliseconds(20), TimeProvider.System, deadline.Token);

@@ -4,10 +4,10 @@ using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Embedded;
 
-/// <summary>Two services of one group on an embedded Kafka, set up as <see cref="EmbeddedKafka.ClientSettings"/> say.</summary>
+/// <summary>Two services in one group on an embedded Kafka, configured with <see cref="EmbeddedKafka.ClientSettings"/>.</summary>
 public sealed class ReplicasTests
 {
-    // With the client's own session of 45 s each change of the group takes 44 s, and the first of these takes two.
+    // With the client's default session of 45 s, every rebalance would take 44 s, and the first step here takes two.
     private static readonly TimeSpan Soon = TimeSpan.FromSeconds(20);
 
     [Fact]

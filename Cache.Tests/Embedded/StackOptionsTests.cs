@@ -38,7 +38,7 @@ public sealed class StackOptionsTests
         Assert.Equal(6380, options.RedisPort);
     }
 
-    /// <summary>Those of the configuration, of the simulator, and of ASP.NET.</summary>
+    /// <summary>The keys of the configuration, of the simulator, and of ASP.NET.</summary>
     [Fact]
     public void EveryKey_IsTaken_InEitherForm_InUpperOrLowerCase()
     {

@@ -13,7 +13,7 @@ public sealed class ConnectionStringTests
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("Logging:LogLevel:Default", "Trace"), ("Logging:LogLevel:Aspire.Confluent.Kafka", "Trace"));
 
-        // Of several the client would find one in the whole string as well.
+        // With several addresses, the client would find some of them even in the unparsed string.
         var broker = stack.KafkaAddress.Split(',')[0];
         stack.Set(
             "ConnectionStrings:kafka",

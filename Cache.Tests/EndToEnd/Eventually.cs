@@ -5,7 +5,7 @@ using Xunit.Sdk;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>Waits for what happens elsewhere, by looking again and again until a deadline.</summary>
+/// <summary>Polls until something happens elsewhere, or a deadline passes.</summary>
 internal static class Eventually
 {
     /// <summary>Generous: a passing test never waits for it.</summary>
@@ -13,11 +13,11 @@ internal static class Eventually
 
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
 
-    /// <summary>Repeats assertions until they hold; then the last failure is the test's.</summary>
+    /// <summary>Repeats assertions until they hold; at the timeout, the last failure becomes the test's.</summary>
     public static Task HoldsAsync(Action assertions, TimeSpan? timeout = null) =>
         HoldsAsync(() => Task.Run(assertions), timeout);
 
-    /// <summary>Repeats assertions until they hold; then the last failure is the test's.</summary>
+    /// <summary>Repeats assertions until they hold; at the timeout, the last failure becomes the test's.</summary>
     public static async Task HoldsAsync(Func<Task> assertions, TimeSpan? timeout = null)
     {
         var started = Stopwatch.GetTimestamp();
@@ -35,7 +35,7 @@ internal static class Eventually
         }
     }
 
-    /// <summary>Repeats assertions for a while: they have to hold each time.</summary>
+    /// <summary>Repeats assertions for a while; they must hold every time.</summary>
     public static async Task KeepsHoldingAsync(Func<Task> assertions, TimeSpan span)
     {
         var started = Stopwatch.GetTimestamp();
@@ -47,7 +47,7 @@ internal static class Eventually
         while (Stopwatch.GetElapsedTime(started) < span);
     }
 
-    /// <summary>Keeps a load at a rate that an embedded Kafka can hold the rows of.</summary>
+    /// <summary>Limits a load to what an embedded Kafka can hold.</summary>
     public static Task PaceAsync() => Task.Delay(Pace);
 
     private static bool MayPass(Exception exception) =>

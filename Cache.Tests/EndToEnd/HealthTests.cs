@@ -5,7 +5,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>What the service tells about itself while Redis or Kafka is away; on a real redis-server, to kill and to freeze.</summary>
+/// <summary>What the service reports while Redis or Kafka is down; on a real redis-server, which can be killed and frozen.</summary>
 public sealed class HealthTests : IAsyncDisposable
 {
     private static readonly string[] DataRoutes =
@@ -44,7 +44,7 @@ public sealed class HealthTests : IAsyncDisposable
             _redis.Kill();
         }
 
-        // Right away, and again once the client has noticed.
+        // At once, and again when the client has noticed.
         for (var round = 0; round < 3; round++)
         {
             foreach (var (status, body, mediaType) in await Task.WhenAll(DataRoutes.Select(route => QuicklyAsync(stack, route))))
@@ -60,7 +60,7 @@ public sealed class HealthTests : IAsyncDisposable
             Assert.Equal((HttpStatusCode.ServiceUnavailable, """{"status":"not ready","reasons":["Redis does not answer"]}"""), (ready.Status, ready.Body));
             Assert.Equal(HttpStatusCode.ServiceUnavailable, (await QuicklyAsync(stack, "/health")).Status);
 
-            // The process itself is well: a restart would mend nothing.
+            // The process itself is fine: a restart would not help.
             Assert.Equal(HttpStatusCode.OK, (await QuicklyAsync(stack, "/alive")).Status);
         }
 
@@ -87,7 +87,7 @@ public sealed class HealthTests : IAsyncDisposable
         _redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.StartAsync(_redis.ConnectionString);
 
-        // Three times, since this machine may be busy just then: once within the second shows that it can be done.
+        // Three attempts, as the machine may be busy: one within the second proves that it is possible.
         for (var attempt = 1; ; attempt++)
         {
             await Eventually.HoldsAsync(async () => Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync(Route)).Status));
@@ -132,7 +132,7 @@ public sealed class HealthTests : IAsyncDisposable
         stack.Broker.BreakAllBrokers();
         await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "Kafka"));
 
-        // What Redis has is served all the same.
+        // Redis still serves what it has.
         Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/healthz")).Status);
         Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/metrics/event/latest")).Status);
 
@@ -171,7 +171,7 @@ public sealed class HealthTests : IAsyncDisposable
         await stack.ReadyAsync();
     }
 
-    /// <summary>Three times, since this machine may be busy just then: one answer within the second shows that it can be done.</summary>
+    /// <summary>Three attempts, as the machine may be busy: one response within the second proves that it is possible.</summary>
     private static async Task<(HttpStatusCode Status, string Body, string? Type)> QuicklyAsync(RunningStack stack, string route)
     {
         for (var attempt = 1; ; attempt++)

@@ -7,10 +7,10 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>What a reader of the HTTP API sees of rows sent to Kafka; on every kind of stack the same.</summary>
+/// <summary>Readers of the HTTP API see the rows sent to Kafka; the same on every kind of stack.</summary>
 public abstract class HttpTests
 {
-    /// <summary>Starts a stack to which nothing was ever sent, with some configuration.</summary>
+    /// <summary>Starts an empty stack with the given configuration.</summary>
     protected abstract Task<RunningStack> StartAsync(params (string Key, string Value)[] settings);
 
     [Fact]
@@ -190,7 +190,7 @@ public abstract class HttpTests
         var timeToLive = await stack.Database.KeyTimeToLiveAsync(stack.Key($"metrics:event:{Window(3)}"));
         Assert.InRange(timeToLive!.Value, TimeSpan.FromSeconds(900), TimeSpan.FromSeconds(1000));
 
-        // A trimmed window's hash goes with it.
+        // The hash is deleted when its window is trimmed.
         Assert.False(await stack.Database.KeyExistsAsync(stack.Key($"metrics:event:{Window(1)}")));
         Assert.False(await stack.Database.KeyExistsAsync(stack.Key($"metrics:event:{Window(0)}")));
         if (stack.KeyPrefix.Length > 0)
@@ -296,7 +296,7 @@ public abstract class HttpTests
     }
 }
 
-/// <summary>One embedded Redis for a class; its tests have prefixes.</summary>
+/// <summary>One embedded Redis for a whole class, whose tests each use their own prefix.</summary>
 public sealed class SharedEmbeddedRedis : IAsyncLifetime
 {
     private EmbeddedRedis? _redis;
@@ -308,14 +308,14 @@ public sealed class SharedEmbeddedRedis : IAsyncLifetime
     public ValueTask DisposeAsync() => _redis!.DisposeAsync();
 }
 
-/// <summary>The HTTP tests on an embedded Redis, behind a prefix.</summary>
+/// <summary>The HTTP tests on an embedded Redis, with a key prefix.</summary>
 public sealed class HttpOnEmbeddedRedisTests(SharedEmbeddedRedis redis) : HttpTests, IClassFixture<SharedEmbeddedRedis>
 {
     protected override async Task<RunningStack> StartAsync(params (string Key, string Value)[] settings) =>
         await InProcessStack.StartAsync(redis.Address, [("redis_key_prefix", $"{Guid.NewGuid():N}:"), .. settings]);
 }
 
-/// <summary>The HTTP tests on a real redis-server with a password, without a prefix.</summary>
+/// <summary>The HTTP tests on a real redis-server, with a password and no key prefix.</summary>
 public sealed class HttpOnRealRedisTests : HttpTests, IAsyncDisposable
 {
     private RedisServer? _redis;

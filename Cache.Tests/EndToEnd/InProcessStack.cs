@@ -3,8 +3,7 @@ using Cache.Embedded;
 namespace Cache.Tests.EndToEnd;
 
 /// <summary>
-/// The service, in this process or in one of its own, on an embedded Kafka of its own, and on whatever Redis it is given (an
-/// embedded one of its own by default).
+/// The service, in this process or in its own, on its own embedded Kafka and on any Redis (by default, its own embedded one).
 /// </summary>
 internal sealed class InProcessStack : RunningStack
 {
@@ -24,8 +23,8 @@ internal sealed class InProcessStack : RunningStack
             ["Kafka:session.timeout.ms"] = "3000",
             ["Kafka:heartbeat.interval.ms"] = "300",
 
-            // The embedded Kafka forgets a member that waits for others to join for longer than a session, and never answers
-            // it. The member asks again after this time and 3 s more.
+            // The embedded Kafka forgets a member that waits longer than its session for others to join, and never answers it.
+            // The member asks again after this time plus 3 s.
             ["Kafka:max.poll.interval.ms"] = "15000",
             ["Kafka:reconnect.backoff.ms"] = "20",
             ["Kafka:reconnect.backoff.max.ms"] = "200",
@@ -41,12 +40,12 @@ internal sealed class InProcessStack : RunningStack
 
     public EmbeddedKafka Broker { get; }
 
-    /// <summary>The embedded Redis, when the stack has its own.</summary>
+    /// <summary>The embedded Redis, if the stack has its own.</summary>
     public EmbeddedRedis OwnRedis => _ownRedis ?? throw new InvalidOperationException("The stack was given its Redis.");
 
     public ServiceInProcess Service => _service ?? throw new InvalidOperationException("The service is not running.");
 
-    /// <summary>The service, when it runs in a process of its own.</summary>
+    /// <summary>The service's process, if it runs in its own.</summary>
     public ServiceProcess Process => _process ?? throw new InvalidOperationException("The service's process is not running.");
 
     public override HttpClient Http => _process?.Http ?? Service.Http;
@@ -63,9 +62,9 @@ internal sealed class InProcessStack : RunningStack
 
     public override string Log => _service?.RecentLog ?? _process?.Output ?? "";
 
-    /// <summary>Starts a stack with its topics, of two partitions each.</summary>
+    /// <summary>Starts a stack with its topics, which have two partitions each.</summary>
     /// <param name="redis">The address of a running Redis; null for an embedded one.</param>
-    /// <param name="settings">Further keys of the service's configuration; they win.</param>
+    /// <param name="settings">Further keys of the service's configuration; they override the defaults.</param>
     public static async Task<InProcessStack> StartAsync(string? redis = null, params (string Key, string Value)[] settings)
     {
         var stack = await PrepareAsync(redis, settings);
@@ -81,7 +80,7 @@ internal sealed class InProcessStack : RunningStack
         }
     }
 
-    /// <summary>As <see cref="StartAsync"/>, but without the service.</summary>
+    /// <summary>Like <see cref="StartAsync"/>, but does not start the service.</summary>
     public static async Task<InProcessStack> PrepareAsync(string? redis = null, params (string Key, string Value)[] settings)
     {
         var own = redis is null ? await EmbeddedRedis.StartAsync() : null;
@@ -92,7 +91,7 @@ internal sealed class InProcessStack : RunningStack
         return stack;
     }
 
-    /// <summary>A stack without topics and without the service.</summary>
+    /// <summary>Prepares a stack without topics, and does not start the service.</summary>
     public static async Task<InProcessStack> PrepareWithoutTopicsAsync(
         string redis, EmbeddedRedis? own = null, params (string Key, string Value)[] settings) =>
         new(await EmbeddedKafka.StartAsync(), own, redis, settings);
@@ -102,8 +101,8 @@ internal sealed class InProcessStack : RunningStack
 
     public void Set(string key, string value) => _settings[key] = value;
 
-    /// <summary>Starts the service in a process of its own, in the place of one that has ended.</summary>
-    /// <param name="under">A program that it is started by; see <see cref="ServiceProcess.StartUnderAsync"/>.</param>
+    /// <summary>Starts the service in its own process, in place of one that has ended.</summary>
+    /// <param name="under">A program to start it with; see <see cref="ServiceProcess.StartUnderAsync"/>.</param>
     public async Task StartProcessAsync(params string[] under)
     {
         if (_process is not null)
@@ -123,10 +122,10 @@ internal sealed class InProcessStack : RunningStack
         _service = null;
     }
 
-    /// <summary>Starts one more service, of the same group.</summary>
+    /// <summary>Starts another service in the same group.</summary>
     public Task<ServiceInProcess> StartAnotherServiceAsync() => ServiceInProcess.StartAsync(_settings);
 
-    /// <summary>Waits until the service holds every partition and is ready.</summary>
+    /// <inheritdoc/>
     public override async Task RestartServiceAsync()
     {
         await StopServiceAsync();

@@ -4,8 +4,8 @@ using Confluent.Kafka;
 namespace Cache.Tests.EndToEnd;
 
 /// <summary>
-/// The other side of the topics: sends rows, and looks at offsets and dead letters. Its members may be called from any thread, and
-/// once it is disposed throw <see cref="ObjectDisposedException"/>.
+/// The other end of the topics: sends rows, and reads offsets and dead letters. Members are safe to call from any thread; after
+/// disposal they throw <see cref="ObjectDisposedException"/>.
 /// </summary>
 internal sealed class KafkaSide : IDisposable
 {
@@ -16,7 +16,7 @@ internal sealed class KafkaSide : IDisposable
     private readonly Lazy<IProducer<byte[]?, byte[]?>> _producer;
     private readonly Lazy<IConsumer<byte[]?, byte[]?>> _consumer;
 
-    // A client that is disposed in the midst of a call crashes the process: so a call keeps the disposal waiting.
+    // Disposing a client in mid-call crashes the process, so disposal waits for calls in progress.
     private readonly Lock _sending = new();
     private readonly Lock _asking = new();
     private readonly TaskCompletionSource _disposed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -38,22 +38,22 @@ internal sealed class KafkaSide : IDisposable
     public Task SendAsync(string topic, int partition, params IEnumerable<string> values) =>
         SendAsync(topic, partition, values.Select(value => Rows.Message(value)));
 
-    /// <summary>Sends messages, in order, and waits until all are there.</summary>
+    /// <summary>Sends messages, in order, and waits until all are acknowledged.</summary>
     public Task SendAsync(string topic, int partition, IEnumerable<Message<byte[]?, byte[]?>> messages) =>
         SendAsync(messages.Select(message => (new TopicPartition(topic, partition), message)));
 
-    /// <summary>Sends messages, in order, and waits until all are there.</summary>
-    /// <returns>Where each went.</returns>
+    /// <summary>Sends messages, in order, and waits until all are acknowledged.</summary>
+    /// <returns>The partition and offset of each.</returns>
     public async Task<List<TopicPartitionOffset>> SendAsync(IEnumerable<(TopicPartition To, Message<byte[]?, byte[]?> Message)> messages)
     {
         var sent = Task.WhenAll([.. messages.Select(message => Call(_sending, _producer, producer => producer.ProduceAsync(message.To, message.Message)))]);
 
-        // A client that is disposed does not tell any more what became of its messages.
+        // A disposed client no longer reports what became of its messages.
         ObjectDisposedException.ThrowIf(await Task.WhenAny(sent, _disposed.Task) == _disposed.Task, this);
         return [.. (await sent).Select(result => result.TopicPartitionOffset)];
     }
 
-    /// <summary>The partitions that a topic has.</summary>
+    /// <summary>The partitions of a topic.</summary>
     public List<TopicPartition> Partitions(string topic) => Call(_asking, _consumer, consumer =>
     {
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
@@ -68,14 +68,14 @@ internal sealed class KafkaSide : IDisposable
         return Call(_asking, _consumer, consumer => partitions.Select(partition => consumer.QueryWatermarkOffsets(partition, TestTimeout).High.Value).ToArray());
     }
 
-    /// <summary>The group's committed offset in each partition; -1001 where there is none.</summary>
+    /// <summary>The group's committed offset in each partition; -1001 if none.</summary>
     public long[] Committed(string topic)
     {
         var partitions = Partitions(topic);
         return Call(_asking, _consumer, consumer => consumer.Committed(partitions, TestTimeout).Select(offset => offset.Offset.Value).ToArray());
     }
 
-    /// <summary>Every row that topics have now.</summary>
+    /// <summary>All rows currently in the given topics.</summary>
     public List<ConsumeResult<byte[]?, byte[]?>> ReadAll(params string[] topics)
     {
         var partitions = topics.SelectMany(Partitions).ToList();
@@ -108,7 +108,7 @@ internal sealed class KafkaSide : IDisposable
         return rows;
     }
 
-    /// <summary>Waits for calls in progress; messages that are not acknowledged yet are given up.</summary>
+    /// <summary>Waits for calls in progress; abandons messages not yet acknowledged.</summary>
     public void Dispose()
     {
         if (_disposed.TrySetResult())
@@ -118,7 +118,7 @@ internal sealed class KafkaSide : IDisposable
         }
     }
 
-    /// <summary>The text of a header; null when it is not there.</summary>
+    /// <summary>The text of a header; null if it is missing.</summary>
     public static string? Header(ConsumeResult<byte[]?, byte[]?> row, string name) =>
         row.Message.Headers.TryGetLastBytes(name, out var bytes) ? Encoding.UTF8.GetString(bytes) : null;
 

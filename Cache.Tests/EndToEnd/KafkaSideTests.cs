@@ -2,7 +2,7 @@ using Cache.Embedded;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>Whoever uses the test's own Kafka client for too long gets an exception, and not the whole test program a crash.</summary>
+/// <summary>Using the tests' Kafka client after disposal throws an exception, rather than crashing the test process.</summary>
 public sealed class KafkaSideTests : IAsyncLifetime
 {
     private const string Topic = "rows";
@@ -67,7 +67,7 @@ public sealed class KafkaSideTests : IAsyncLifetime
                 await Assert.ThrowsAsync<ObjectDisposedException>(() => user);
             }
 
-            // So that they are always in the midst of a call.
+            // Endless, so that there is always a call in progress.
             IEnumerable<string> Endless()
             {
                 while (true)

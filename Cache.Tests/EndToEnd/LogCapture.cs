@@ -3,7 +3,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>Keeps the lines that a service logs, to look at and to show when a test fails.</summary>
+/// <summary>Collects a service's log lines, for assertions and for the output of failed tests.</summary>
 internal sealed class LogCapture : ILoggerProvider
 {
     private readonly ConcurrentQueue<string> _lines = new();

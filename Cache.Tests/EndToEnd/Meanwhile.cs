@@ -1,16 +1,16 @@
 namespace Cache.Tests.EndToEnd;
 
 /// <summary>
-/// Work that goes on beside a test until it is told to stop, such as a load of rows. Declared with <c>await using</c> after what it
-/// uses, it has ended before that is disposed, also where the test fails in the middle.
+/// Background work beside a test, such as a load of rows, until it is stopped. Declared with <c>await using</c> after the things
+/// it uses, it ends before they are disposed, even if the test fails halfway.
 /// </summary>
 internal static class Meanwhile
 {
-    /// <summary>Starts it.</summary>
-    /// <param name="work">Ends soon after its token is cancelled. What it is about to count it finishes first.</param>
+    /// <summary>Starts the work.</summary>
+    /// <param name="work">Ends soon after its token is cancelled, but first finishes anything that it is about to count.</param>
     public static Meanwhile<T> Start<T>(Func<CancellationToken, Task<T>> work) => new(work);
 
-    /// <summary>Starts it.</summary>
+    /// <summary>Starts the work.</summary>
     /// <param name="work">Ends soon after its token is cancelled.</param>
     public static Meanwhile<bool> Start(Func<CancellationToken, Task> work) => new(async stop =>
     {
@@ -30,17 +30,17 @@ internal sealed class Meanwhile<T> : IAsyncDisposable
         Completion = Task.Run(() => work(_enough.Token));
     }
 
-    /// <summary>Its end, by itself or because it was stopped.</summary>
+    /// <summary>Completes when the work ends, on its own or because it was stopped.</summary>
     public Task<T> Completion { get; }
 
-    /// <summary>Stops it, and gives what it came to.</summary>
+    /// <summary>Stops the work, and returns its result.</summary>
     public async Task<T> StopAsync()
     {
         await _enough.CancelAsync();
         return await Completion;
     }
 
-    /// <summary>Stops it and waits until it has ended; why it failed is the test's to tell, by <see cref="StopAsync"/>.</summary>
+    /// <summary>Stops the work and waits for its end. Ignores its failure, which is for <see cref="StopAsync"/> to throw.</summary>
     public async ValueTask DisposeAsync()
     {
         await _enough.CancelAsync();

@@ -4,7 +4,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>10,000 rows of every shape, good and bad, through the whole stack.</summary>
+/// <summary>10,000 rows in every format, good and bad, through the whole stack.</summary>
 public sealed class MixedFileTests
 {
     [Fact]

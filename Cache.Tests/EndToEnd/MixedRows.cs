@@ -4,19 +4,19 @@ using System.Text.Json;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>A row of the mixed file, and what has to become of it.</summary>
-/// <param name="Topic">Where it is sent.</param>
-/// <param name="Partition">The partition; a dimension always has the same one.</param>
-/// <param name="Value">The bytes; null for a tombstone.</param>
-/// <param name="Reason">Why it has to be rejected; null for a good row and for a tombstone.</param>
+/// <summary>A row of the mixed file, and its expected outcome.</summary>
+/// <param name="Topic">Its topic.</param>
+/// <param name="Partition">Its partition, always the same one for a dimension.</param>
+/// <param name="Value">Its bytes; null for a tombstone.</param>
+/// <param name="Reason">Why it must be rejected; null for a good row and for a tombstone.</param>
 /// <param name="Window">A good row's window.</param>
 /// <param name="Fields">A good row's fields in Redis, with their values.</param>
 internal sealed record MixedRow(
     string Topic, int Partition, byte[]? Value, string? Reason, long Window = 0, IReadOnlyList<(string Name, string Value)>? Fields = null);
 
 /// <summary>
-/// Makes rows of every shape, good and bad. What becomes of a row follows from how it was made, not from reading it: the
-/// service's decoder has no part in it.
+/// Makes rows in every format, good and bad. A row's outcome follows from how it was made, not from decoding it: the service's
+/// decoder is not involved.
 /// </summary>
 internal sealed class MixedRows(int seed)
 {
@@ -30,7 +30,7 @@ internal sealed class MixedRows(int seed)
 
     private readonly Random _random = new(seed);
 
-    /// <summary>Makes rows; the first ones hold every kind at least once.</summary>
+    /// <summary>Makes rows; the first ones cover every kind of bad row.</summary>
     public IEnumerable<MixedRow> Make(int count)
     {
         var kinds = BadKinds().ToList();
@@ -67,7 +67,7 @@ internal sealed class MixedRows(int seed)
         properties.AddRange(Unknown());
         Shuffle(properties);
 
-        // Of a property that stands there twice the last one counts, whatever the first one is.
+        // The last of two properties with the same name wins, whatever the first one is.
         if (_random.Next(10) == 0)
         {
             properties.Insert(0, _random.Next(3) switch
@@ -124,7 +124,7 @@ internal sealed class MixedRows(int seed)
         _ => throw new InvalidOperationException(),
     };
 
-    /// <summary>One of the four shapes.</summary>
+    /// <summary>A time in one of the four formats.</summary>
     private string Time(long window)
     {
         var time = DateTimeOffset.FromUnixTimeMilliseconds(window);
@@ -142,7 +142,7 @@ internal sealed class MixedRows(int seed)
         };
     }
 
-    /// <summary>A JSON string, escaped in one of the ways that are right.</summary>
+    /// <summary>A JSON string, escaped in one of the valid ways.</summary>
     private string Text(string text)
     {
         if (_random.Next(3) != 0)
@@ -176,7 +176,7 @@ internal sealed class MixedRows(int seed)
         Encoding.UTF8.GetBytes($$"""{"window_start":1735689600000,"event_type":"page_view","event_count":1,"junk":"{{new string('j', 2 * 1024 * 1024)}}"}"""),
         "too_large");
 
-    /// <summary>Ways to be bad, each with one fault in an else good row.</summary>
+    /// <summary>The kinds of bad rows, each with a single defect in an otherwise good row.</summary>
     private static IEnumerable<(string Reason, Func<bool, byte[]> Make)> BadKinds()
     {
         foreach (var text in new[]
@@ -242,7 +242,7 @@ internal sealed class MixedRows(int seed)
             yield return ("bad_measure", isEvent => isEvent ? Object(true, first: measure) : Object(false, first: "-1"));
         }
 
-        // The last of two counts, also when it is the bad one.
+        // The last of two properties wins, even if it is the bad one.
         yield return ("bad_measure", isEvent => Object(isEvent, first: $"1,\"{(isEvent ? "event_count" : "avg_load_time")}\":-1"));
     }
 

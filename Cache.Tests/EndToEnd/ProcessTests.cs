@@ -8,7 +8,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>The service as the process that it is in production: started early, killed, terminated, wrongly configured.</summary>
+/// <summary>The service as a process, as in production: started early, killed, terminated, misconfigured.</summary>
 public sealed class ProcessTests : IAsyncDisposable
 {
     private RedisServer? _redis;
@@ -83,7 +83,7 @@ public sealed class ProcessTests : IAsyncDisposable
             await Eventually.HoldsAsync(() => Assert.NotEqual(before, stack.Kafka.Committed(Events)));
             if (kill == 2)
             {
-                // Once in the midst of a rebuild.
+                // One of the kills hits a rebuild.
                 await stack.Database.ExecuteAsync("FLUSHALL");
             }
 
@@ -95,7 +95,7 @@ public sealed class ProcessTests : IAsyncDisposable
         await stack.StartProcessAsync();
         await stack.EverythingIsCommittedAsync();
 
-        // A rebuild may still be on its way: only then is the state final.
+        // A rebuild may still be running: the state is final only after it.
         await Eventually.HoldsAsync(async () =>
         {
             foreach (var ((type, window), fields) in model)
@@ -118,7 +118,7 @@ public sealed class ProcessTests : IAsyncDisposable
                 var rows = new List<(TopicPartition To, Message<byte[]?, byte[]?> Message)>();
                 for (var n = sent; n < sent + 100; n++)
                 {
-                    // A dimension has its partition, as the stream processor keys its rows: so the last value is defined.
+                    // A dimension has a fixed partition, as with the stream processor's keys, so that its last value is well-defined.
                     var window = Window((sent / 2000) + (n % 5));
                     var partition = n % 2;
                     if (n % 97 == 0)
@@ -172,7 +172,7 @@ public sealed class ProcessTests : IAsyncDisposable
             var sent = 0;
             while (!stop.IsCancellationRequested)
             {
-                // The embedded Kafka holds 5 MiB of a partition: on a busy machine the rest would be gone before it is read.
+                // The embedded Kafka holds 5 MiB per partition: on a busy machine, more would be dropped before it is read.
                 if (sent < 50_000)
                 {
                     await stack.Kafka.SendAsync(Enumerable.Range(sent, 500).Select(n => (new TopicPartition(Events, n % 2), Message(Event(Window(n), "a", n)))));
@@ -223,7 +223,7 @@ public sealed class ProcessTests : IAsyncDisposable
         await stack.StartProcessAsync();
         await stack.ReadyAsync();
 
-        // Another process says that it is this one: for the client there is no way on.
+        // Another process claims this one's identity: the client cannot recover.
         stack.Broker.PushRequestErrors(KafkaRequest.Heartbeat, ErrorCode.FencedInstanceId);
 
         Assert.Equal(1, await stack.Process.ExitAsync(TimeSpan.FromSeconds(30)));
@@ -288,8 +288,8 @@ public sealed class ProcessTests : IAsyncDisposable
     }
 
     /// <summary>
-    /// What <c>/metrics</c> has of the service's own: name with its labels in order, and the value. Only a process of its own
-    /// gives clean numbers: within one process a meter is heard by every exporter.
+    /// The service's own metrics in <c>/metrics</c>: name with sorted labels, and value. Exact only for a service in its own
+    /// process: within a process, every exporter sees all meters.
     /// </summary>
     private static async Task<Dictionary<string, double>> PrometheusAsync(RunningStack stack)
     {

@@ -11,7 +11,7 @@ internal static class Rows
     public const string Performance = "performance_metrics";
     public const string Sessions = "session_metrics";
 
-    /// <summary>Start of a window some minutes after a fixed past time.</summary>
+    /// <summary>The start of a window, some minutes after a fixed time in the past.</summary>
     public static long Window(int minute) => 1_710_000_000_000 + (minute * 60_000L);
 
     public static string Event(long window, string type, long? count = null, long? users = null) =>

@@ -6,31 +6,31 @@ using StackExchange.Redis;
 namespace Cache.Tests.EndToEnd;
 
 /// <summary>
-/// Kafka, Redis and the service, running: all that a test knows of a stack, so that the same tests can run on any. A test
-/// gets a stack of its own that nothing was ever sent to.
+/// Kafka, Redis and the service, running. A test knows nothing else of a stack, so that the same tests can run on any. Each test
+/// gets its own, empty stack.
 /// </summary>
 public abstract class RunningStack : IAsyncDisposable
 {
     private readonly Lazy<KafkaSide> _kafka;
     private ConnectionMultiplexer? _redis;
 
-    /// <summary>From here on it is too late to skip the test.</summary>
+    /// <summary>From here on, the test can no longer be skipped.</summary>
     protected RunningStack()
     {
         Requirement.Started();
         _kafka = new(() => new(KafkaAddress, Group));
     }
 
-    /// <summary>A client of the service, with its address as base.</summary>
+    /// <summary>A client of the service, with the service's address as base.</summary>
     public abstract HttpClient Http { get; }
 
     /// <summary>Kafka's bootstrap servers.</summary>
     public abstract string KafkaAddress { get; }
 
-    /// <summary>Redis as StackExchange.Redis takes it.</summary>
+    /// <summary>Redis, as a connection string for StackExchange.Redis.</summary>
     public abstract string RedisAddress { get; }
 
-    /// <summary>What goes before every key.</summary>
+    /// <summary>The prefix of every key.</summary>
     public virtual string KeyPrefix => "";
 
     /// <summary>The service's consumer group.</summary>
@@ -39,18 +39,18 @@ public abstract class RunningStack : IAsyncDisposable
     /// <summary>The service's dead-letter topic.</summary>
     public virtual string DeadLetterTopic => "cache_dead_letters";
 
-    /// <summary>What the service has logged, as far as it is known.</summary>
+    /// <summary>The service's log, as far as it is available.</summary>
     public virtual string Log => "";
 
-    /// <summary>The other side of the topics.</summary>
+    /// <summary>The other end of the topics.</summary>
     internal KafkaSide Kafka => _kafka.Value;
 
-    /// <summary>Another client of Redis.</summary>
+    /// <summary>A Redis client of the test's own.</summary>
     internal ConnectionMultiplexer Redis => _redis ??= Connect(RedisAddress);
 
     internal IDatabase Database => Redis.GetDatabase();
 
-    /// <summary>Stops the service and starts it again, on the same Kafka and Redis.</summary>
+    /// <summary>Restarts the service, on the same Kafka and Redis.</summary>
     public abstract Task RestartServiceAsync();
 
     /// <summary>Waits until the service is ready.</summary>
@@ -62,7 +62,7 @@ public abstract class RunningStack : IAsyncDisposable
         GC.SuppressFinalize(this);
         TestContext.Current.TestOutputHelper?.WriteLine(Log);
 
-        // Made now, if it was not yet: who comes later is told that it is disposed.
+        // Created now if it was not before, so that later users get an ObjectDisposedException.
         Kafka.Dispose();
         if (_redis is not null)
         {
@@ -72,7 +72,7 @@ public abstract class RunningStack : IAsyncDisposable
 
     internal RedisKey Key(string key) => KeyPrefix + key;
 
-    /// <summary>Answers a route has to give with 200: its JSON.</summary>
+    /// <summary>The JSON of a route, which must answer with 200.</summary>
     internal async Task<JsonElement> GetAsync(string route)
     {
         using var answer = await Http.GetAsync(route);
@@ -81,33 +81,33 @@ public abstract class RunningStack : IAsyncDisposable
         return JsonElement.Parse(body);
     }
 
-    /// <summary>Asserts the JSON of a route, whatever the order of its properties.</summary>
+    /// <summary>Asserts the JSON of a route, ignoring the order of properties.</summary>
     internal async Task AnswersAsync(string route, string json)
     {
         var answer = await GetAsync(route);
         Assert.True(JsonElement.DeepEquals(JsonElement.Parse(json), answer), $"{route}: expected {json}, got {answer}");
     }
 
-    /// <summary>Waits for the JSON of a route.</summary>
+    /// <summary>Waits for a route to answer with this JSON.</summary>
     internal Task EventuallyAnswersAsync(string route, string json) => Eventually.HoldsAsync(() => AnswersAsync(route, json));
 
-    /// <summary>The status and the text of a route.</summary>
+    /// <summary>The status, body and media type of a route.</summary>
     internal async Task<(HttpStatusCode Status, string Body, string? Type)> AskAsync(string route)
     {
         using var answer = await Http.GetAsync(route);
         return (answer.StatusCode, await answer.Content.ReadAsStringAsync(), answer.Content.Headers.ContentType?.MediaType);
     }
 
-    /// <summary>The fields of a window as Redis has them.</summary>
+    /// <summary>The fields of a window in Redis.</summary>
     internal async Task<Dictionary<string, string>> HashAsync(string type, long start) =>
         (await Database.HashGetAllAsync(Key($"metrics:{type}:{start}"))).ToStringDictionary();
 
-    /// <summary>Waits until Redis names every partition as written under its epoch: from now on a restart reads nothing again.</summary>
+    /// <summary>Waits until the epoch lists every partition: from then on, a restart rereads nothing.</summary>
     internal Task CoveredAsync() => Eventually.HoldsAsync(async () => Assert.Equal(
         Kafka.Partitions(Rows.Events).Concat(Kafka.Partitions(Rows.Performance)).Select(partition => $"{partition.Topic}/{partition.Partition.Value}"),
         (await Database.StringGetAsync(Key("cache:epoch"))).ToString().Split(' ').Skip(1).Distinct().Order(StringComparer.Ordinal)));
 
-    /// <summary>Hears the updates, in the order in which they are published.</summary>
+    /// <summary>Collects the updates, in the order of publication.</summary>
     internal async Task<ConcurrentQueue<JsonElement>> SubscribeAsync()
     {
         var updates = new ConcurrentQueue<JsonElement>();
@@ -116,7 +116,7 @@ public abstract class RunningStack : IAsyncDisposable
         return updates;
     }
 
-    /// <summary>Asserts that Redis has event windows 0 to <paramref name="count"/> − 1, each with its number as count of a.</summary>
+    /// <summary>Asserts that Redis has event windows 0 to <paramref name="count"/> − 1, each with its number as the count of a.</summary>
     internal async Task AssertWindowsAsync(int count)
     {
         var starts = await Database.SortedSetRangeByRankAsync(Key("metrics:event:windows"));
@@ -130,7 +130,7 @@ public abstract class RunningStack : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits until every row is done with: committed offsets are at the end of every partition.</summary>
+    /// <summary>Waits until every row is processed: the committed offsets are at the end of every partition.</summary>
     internal Task EverythingIsCommittedAsync(params string[] topics) => Eventually.HoldsAsync(() =>
     {
         foreach (var topic in topics is [] ? [Rows.Events, Rows.Performance] : topics)

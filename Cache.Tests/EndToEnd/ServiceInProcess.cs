@@ -4,7 +4,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>The service, put together by its own <c>Program</c>, in this process on a free port.</summary>
+/// <summary>The service, built by its own <c>Program</c>, in this process on a free port.</summary>
 internal sealed class ServiceInProcess : IAsyncDisposable
 {
     private readonly WebApplication _app;

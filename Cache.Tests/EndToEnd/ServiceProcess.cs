@@ -4,7 +4,7 @@ using System.Text.RegularExpressions;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>The service as a process of its own: to watch what it prints, and to end with signals.</summary>
+/// <summary>The service in its own process, whose output can be read and which can be sent signals.</summary>
 internal sealed partial class ServiceProcess : IAsyncDisposable
 {
     private readonly Process _process;
@@ -30,24 +30,24 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
 
     public HttpClient Http => _http ?? throw new InvalidOperationException("The service does not listen yet.");
 
-    /// <summary>What it has printed so far.</summary>
+    /// <summary>Its output so far.</summary>
     public string Output => Text(_output);
 
-    /// <summary>What it has printed on its error stream so far.</summary>
+    /// <summary>Its error output so far.</summary>
     public string Errors => Text(_errors);
 
-    /// <summary>Starts it and does not wait for anything.</summary>
+    /// <summary>Starts it, without waiting for anything.</summary>
     public static ServiceProcess Launch(IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) =>
         Run(Arguments(settings), environment);
 
-    /// <summary>Starts it with a command line as it is, and does not wait for anything.</summary>
+    /// <summary>Starts it with an unmodified command line, without waiting for anything.</summary>
     public static ServiceProcess Run(IEnumerable<string> arguments, params (string Name, string Value)[] environment) => new([], arguments, environment);
 
-    /// <summary>Starts it on a free port and waits until it listens.</summary>
+    /// <summary>Starts it on a free port, and waits until it listens.</summary>
     public static Task<ServiceProcess> StartAsync(
         IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment) => StartUnderAsync([], settings, environment);
 
-    /// <summary>As <see cref="StartAsync"/>, under a program that changes what it may do and becomes it, as <c>prlimit</c> does.</summary>
+    /// <summary>Like <see cref="StartAsync"/>, but under a program that restricts it and then becomes it, as <c>prlimit</c> does.</summary>
     public static async Task<ServiceProcess> StartUnderAsync(
         string[] under, IEnumerable<KeyValuePair<string, string>> settings, params (string Name, string Value)[] environment)
     {
@@ -70,7 +70,7 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Memory that it has in RAM, bytes.</summary>
+    /// <summary>Its resident memory, in bytes.</summary>
     public long ResidentBytes
     {
         get
@@ -80,26 +80,26 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
         }
     }
 
-    /// <summary>Whether it has ended.</summary>
+    /// <summary>Whether it has exited.</summary>
     public bool HasExited => _process.HasExited;
 
-    /// <summary>Asks it to end (SIGTERM).</summary>
+    /// <summary>Asks it to stop (SIGTERM).</summary>
     public void Terminate() => ChildProcess.Signal(_process, ChildProcess.SigTerm);
 
-    /// <summary>Stops it in mid-step, with its connections open (SIGSTOP).</summary>
+    /// <summary>Suspends it in mid-step, with its connections open (SIGSTOP).</summary>
     public void Freeze() => ChildProcess.Signal(_process, ChildProcess.SigStop);
 
-    /// <summary>Goes on after <see cref="Freeze"/> (SIGCONT).</summary>
+    /// <summary>Resumes it after <see cref="Freeze"/> (SIGCONT).</summary>
     public void Thaw() => ChildProcess.Signal(_process, ChildProcess.SigCont);
 
-    /// <summary>Ends it at once (SIGKILL).</summary>
+    /// <summary>Kills it at once (SIGKILL).</summary>
     public async Task KillAsync()
     {
         _process.Kill();
         await _process.WaitForExitAsync();
     }
 
-    /// <summary>Waits until it has ended, and gives its exit code.</summary>
+    /// <summary>Waits for it to exit, and returns its exit code.</summary>
     public async Task<int> ExitAsync(TimeSpan timeout)
     {
         try

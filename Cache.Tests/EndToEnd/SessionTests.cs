@@ -9,12 +9,12 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>Sessions from Kafka to Redis, HTTP and the stream, when they are among the topics.</summary>
+/// <summary>Sessions from Kafka to Redis, HTTP and the stream, with session_metrics among the topics.</summary>
 public sealed class SessionTests : IAsyncDisposable
 {
     private static readonly (string, string) WithSessions = ("cache_kafka_topics", "event_metrics,performance_metrics,session_metrics");
 
-    // Sessions are active by the service's own clock.
+    // Whether a session is active depends on the service's clock.
     private readonly long _now = TimeProvider.System.GetUtcNow().ToUnixTimeMilliseconds();
     private RedisServer? _redis;
 
@@ -47,7 +47,7 @@ public sealed class SessionTests : IAsyncDisposable
         using var counters = new Counters(stack.Service.Get<IMeterFactory>());
         await Eventually.HoldsAsync(() => Assert.InRange(counters["cache.sessions.inactive"], 1, long.MaxValue));
 
-        // The rows of inactive and of other sessions are all done with, and none of them is a dead letter.
+        // All rows of inactive and other sessions have been processed, and none of them is a dead letter.
         Assert.Empty(stack.Kafka.ReadAll(stack.DeadLetterTopic));
     }
 

@@ -5,13 +5,13 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
 
-/// <summary>The process is told to end: at any moment, whatever clients, Kafka and Redis do.</summary>
+/// <summary>The process stops on SIGTERM, at any moment, whatever clients, Kafka and Redis are doing.</summary>
 public sealed class StopTests
 {
-    // Orchestrators kill after 30 s; on a busy machine a process needs some time by itself.
+    // Orchestrators kill after 30 s, and on a busy machine a process itself takes some time.
     private static readonly TimeSpan Most = TimeSpan.FromSeconds(25);
 
-    /// <summary>Requests that are begun and not ended, and answers that nobody reads.</summary>
+    /// <summary>Unfinished requests, and responses that nobody reads.</summary>
     public static TheoryData<string, int> HeldConnections => new()
     {
         { "GET / HTTP/1.1\r\nHost", 1 },
@@ -62,7 +62,7 @@ public sealed class StopTests
                 service.Terminate();
                 var exit = await service.ExitAsync(Most);
 
-                // Before the program's first line nobody listens to signals.
+                // Before the first line of the program, nothing handles signals yet.
                 Assert.True(exit == 0 || (exit == 128 + ChildProcess.SigTerm && service.Output.Length == 0), $"{moment}: {exit}\n{service.Output}\n{service.Errors}");
                 Assert.Empty(service.Errors);
                 Assert.DoesNotContain("   at ", service.Output, StringComparison.Ordinal);
@@ -78,7 +78,7 @@ public sealed class StopTests
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1), "rejected");
         await stack.EverythingIsCommittedAsync();
 
-        // Whatever the client asks from now on, leaving the group among it, is answered long after.
+        // Every request of the client from now on, leaving the group included, is answered much too late.
         stack.Broker.SetRoundTrip(TimeSpan.FromMinutes(2));
         stack.Process.Terminate();
 
@@ -107,7 +107,7 @@ public sealed class StopTests
         }
         catch (Exception exception) when (exception is InvalidOperationException or System.ComponentModel.Win32Exception)
         {
-            // It has ended.
+            // It has exited.
         }
 
         Assert.Equal(0, await exit);

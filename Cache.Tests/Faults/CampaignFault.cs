@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>What a fault befalls; of one kind there is one at a time.</summary>
+/// <summary>What a fault affects; each has one fault at a time.</summary>
 internal enum FaultOf
 {
     Service,
@@ -14,23 +14,23 @@ internal enum FaultOf
     Kafka,
 }
 
-/// <summary>A fault, at a time.</summary>
-/// <param name="Fault">Which.</param>
-/// <param name="After">How long after the one before.</param>
-/// <param name="Waits">Whether the next one comes only when this is over.</param>
+/// <summary>A scheduled fault.</summary>
+/// <param name="Fault">The fault.</param>
+/// <param name="After">The delay after the previous step.</param>
+/// <param name="Waits">Whether the next step waits until this fault is over.</param>
 /// <param name="Seed">Decides its details.</param>
 internal sealed record CampaignStep(CampaignFault Fault, TimeSpan After, bool Waits, int Seed);
 
-/// <summary>A fault of the campaign. It mends itself before it is over.</summary>
-/// <param name="Name">In a few words.</param>
-/// <param name="Of">What it befalls.</param>
-/// <param name="Weight">How often it comes, relative to the others.</param>
-/// <param name="InjectAsync">Makes it happen.</param>
+/// <summary>A fault of the campaign. Injecting it includes repairing it.</summary>
+/// <param name="Name">A short name.</param>
+/// <param name="Of">What it affects.</param>
+/// <param name="Weight">Its frequency relative to the others.</param>
+/// <param name="InjectAsync">Injects it.</param>
 internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<CampaignRun, Random, Task> InjectAsync)
 {
     private static readonly CampaignFault Kill = new("kill -9", FaultOf.Service, 14, KillAsync);
 
-    /// <summary>Every fault that befalls one service or more, one Redis and one Kafka.</summary>
+    /// <summary>All faults, for a stack of one or more services, one Redis and one Kafka.</summary>
     public static IReadOnlyList<CampaignFault> All { get; } =
     [
         Kill,
@@ -138,7 +138,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         {
             await AdminAsync(run, "SAVE");
 
-            // What is written from here on, it will not have.
+            // Anything written from here on is not in the snapshot.
             await PauseAsync(random, 0, 1000);
             await Only(run).RestartFromDiskAsync("--key-load-delay", $"{random.Next(1000, 100_000)}", "--loading-process-events-interval-bytes", "1024");
             await Loaded(run);
@@ -221,7 +221,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
     /// <summary>This fault alone, soon after the start.</summary>
     public IReadOnlyList<CampaignStep> Alone(int seed) => [new(this, TimeSpan.FromMilliseconds(300), true, seed)];
 
-    /// <summary>The faults of a seed. In every other seed a service is killed, whatever else happens.</summary>
+    /// <summary>The faults of a seed. Every other seed kills a service, whatever else happens.</summary>
     public static List<CampaignStep> Schedule(Random random, int seed)
     {
         var sum = All.Sum(fault => fault.Weight);
@@ -308,7 +308,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
 
     private static Task<RedisResult> AdminAsync(CampaignRun run, string command, params object[] arguments) => run.Redis.ExecuteAsync(Only(run), command, arguments);
 
-    /// <summary>Drops the services' connections, and not the campaign's own.</summary>
+    /// <summary>Drops the services' connections, but not the campaign's own.</summary>
     private static Task<RedisResult> DropClientsAsync(CampaignRun run) => AdminAsync(run, "CLIENT", "KILL", "USER", "default");
 
     private static async Task Loaded(CampaignRun run)

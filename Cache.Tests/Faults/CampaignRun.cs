@@ -7,12 +7,12 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>What a seed came to.</summary>
+/// <summary>The result of a seed.</summary>
 internal sealed record CampaignResult(int Seed, int Faults, int Kills, int Rows, int Looks, TimeSpan Took, Findings Findings, string Log);
 
 /// <summary>
-/// One seed: a load of rows, faults in a schedule, and the promises held against what Kafka and Redis say, meanwhile and at the
-/// end. Settings, rows, and which fault comes when follow from the seed alone; how they meet is up to the machine.
+/// One seed: a load of rows, a schedule of faults, and the promises checked against Kafka and Redis, both during the run and at
+/// its end. The seed alone decides settings, rows and the order of faults; how they coincide depends on the machine.
 /// </summary>
 internal sealed class CampaignRun : IAsyncDisposable
 {
@@ -42,7 +42,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         (_seed, _steps, _redis) = (seed, steps, redis);
         _random = new Random(seed);
 
-        // Where few windows stay, what Redis lost is soon past retention, and nobody can tell any more: with odd seeds all stay.
+        // With a small retention, whatever Redis lost is soon trimmed anyway, and goes unnoticed: odd seeds retain everything.
         var few = 5 + _random.Next(15);
         _ledger = new Ledger(retention: seed % 2 == 1 ? 200 : few);
         _mix = new RowMix
@@ -63,7 +63,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
     public RedisGroup Redis { get; private set; } = null!;
 
-    /// <summary>The services that run.</summary>
+    /// <summary>The running services.</summary>
     public List<CampaignMember> Members { get; } = [];
 
     public List<Loss> Losses { get; } = [];
@@ -77,8 +77,8 @@ internal sealed class CampaignRun : IAsyncDisposable
     public static TimeSpan Session => SessionTimeout;
 
     /// <summary>Runs a seed to its end.</summary>
-    /// <param name="seed">Decides settings and rows, and the faults where they are not given.</param>
-    /// <param name="steps">The faults, where they are given.</param>
+    /// <param name="seed">Decides settings, rows, and the faults if none are given.</param>
+    /// <param name="steps">The faults; null to draw them.</param>
     /// <param name="redis">Starts Redis; one server by default.</param>
     public static async Task<CampaignResult> RunAsync(int seed, IReadOnlyList<CampaignStep>? steps = null, Func<Task<RedisGroup>>? redis = null)
     {
@@ -99,7 +99,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         return new(seed, faults, run.Kills, (int)run._ledger.Last, looks, Stopwatch.GetElapsedTime(run._started), run.Findings, run._log.ToString());
     }
 
-    /// <summary>Writes a line into the seed's log.</summary>
+    /// <summary>Writes a line to the seed's log.</summary>
     public void Note(string line)
     {
         lock (_log)
@@ -108,7 +108,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
     }
 
-    /// <summary>Starts one more service.</summary>
+    /// <summary>Starts another service.</summary>
     public async Task<CampaignMember> StartMemberAsync()
     {
         var number = Members.Count + _ended.Count + 1;
@@ -119,7 +119,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         return member;
     }
 
-    /// <summary>Takes a service out of those that run: it has ended, or is about to.</summary>
+    /// <summary>Removes a service from the running ones: it has ended, or is about to.</summary>
     public void Take(CampaignMember member)
     {
         member.Ended = true;
@@ -127,7 +127,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         _ended.Add(member);
     }
 
-    /// <summary>Does something in which Redis loses data.</summary>
+    /// <summary>Performs an action that makes Redis lose data.</summary>
     public async Task LoseAsync(Func<Task> loss)
     {
         var started = Stopwatch.GetTimestamp();
@@ -141,10 +141,10 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
     }
 
-    /// <summary>The offsets that the group has committed, of every topic.</summary>
+    /// <summary>The group's committed offsets, of all topics.</summary>
     public List<long> Committed() => [.. _topics.SelectMany(_kafka!.Committed)];
 
-    /// <summary>Lets every topic be there that the service is to consume.</summary>
+    /// <summary>Creates those of the service's topics that do not exist yet.</summary>
     public void CreateTopics() => _consumed.ForEach(CreateTopic);
 
     private void CreateTopic(string name)
@@ -188,7 +188,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         await using var load = Meanwhile.Start(LoadAsync);
         if (_steps is not null || _random.Next(2) == 0)
         {
-            // Otherwise the faults may come before the first row has gone through.
+            // Otherwise, the faults may start before the first row is through.
             await Eventually.HoldsAsync(() => Assert.Contains(watch.Samples, sample => sample.Committed.Values.Sum() > 0));
         }
 
@@ -209,7 +209,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
         finally
         {
-            // Where one fails, the others end all the same before what they use does.
+            // If one fails, the others must still end before the things they use are disposed.
             await Task.WhenAll(running);
         }
 
@@ -243,7 +243,7 @@ internal sealed class CampaignRun : IAsyncDisposable
             _consumed.Add(Rows.Sessions);
         }
 
-        // The last one may appear only later.
+        // The last topic may be created only later.
         _consumed.Take(_consumed.Count - (_random.Next(4) == 0 ? 1 : 0)).ToList().ForEach(CreateTopic);
 
         _kafka = new KafkaSide(Broker.BootstrapServers, Group);
@@ -283,7 +283,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         }
     }
 
-    /// <summary>Sends rows in bursts until it is enough; while Kafka does not take them, it waits.</summary>
+    /// <summary>Sends rows in bursts until it is cancelled; waits while Kafka does not accept them.</summary>
     private async Task LoadAsync(CancellationToken enough)
     {
         var pace = new Random(_seed);
@@ -295,7 +295,7 @@ internal sealed class CampaignRun : IAsyncDisposable
                 topics = [.. _topics];
             }
 
-            // On a machine that is busy with other things a seed takes long: it need not be as much more to write.
+            // On a busy machine a seed takes longer, but need not write proportionally more.
             var few = _ledger.Last > ManyRows;
             await SendAsync(Enumerable.Range(0, 1 + pace.Next(few ? 4 : 40)).Select(_ => _rows.Next(topics)).ToList());
             await Task.Delay(TimeSpan.FromMilliseconds(pace.Next(10, 100)), CancellationToken.None);
@@ -304,7 +304,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
     private Task<List<TopicPartitionOffset>> SendAsync(IEnumerable<LedgerRow> rows) => _kafka!.SendAsync(rows.Select(row => (row.To, Ledger.Message(row))));
 
-    /// <summary>Mends everything, sends the last rows, and waits until all is done with.</summary>
+    /// <summary>Ends all faults, sends the last rows, and waits until everything is processed.</summary>
     private async Task SettleAsync(Meanwhile<bool> load)
     {
         foreach (var request in Enum.GetValues<KafkaRequest>())
@@ -323,7 +323,7 @@ internal sealed class CampaignRun : IAsyncDisposable
                 Assert.Equal(_kafka!.Ends(topic), _kafka.Committed(topic));
             }
 
-            // Whatever a rebuild rewinds comes before it names its partitions.
+            // A rebuild rewinds partitions before it lists them in the epoch.
             var state = await RedisState.ReadAsync(Redis.Admin);
             Assert.All(Partitions(), partition => Assert.True(state.Epoch.Names($"{partition.Topic}/{partition.Partition.Value}"), state.Epoch.Value));
             foreach (var member in Members)
@@ -348,7 +348,7 @@ internal sealed class CampaignRun : IAsyncDisposable
 
         Note("the log is read");
 
-        // The offsets tell that it is all there; and it stays, whoever may still have something to write.
+        // The offsets show that everything has been written. It must also stay, if some service still has something to write.
         Checker.CheckEnd(log, await RedisState.ReadAsync(Redis.Admin), Findings);
         await Task.Delay(TimeSpan.FromMilliseconds(300));
         if (Findings.All.Count == 0)
@@ -396,7 +396,7 @@ internal sealed class CampaignRun : IAsyncDisposable
     }
 }
 
-/// <summary>A service that runs in a campaign, with the probe that asks it.</summary>
+/// <summary>A service of the campaign, with its HTTP probe.</summary>
 internal sealed class CampaignMember : IAsyncDisposable
 {
     private static readonly TimeSpan AfterThaw = TimeSpan.FromSeconds(5);
@@ -416,7 +416,7 @@ internal sealed class CampaignMember : IAsyncDisposable
 
     public HttpProbe Probe { get; }
 
-    /// <summary>It was ended on purpose.</summary>
+    /// <summary>Whether it was ended on purpose.</summary>
     public bool Ended { get; set; }
 
     public bool Frozen => _frozen;

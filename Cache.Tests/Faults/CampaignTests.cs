@@ -3,8 +3,8 @@ using System.Globalization;
 namespace Cache.Tests.Faults;
 
 /// <summary>
-/// Many faults at once, mixed by a seed. A short campaign by default; <c>CACHE_FAULT_SEEDS=200</c>, or <c>120..140</c>, for
-/// another, <c>CACHE_FAULT_SEED=17</c> for one seed again.
+/// Many faults at once, drawn from a seed. A short campaign by default; <c>CACHE_FAULT_SEEDS=200</c>, or <c>120..140</c>,
+/// selects another, and <c>CACHE_FAULT_SEED=17</c> repeats a single seed.
 /// </summary>
 [Trait("Category", "Campaign")]
 [Trait("Category", "Long")]
@@ -78,7 +78,7 @@ public sealed class CampaignTests
     }
 }
 
-/// <summary>Tells how far the campaign is: on the console as it goes, and in a file.</summary>
+/// <summary>Reports the progress of the campaign, on the console and in a file.</summary>
 internal sealed class CampaignProgress(string file) : IAsyncDisposable
 {
     private readonly StreamWriter _file = new(file) { AutoFlush = true };

@@ -4,28 +4,28 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>Offsets, and after them Redis, as they were at one time.</summary>
-/// <param name="Started">When the look began (<see cref="TimeProvider.GetTimestamp"/>).</param>
+/// <summary>A sample of the offsets, and then of Redis.</summary>
+/// <param name="Started">When sampling began (<see cref="TimeProvider.GetTimestamp"/>).</param>
 /// <param name="Ended">When it ended.</param>
-/// <param name="Epoch">The epoch, read first: a partition that it names has started to be rebuilt before its offset was read.</param>
+/// <param name="Epoch">The epoch, read first: the rebuild of a partition that it lists had begun before the offset was read.</param>
 /// <param name="Committed">The committed offsets, read next; partitions without one are missing.</param>
 /// <param name="LettersEnd">The end of the dead-letter topic, read after them.</param>
-/// <param name="Redis">Redis, read last: what was committed before has to be in it.</param>
+/// <param name="Redis">Redis, read last: it must contain everything committed before.</param>
 /// <param name="Sent">The number of the last row that may have been sent by then.</param>
 internal sealed record Sample(
     long Started, long Ended, Epoch Epoch, IReadOnlyDictionary<TopicPartition, long> Committed, long LettersEnd, RedisState Redis, long Sent)
 {
-    /// <summary>Whether the epoch named a partition, <c>topic/number</c>, all the time.</summary>
+    /// <summary>Whether the epoch listed a partition, <c>topic/number</c>, throughout.</summary>
     public bool Covers(string partition) => Epoch.Names(partition) && Redis.Epoch.Names(partition) && Epoch.Id == Redis.Epoch.Id;
 }
 
-/// <summary>A time in which Redis lost data.</summary>
+/// <summary>A period in which Redis lost data.</summary>
 internal readonly record struct Loss(long Started, long Ended);
 
-/// <summary>Holds what Kafka and Redis say against the promises.</summary>
+/// <summary>Checks the promises against Kafka and Redis.</summary>
 internal static class Checker
 {
-    /// <summary>The end, when the dust has settled: Redis is what the log says, and nothing else.</summary>
+    /// <summary>The end, once everything has settled: Redis matches the log, and holds nothing else.</summary>
     public static void CheckEnd(KafkaLog log, RedisState redis, Findings findings)
     {
         var retained = log.Retained();
@@ -79,7 +79,7 @@ internal static class Checker
         redis.Lasting.ForEach(key => findings.Add(Breach.Invented, $"{key} never expires"));
     }
 
-    /// <summary>The dead letters: every rejected row at least once, and no other.</summary>
+    /// <summary>The dead letters: every rejected row at least once, and nothing else.</summary>
     public static void CheckLetters(KafkaLog log, IReadOnlyList<ConsumeResult<byte[]?, byte[]?>> letters, Findings findings)
     {
         var origins = letters.Select(Origin).ToHashSet();
@@ -89,11 +89,11 @@ internal static class Checker
     }
 
     /// <summary>
-    /// Every moment that was looked at: what is committed is in Redis or in the dead letters, and what had settled there stays.
+    /// Every sample: whatever is committed is in Redis or in the dead letters, and whatever had settled there stays.
     /// </summary>
     /// <remarks>
-    /// A partition counts once the epoch in Redis names it and all of it that was ever committed is there. It counts no more from
-    /// a loss of Redis' data, or a new epoch, until that is so again: meanwhile it is being written anew, from older rows on.
+    /// A partition is checked once the epoch in Redis lists it and everything it ever committed is there. A loss of Redis' data or a
+    /// new epoch suspends that until both hold again: in the meantime the partition is rewritten, from older rows on.
     /// </remarks>
     public static void CheckHistory(
         KafkaLog log, IReadOnlyList<Sample> samples, IReadOnlyList<Loss> losses, IReadOnlyList<ConsumeResult<byte[]?, byte[]?>> letters, Findings findings)
@@ -190,7 +190,7 @@ internal static class Checker
             var entry = log.Entries[key.Hash];
             if (entry.Score < retained.GetValueOrDefault(entry.Index, double.NegativeInfinity))
             {
-                // It may be trimmed, now and for ever.
+                // From now on, it may be trimmed.
                 floor.Remove(key);
                 continue;
             }
@@ -212,8 +212,8 @@ internal static class Checker
     }
 
     /// <summary>
-    /// For each sample, the least score of each index that certainly stays: counted over everything that may have been sent by
-    /// then, so that a window that may have been trimmed is not asked for.
+    /// Per sample and index, the lowest score that is certainly retained. It takes into account everything that may have been sent
+    /// by then, so that no window is expected that may have been trimmed.
     /// </summary>
     private static List<Dictionary<string, double>> RetainedAt(Ledger ledger, IReadOnlyList<Sample> samples)
     {

@@ -3,7 +3,7 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>The checker itself: it finds each breach, and nothing where there is none.</summary>
+/// <summary>The checker itself: it finds every kind of breach, and nothing where there is none.</summary>
 public sealed class CheckerTests
 {
     private static readonly TopicPartition Here = new("event_metrics", 0);
@@ -131,7 +131,7 @@ public sealed class CheckerTests
         Assert.Equal([Breach.Regressed], _findings.All.Select(finding => finding.Breach));
     }
 
-    /// <summary>Its offset was read before its rebuild began, the epoch afterwards.</summary>
+    /// <summary>The offset was read before the partition's rebuild began, and Redis' epoch after.</summary>
     [Fact]
     public void History_WithALookAtWhichThePartitionCameIntoTheEpoch_DoesNotCountIt()
     {
@@ -162,12 +162,12 @@ public sealed class CheckerTests
     private void History(LedgerRow[] rows, Loss[] losses, ConsumeResult<byte[]?, byte[]?>[] letters, params Sample[] samples) =>
         Checker.CheckHistory(Log(rows), samples, losses, letters, _findings);
 
-    /// <summary>Its number is the value of a.count.</summary>
+    /// <summary>The value of a.count is the row's number.</summary>
     private static LedgerRow Row(long number, int window) => new(number, Here, [], Entry.Window("event", window), [("a.count", $"{number}")], false);
 
     private static LedgerRow Bad(long number) => new(number, Here, [], null, [], true);
 
-    /// <summary>A row's offset is its place.</summary>
+    /// <summary>A row's offset is its index.</summary>
     private KafkaLog Log(params LedgerRow[] rows)
     {
         rows.ToList().ForEach(_ledger.Add);

@@ -1,22 +1,22 @@
 namespace Cache.Tests.Faults;
 
 /// <summary>
-/// Each fault of the campaign by itself, under load: on a service in a process of its own, a redis-server, and an embedded Kafka.
-/// Meanwhile and afterwards every promise is held against what Kafka and Redis say (<see cref="Checker"/>).
+/// Each fault of the campaign on its own, under load: on a service in its own process, a redis-server, and an embedded Kafka.
+/// During and after it, every promise is checked against Kafka and Redis (<see cref="Checker"/>).
 /// </summary>
 internal static class FaultAlone
 {
-    /// <summary>The names of the faults that befall one part.</summary>
+    /// <summary>The names of the faults that affect one part.</summary>
     public static TheoryData<string> Names(FaultOf of) => [.. CampaignFault.All.Where(fault => fault.Of == of).Select(fault => fault.Name)];
 
-    /// <summary>Runs it, and asserts that nothing was lost, made up, taken back or committed early, and that all came back.</summary>
+    /// <summary>Asserts that nothing was lost, invented, regressed or committed early, and that everything recovered.</summary>
     public static Task BreaksNoPromiseAsync(string name)
     {
         var number = CampaignFault.All.Select(fault => fault.Name).ToList().IndexOf(name);
         return BreaksNoPromiseAsync(CampaignFault.All[number], 1000 + number);
     }
 
-    /// <summary>As above, for a fault of a test's own.</summary>
+    /// <summary>As above, for a fault that is not in the campaign.</summary>
     public static async Task BreaksNoPromiseAsync(CampaignFault fault, int seed, Func<Task<RedisGroup>>? redis = null)
     {
         RedisServer.Require();
@@ -27,7 +27,7 @@ internal static class FaultAlone
     }
 }
 
-/// <summary>What befalls the service: killed, terminated, frozen, one of several.</summary>
+/// <summary>Faults of the service: killed, terminated, frozen, one of several.</summary>
 public sealed class ServiceFaultTests
 {
     public static TheoryData<string> Names => FaultAlone.Names(FaultOf.Service);
@@ -37,7 +37,7 @@ public sealed class ServiceFaultTests
     public Task FaultOfTheService_UnderLoad_BreaksNoPromise(string fault) => FaultAlone.BreaksNoPromiseAsync(fault);
 }
 
-/// <summary>What befalls Redis.</summary>
+/// <summary>Faults of Redis.</summary>
 public sealed class RedisFaultTests
 {
     public static TheoryData<string> Names => FaultAlone.Names(FaultOf.Redis);
@@ -47,7 +47,7 @@ public sealed class RedisFaultTests
     public Task FaultOfRedis_UnderLoad_BreaksNoPromise(string fault) => FaultAlone.BreaksNoPromiseAsync(fault);
 }
 
-/// <summary>What befalls Kafka, and what comes out of it.</summary>
+/// <summary>Faults of Kafka, and of the rows in it.</summary>
 public sealed class KafkaFaultTests
 {
     public static TheoryData<string> Names => FaultAlone.Names(FaultOf.Kafka);

@@ -6,20 +6,20 @@ internal enum Breach
     /// <summary>A row is neither in Redis nor in the dead letters.</summary>
     Lost,
 
-    /// <summary>Something is there that no row says.</summary>
+    /// <summary>Redis or the dead letters hold something that no row contains.</summary>
     Invented,
 
-    /// <summary>A value that had settled went back to an older one.</summary>
+    /// <summary>A settled value was replaced by an older one.</summary>
     Regressed,
 
     /// <summary>An offset was committed before its row was in Redis or in the dead letters.</summary>
     CommittedEarly,
 
-    /// <summary>An answer took too long, or a process ended, or did not come back.</summary>
+    /// <summary>A response took too long, or a process ended or did not recover.</summary>
     Away,
 }
 
-/// <summary>The promises that were broken; none, when all is well.</summary>
+/// <summary>The broken promises; normally none.</summary>
 internal sealed class Findings
 {
     private readonly Lock _lock = new();

@@ -3,7 +3,7 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>More of it than usual.</summary>
+/// <summary>Unusually large input.</summary>
 public sealed class InputTests
 {
     [Fact]
@@ -40,7 +40,7 @@ public sealed class InputTests
         stack.Broker.CreateTopic(Events, Partitions);
         for (var partition = 0; partition < Partitions; partition++)
         {
-            // A quarter at a time: the producer holds so many rows.
+            // About a quarter at a time, which fits into the producer's queue.
             for (var from = 0; from < RowsAPartition; from += 10_000)
             {
                 await stack.Kafka.SendAsync(Events, partition, Enumerable.Range(from, Math.Min(10_000, RowsAPartition - from))

@@ -9,7 +9,7 @@ public sealed class RedisClusterTests
         {
             run.Redis.Servers[1].Freeze();
 
-            // The others note it: until it is back the cluster refuses everything.
+            // The other nodes notice: until it is back, the cluster refuses everything.
             await EndToEnd.Eventually.HoldsAsync(async () => Assert.Contains(
                 "cluster_state:fail", (await run.Redis.ExecuteAsync(run.Redis.Servers[0], "CLUSTER", "INFO")).ToString()));
             await Task.Delay(1000);

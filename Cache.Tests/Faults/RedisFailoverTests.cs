@@ -2,7 +2,7 @@ using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>A primary with its replica, and the service that knows both addresses.</summary>
+/// <summary>A primary with a replica, and a service that knows both addresses.</summary>
 public sealed class RedisFailoverTests
 {
     [Fact]
@@ -25,7 +25,7 @@ public sealed class RedisFailoverTests
         {
             var (primary, replica) = (run.Redis.Servers[0], run.Redis.Servers[1]);
 
-            // For a while the replica hears nothing, and the service goes on.
+            // For a while the replica is disconnected, and the service keeps writing.
             await run.Redis.ExecuteAsync(replica, "REPLICAOF", "127.0.0.1", "1");
             await Task.Delay(500);
             primary.Kill();

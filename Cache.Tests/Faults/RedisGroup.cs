@@ -7,7 +7,7 @@ namespace Cache.Tests.Faults;
 
 /// <summary>
 /// The redis-servers of a test: one, a primary with its replica, or a cluster of three. Faults change what the service's user
-/// may do; the test's own client is another user.
+/// may do; the test's own client is a different user.
 /// </summary>
 internal sealed class RedisGroup : IAsyncDisposable
 {
@@ -21,16 +21,16 @@ internal sealed class RedisGroup : IAsyncDisposable
 
     public IReadOnlyList<RedisServer> Servers { get; }
 
-    /// <summary>A client that faults do not reach.</summary>
+    /// <summary>A client that faults do not affect.</summary>
     public IConnectionMultiplexer Admin => _admin;
 
-    /// <summary>All addresses, as the service takes them.</summary>
+    /// <summary>All addresses, as a connection string for the service.</summary>
     public string ConnectionString => string.Join(',', Servers.Select(server => server.ConnectionString));
 
-    /// <summary>One server.</summary>
+    /// <summary>Starts a single server.</summary>
     public static async Task<RedisGroup> StartOneAsync() => await StartAsync([await RedisServer.StartAsync(null, AdminUser)]);
 
-    /// <summary>A primary, and its replica.</summary>
+    /// <summary>Starts a primary and its replica.</summary>
     public static async Task<RedisGroup> StartPairAsync()
     {
         var group = await StartAsync([await RedisServer.StartAsync(null, AdminUser), await RedisServer.StartAsync(null, AdminUser)]);
@@ -38,7 +38,7 @@ internal sealed class RedisGroup : IAsyncDisposable
         return group;
     }
 
-    /// <summary>A cluster of three primaries that share the slots.</summary>
+    /// <summary>Starts a cluster of three primaries that share the slots.</summary>
     public static async Task<RedisGroup> StartClusterAsync()
     {
         var servers = new List<RedisServer>();
@@ -61,10 +61,10 @@ internal sealed class RedisGroup : IAsyncDisposable
         return group;
     }
 
-    /// <summary>The server's own connection of the admin's client.</summary>
+    /// <summary>The admin client's connection to one server.</summary>
     public IServer Of(RedisServer server) => _admin.GetServer(IPAddress.Loopback, server.Port);
 
-    /// <summary>Has a server do a command; again for as long as it cannot be reached.</summary>
+    /// <summary>Runs a command on a server; retries while the server is unreachable.</summary>
     public async Task<RedisResult> ExecuteAsync(RedisServer server, string command, params object[] arguments)
     {
         for (var attempt = 1; ; attempt++)
@@ -80,20 +80,20 @@ internal sealed class RedisGroup : IAsyncDisposable
         }
     }
 
-    /// <summary>Makes a server the replica of another, and waits until it has all of it.</summary>
+    /// <summary>Makes a server the replica of another, and waits until it is in sync.</summary>
     public async Task FollowAsync(RedisServer replica, RedisServer primary)
     {
         await ExecuteAsync(replica, "REPLICAOF", "127.0.0.1", $"{primary.Port}");
         await EndToEnd.Eventually.HoldsAsync(async () => Assert.Contains("master_link_status:up", await InfoAsync(replica)));
     }
 
-    /// <summary>Makes a server a primary.</summary>
+    /// <summary>Promotes a server to primary.</summary>
     public Task PromoteAsync(RedisServer replica) => ExecuteAsync(replica, "REPLICAOF", "NO", "ONE");
 
-    /// <summary>The server's section on replication.</summary>
+    /// <summary>A server's INFO section on replication.</summary>
     public async Task<string> InfoAsync(RedisServer server) => (await ExecuteAsync(server, "INFO", "replication")).ToString();
 
-    /// <summary>Waits until every node says that the cluster is whole.</summary>
+    /// <summary>Waits until every node reports a healthy cluster.</summary>
     public Task ClusterIsOkAsync() => EndToEnd.Eventually.HoldsAsync(async () =>
     {
         foreach (var server in Servers)
@@ -103,7 +103,7 @@ internal sealed class RedisGroup : IAsyncDisposable
         }
     });
 
-    /// <summary>Moves the slot of a key, with all its keys, from its node to another.</summary>
+    /// <summary>Moves a key's slot, with all keys in it, to another node.</summary>
     public async Task MoveSlotAsync(string key)
     {
         var slot = _admin.GetHashSlot(key);
@@ -118,7 +118,7 @@ internal sealed class RedisGroup : IAsyncDisposable
         await ExecuteAsync(Servers[to], "CLUSTER", "SETSLOT", slot, "IMPORTING", ids[from]);
         await ExecuteAsync(Servers[from], "CLUSTER", "SETSLOT", slot, "MIGRATING", ids[to]);
 
-        // In between, a node has some of the keys: clients are sent from one to the other.
+        // In between, each node has some of the keys, and redirects clients to the other.
         await Task.Delay(300);
         while (((RedisKey[]?)await ExecuteAsync(Servers[from], "CLUSTER", "GETKEYSINSLOT", slot, 100))! is { Length: > 0 } keys)
         {

@@ -4,7 +4,7 @@ using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>Redis is away for long, and comes back with its data.</summary>
+/// <summary>Redis is down for a long time, and comes back with its data.</summary>
 public sealed class RedisOutageTests
 {
     private static readonly TimeSpan Outage = TimeSpan.FromSeconds(30);
@@ -17,7 +17,7 @@ public sealed class RedisOutageTests
             var redis = run.Redis.Servers[0];
             var service = run.Members.Single().Process;
 
-            // It saves as it ends: what it has taken, it has when it is back.
+            // It saves on shutdown: whatever it accepted, it still has when it is back.
             await run.Redis.ExecuteAsync(redis, "CONFIG", "SET", "save", "3600 1");
             var stopped = Stopwatch.GetTimestamp();
             redis.Stop();
@@ -25,7 +25,7 @@ public sealed class RedisOutageTests
             await Eventually.HoldsAsync(async () => Assert.Equal(HttpStatusCode.ServiceUnavailable, (await AskAsync("/readyz")).Status), TimeSpan.FromSeconds(5));
             run.Note($"not ready after {Stopwatch.GetElapsedTime(stopped).TotalSeconds:F1} s");
 
-            // An answer to the last write may still have been on its way to a commit.
+            // The response to the last write may have led to one more commit.
             await Task.Delay(TimeSpan.FromSeconds(2));
             var committed = run.Committed();
             var late = 0;
@@ -45,7 +45,7 @@ public sealed class RedisOutageTests
 
             run.Note($"{asked} answers while Redis was away, {late} of them after more than a second");
 
-            // A machine that is busy with other things may hold up one or two.
+            // A busy machine may delay one or two responses.
             Assert.InRange(late, 0, asked / 20);
             Assert.Equal(committed, run.Committed());
             await redis.RestartFromDiskAsync();

@@ -2,34 +2,34 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>The value of <c>cache:epoch</c>: an id, and the partitions that are in Redis as far as they are committed.</summary>
+/// <summary>The value of <c>cache:epoch</c>: an id, and the partitions of which everything committed is in Redis.</summary>
 internal readonly record struct Epoch(string Value)
 {
     private const string Key = "cache:epoch";
 
-    /// <summary>Another one says that everything is being written again.</summary>
+    /// <summary>The id; a new one means that everything is being rewritten.</summary>
     public string Id => Value.Split(' ')[0];
 
-    /// <summary>Whether it names a partition, <c>topic/number</c>.</summary>
+    /// <summary>Whether it lists a partition, <c>topic/number</c>.</summary>
     public bool Names(string partition) => Value.Split(' ').Contains(partition);
 
-    /// <summary>Reads it.</summary>
+    /// <summary>Reads it from Redis.</summary>
     public static async Task<Epoch> ReadAsync(IConnectionMultiplexer redis) => new((await redis.GetDatabase().StringGetAsync(Key)).ToString());
 
-    /// <summary>Whether a key holds it.</summary>
+    /// <summary>Whether a key is that of the epoch.</summary>
     public static bool IsAt(string key) => key == Key;
 
     public override string ToString() => Value;
 }
 
-/// <summary>Every key of a Redis, as it is now.</summary>
+/// <summary>All keys of a Redis.</summary>
 internal sealed class RedisState
 {
     public Dictionary<string, Dictionary<string, string>> Hashes { get; } = [];
 
     public Dictionary<string, Dictionary<string, double>> Indices { get; } = [];
 
-    /// <summary>Keys that never expire, other than the epoch.</summary>
+    /// <summary>Keys without a TTL, other than the epoch.</summary>
     public List<string> Lasting { get; } = [];
 
     /// <summary>Keys of a type that the service does not write.</summary>
@@ -37,7 +37,7 @@ internal sealed class RedisState
 
     public Epoch Epoch { get; set; } = new("");
 
-    /// <summary>What of it is on the days that a log tells of, where others wrote windows of other days.</summary>
+    /// <summary>The part within the time range of a log, if others wrote windows outside of it.</summary>
     public RedisState Of(KafkaLog log)
     {
         var entries = log.Entries.Values.ToList();
@@ -56,7 +56,7 @@ internal sealed class RedisState
         return state;
     }
 
-    /// <summary>Reads all keys. Not at one moment: what changes meanwhile is seen before or after.</summary>
+    /// <summary>Reads all keys. Not atomically: concurrent changes may or may not be included.</summary>
     public static async Task<RedisState> ReadAsync(IConnectionMultiplexer redis)
     {
         var state = new RedisState();

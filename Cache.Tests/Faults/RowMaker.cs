@@ -5,29 +5,29 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>What rows of a campaign are like.</summary>
+/// <summary>The mix of rows in a campaign.</summary>
 internal sealed record RowMix
 {
-    /// <summary>Partitions of a topic.</summary>
+    /// <summary>Partitions per topic.</summary>
     public int Partitions { get; init; } = 2;
 
-    /// <summary>Dimensions of a partition.</summary>
+    /// <summary>Dimensions per partition.</summary>
     public int Dimensions { get; init; } = 3;
 
-    /// <summary>Rows after which the stream processor goes on to the next window.</summary>
+    /// <summary>Rows after which the stream processor starts the next window.</summary>
     public int RowsAWindow { get; init; } = 40;
 
-    /// <summary>The share of malformed rows, 0 to 1.</summary>
+    /// <summary>Share of malformed rows, 0 to 1.</summary>
     public double Malformed { get; set; }
 
-    /// <summary>The share of rows for windows long past retention, 0 to 1.</summary>
+    /// <summary>Share of rows for windows long past retention, 0 to 1.</summary>
     public double VeryLate { get; init; }
 
-    /// <summary>The share of rows that are sent once more, 0 to 1.</summary>
+    /// <summary>Share of rows that are sent twice, 0 to 1.</summary>
     public double Repeated { get; init; }
 }
 
-/// <summary>Makes rows from a seed. A row's number is its value, so that an older value tells itself from a newer one.</summary>
+/// <summary>Makes rows from a seed. A row's value is its number, so that older values can be told from newer ones.</summary>
 internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
 {
     private const long InactiveBefore = 100_000_000;
@@ -37,8 +37,8 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
     private long _number;
     private LedgerRow? _before;
 
-    /// <summary>Makes a row and notes it in the ledger.</summary>
-    /// <param name="topics">The topics that are there.</param>
+    /// <summary>Makes a row and records it in the ledger.</summary>
+    /// <param name="topics">The topics that exist.</param>
     public LedgerRow Next(IReadOnlyList<string> topics)
     {
         var topic = topics[_random.Next(topics.Count)];
@@ -57,7 +57,7 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
         return row;
     }
 
-    /// <summary>Makes one more row for each partition, of the newest window: it brings a last flush about.</summary>
+    /// <summary>Makes one more row per partition, in the newest window, which causes a last flush.</summary>
     public IEnumerable<LedgerRow> Last(IEnumerable<string> topics)
     {
         foreach (var topic in topics)
@@ -81,7 +81,7 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
             return Newest - ledger.Retention - _random.Next(50);
         }
 
-        // Most rows are for the last few windows; some are late, up to the edge of retention and over it.
+        // Most rows are for the last few windows; some are late, up to the edge of retention and beyond.
         return _random.Next(5) == 0 ? Newest - _random.Next(ledger.Retention + 3) : Newest - _random.Next(3);
     }
 
@@ -118,7 +118,7 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
         var id = $"s{to.Partition.Value}.{_random.Next(4 * mix.Dimensions)}";
         if (_random.NextDouble() < mix.VeryLate)
         {
-            // Over long ago: skipped, and no dead letter.
+            // Ended long ago: skipped, not a dead letter.
             return new(number, to, Encoding.UTF8.GetBytes(Rows.Session(id, _now - InactiveBefore)), null, [], false);
         }
 
@@ -152,7 +152,7 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
             _ => null,
         };
 
-        // A tombstone is no row at all: skipped, and not a dead letter.
+        // A tombstone is not a row: skipped, not a dead letter.
         return new(number, to, text is null ? null : Encoding.UTF8.GetBytes(text), null, [], Rejected: text is not null);
     }
 }

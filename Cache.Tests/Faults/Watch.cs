@@ -6,7 +6,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>Looks at offsets, Redis and HTTP again and again while faults happen; each look is held against the log at the end.</summary>
+/// <summary>Samples offsets and Redis repeatedly while faults happen; at the end, each sample is checked against the log.</summary>
 internal sealed class Watch : IAsyncDisposable
 {
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);
@@ -22,10 +22,10 @@ internal sealed class Watch : IAsyncDisposable
 
     /// <param name="kafka">Kafka's address.</param>
     /// <param name="group">The service's consumer group.</param>
-    /// <param name="redis">A client of Redis of its own.</param>
-    /// <param name="ledger">What is sent.</param>
-    /// <param name="partitions">The partitions that there are by now.</param>
-    /// <param name="letters">The dead-letter topic, of one partition.</param>
+    /// <param name="redis">A Redis client of its own.</param>
+    /// <param name="ledger">The rows sent.</param>
+    /// <param name="partitions">The partitions that exist so far.</param>
+    /// <param name="letters">The dead-letter topic, which has one partition.</param>
     public Watch(string kafka, string group, IConnectionMultiplexer redis, Ledger ledger, Func<IReadOnlyList<TopicPartition>> partitions, string letters)
     {
         (_redis, _ledger, _partitions, _letters) = (redis, ledger, partitions, new(letters, 0));
@@ -35,7 +35,7 @@ internal sealed class Watch : IAsyncDisposable
         _looking = Task.Run(LookAsync);
     }
 
-    /// <summary>The looks that succeeded, in order.</summary>
+    /// <summary>The samples taken successfully, in order.</summary>
     public IReadOnlyList<Sample> Samples
     {
         get
@@ -47,14 +47,14 @@ internal sealed class Watch : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends the looking.</summary>
+    /// <summary>Stops sampling.</summary>
     public async Task StopAsync()
     {
         await _enough.CancelAsync();
         await _looking;
     }
 
-    /// <summary>Looks once.</summary>
+    /// <summary>Takes one sample.</summary>
     public async Task<Sample> LookOnceAsync()
     {
         var started = Stopwatch.GetTimestamp();
@@ -91,7 +91,7 @@ internal sealed class Watch : IAsyncDisposable
             }
             catch (Exception exception) when (exception is KafkaException or RedisException or TimeoutException or InvalidOperationException)
             {
-                // Kafka or Redis is away just now; the next look tells.
+                // Kafka or Redis is down at the moment; the next sample will do.
             }
 
             await Task.Delay(Pace, _enough.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
@@ -99,13 +99,13 @@ internal sealed class Watch : IAsyncDisposable
     }
 }
 
-/// <summary>Asks one service over HTTP again and again: each answer has to be quick, and of what was sent.</summary>
+/// <summary>Queries one service over HTTP repeatedly: each response must be quick, and contain only what was sent.</summary>
 internal sealed class HttpProbe : IDisposable
 {
     private static readonly string[] Routes = ["/metrics/event/latest", "/readyz", "/metrics/performance/latest", "/healthz", "/sessions/active"];
 
-    // An answer has a second. This machine may be busy with other things: so it is only a finding when one answer after the
-    // other is slow, or when one takes about as long as a command to a Redis that hangs.
+    // A response may take a second. Because the machine may be busy, it is a finding only if several responses in a row are
+    // slow, or if one takes about as long as a command to a hung Redis.
     private static readonly TimeSpan Slow = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan Hung = TimeSpan.FromSeconds(4);
     private const int MaxSlowInARow = 5;
@@ -121,15 +121,15 @@ internal sealed class HttpProbe : IDisposable
 
     /// <param name="http">A client of the service.</param>
     /// <param name="mayAnswer">False while the process is frozen or ended.</param>
-    /// <param name="hasExited">True once the process is gone: whoever answers then has got its port.</param>
-    /// <param name="findings">Where answers go that take too long.</param>
+    /// <param name="hasExited">True once the process has exited: whoever answers then has taken over its port.</param>
+    /// <param name="findings">Receives slow and wrong responses.</param>
     public HttpProbe(HttpClient http, Func<bool> mayAnswer, Func<bool> hasExited, Findings findings)
     {
         (_http, _mayAnswer, _hasExited, _findings) = (http, mayAnswer, hasExited, findings);
         _asking = Task.Run(AskAsync);
     }
 
-    /// <summary>Ends the asking, and gives the answers with status 200.</summary>
+    /// <summary>Stops querying, and returns the responses with status 200.</summary>
     public async Task<IReadOnlyList<(string Route, string Body)>> StopAsync()
     {
         await _enough.CancelAsync();
@@ -139,7 +139,7 @@ internal sealed class HttpProbe : IDisposable
 
     public void Dispose() => _enough.Dispose();
 
-    /// <summary>The values that an answer has, as fields of a hash.</summary>
+    /// <summary>The values in a response, as fields of a hash.</summary>
     public static IEnumerable<(FieldKey Field, string Value)> Values(string route, string body)
     {
         if (route == "/sessions/active")
@@ -163,7 +163,7 @@ internal sealed class HttpProbe : IDisposable
             var route = Routes[n % Routes.Length];
             try
             {
-                // How busy the machine is: this answer needs neither Redis nor Kafka.
+                // Measures how busy the machine is: this route needs neither Redis nor Kafka.
                 var alive = Stopwatch.GetTimestamp();
                 using (await _http.GetAsync("/alive", _enough.Token))
                 {
@@ -186,7 +186,7 @@ internal sealed class HttpProbe : IDisposable
                     _findings.Add(Breach.Away, $"{route} → {(int)answer.StatusCode} {body}");
                 }
 
-                // The first answers of a process also wait for its code to be compiled.
+                // A process's first responses also wait for the JIT compiler.
                 if (n >= 2 * Routes.Length && _mayAnswer())
                 {
                     var busy = 3 * Stopwatch.GetElapsedTime(alive, started);

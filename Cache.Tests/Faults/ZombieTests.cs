@@ -6,10 +6,10 @@ using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.Faults;
 
-/// <summary>Processes that were frozen, and do not know that the group went on without them.</summary>
+/// <summary>Processes that were frozen, and do not know that the group has moved on without them.</summary>
 public sealed class ZombieTests
 {
-    // After a thaw a process may learn that it lost its partitions before it comes to write: of several, some write first.
+    // After a thaw, a process may learn of its lost partitions before it writes; out of several, some write first.
     private const int Zombies = 3;
     private static readonly TimeSpan Session = TimeSpan.FromSeconds(6);
 
@@ -21,7 +21,7 @@ public sealed class ZombieTests
         await using var stack = await InProcessStack.PrepareAsync(
             redis.ConnectionString, ("cache_kafka_topics", Events), ("Kafka:session.timeout.ms", $"{Session.TotalMilliseconds}"));
 
-        // All of them are in the first generation of the group; the embedded Kafka does not come to rest soon when they join one by one.
+        // All of them join in the group's first generation; if they joined one by one, the embedded Kafka would take long to settle.
         stack.Broker.SetInitialRebalanceDelay(Session / 2);
         stack.Broker.DeleteTopic(Events);
         stack.Broker.CreateTopic(Events, Zombies);
@@ -32,7 +32,7 @@ public sealed class ZombieTests
             await SendAsync(1);
             await stack.EverythingIsCommittedAsync(Events);
 
-            // Each has a partition: who has none is not ready.
+            // Each has a partition: a replica without one is not ready.
             await Eventually.HoldsAsync(async () =>
             {
                 foreach (var zombie in zombies)
@@ -42,12 +42,12 @@ public sealed class ZombieTests
                 }
             });
 
-            // Each has a batch on its way that Redis does not take, and stops right there.
+            // Each has a batch in flight that Redis does not accept, and is stuck there.
             await stack.Database.ExecuteAsync("CONFIG", "SET", "maxmemory", "1");
             await SendAsync(2);
             await Task.WhenAll(zombies.Select(zombie => SaysAsync(zombie, "Redis did not accept a batch", 0)));
 
-            // By then they try seldom: one that were frozen in the very moment of sending would write late (and mend it).
+            // By now they retry rarely: one that was frozen at the very moment of sending would write late (and repair that).
             await Task.Delay(TimeSpan.FromSeconds(5), TestContext.Current.CancellationToken);
             Array.ForEach(zombies, zombie => zombie.Freeze());
             var said = Array.ConvertAll(zombies, zombie => zombie.Output.Length);
@@ -58,7 +58,7 @@ public sealed class ZombieTests
             await stack.EverythingIsCommittedAsync(Events);
             await HoldsAsync(3);
 
-            // What they were about to write is old by now. A late write would be mended, and soon: so all that Redis is sent counts.
+            // Their pending writes are outdated by now. As a late write would soon be repaired, every command that Redis receives counts.
             using var monitor = await MonitorAsync(redis);
             foreach (var (zombie, before) in zombies.Zip(said))
             {
@@ -68,7 +68,7 @@ public sealed class ZombieTests
 
             await Eventually.KeepsHoldingAsync(() => HoldsAsync(3), TimeSpan.FromSeconds(3));
 
-            // They are members like any other again.
+            // They are normal members again.
             await SendAsync(4);
             await stack.EverythingIsCommittedAsync(Events);
             await HoldsAsync(4);
@@ -108,10 +108,10 @@ public sealed class ZombieTests
         return new(client, lines);
     }
 
-    /// <summary>Hears every command that Redis does.</summary>
+    /// <summary>Sees every command that Redis executes.</summary>
     private sealed record RedisMonitor(TcpClient Client, StreamReader Lines) : IDisposable
     {
-        /// <summary>The writes of windows so far, up to one that says something.</summary>
+        /// <summary>The window writes so far, up to the first that contains a given text.</summary>
         public async Task<List<string>> SeenAsync(string last)
         {
             using var timeout = new CancellationTokenSource(Eventually.TestTimeout);

@@ -1,11 +1,11 @@
 namespace Cache.Tests.Simulation;
 
-/// <summary>A way to a Redis that answers at once, for a test of one class; what is sent can be interfered with.</summary>
+/// <summary>A connection to a Redis that replies at once, for tests of a single class; a test can interfere with its commands.</summary>
 internal sealed class ImmediateConnection(SimulatedRedis redis) : SimulatedConnection(redis, "test")
 {
     private readonly SimulatedRedis _redis = redis;
 
-    /// <summary>Done once, before the next command of a name; false when that finds no connection.</summary>
+    /// <summary>Called once, before the next command with this name; returns false to lose the connection.</summary>
     public (string Command, Func<bool> Comes)? Before { get; set; }
 
     protected override void Send(IReadOnlyList<RedisCommand> commands)

@@ -6,12 +6,12 @@ using StackExchange.Redis;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// A bug that others had, planted between the service and its client libraries: how the service would look from there, had
-/// it the bug. So the service itself needs no hooks for it.
+/// A bug known from other systems, planted between the service and its client libraries: it makes the service behave as if
+/// it had the bug, without hooks in the service.
 /// </summary>
 internal abstract class PlantedBug
 {
-    /// <summary>Every one of them.</summary>
+    /// <summary>All of them.</summary>
     public static IReadOnlyList<PlantedBug> All { get; } =
     [
         new CommitBeforeWrite(), new CommitThePosition(), new DropOnRetry(), new ReorderOnRetry(), new WriteAfterLost(), new ForgetRevokeFlush(),
@@ -23,12 +23,12 @@ internal abstract class PlantedBug
 
     public virtual SimulatedConnection? Connection(Schedule schedule, SimulatedProcess process) => null;
 
-    /// <summary>What the producer says of an error.</summary>
+    /// <summary>How the producer reports an error.</summary>
     public virtual ErrorCode ProducerSays(ErrorCode error) => error;
 
     public override string ToString() => GetType().Name;
 
-    /// <summary>Offsets are committed when their rows are on the way to Redis, not when they are there.</summary>
+    /// <summary>Offsets are committed while their rows are in flight to Redis, not once they are there.</summary>
     private sealed class CommitBeforeWrite : PlantedBug
     {
         public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Committing(schedule, process);
@@ -50,7 +50,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>What is committed is the consumer's position.</summary>
+    /// <summary>The consumer's position is committed.</summary>
     private sealed class CommitThePosition : PlantedBug
     {
         public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
@@ -64,7 +64,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>A batch that Redis did not take is not written again.</summary>
+    /// <summary>A batch that Redis did not accept is not retried.</summary>
     private sealed class DropOnRetry : PlantedBug
     {
         public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Dropping(schedule, process);
@@ -89,7 +89,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>A batch that Redis did not take is written again, but after the next one.</summary>
+    /// <summary>A batch that Redis did not accept is retried, but after the next one.</summary>
     private sealed class ReorderOnRetry : PlantedBug
     {
         public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Reordering(schedule, process);
@@ -123,7 +123,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>Nobody is told that partitions are lost.</summary>
+    /// <summary>Lost partitions are not reported.</summary>
     private sealed class WriteAfterLost : PlantedBug
     {
         public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
@@ -138,7 +138,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>Nobody is told that partitions are revoked.</summary>
+    /// <summary>Revoked partitions are not reported.</summary>
     private sealed class ForgetRevokeFlush : PlantedBug
     {
         public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
@@ -153,7 +153,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>Closing the consumer commits its positions, as the client does by itself unless it is told not to.</summary>
+    /// <summary>Closing the consumer commits its positions, which is the client's default.</summary>
     private sealed class LoseTheLastBatchOnShutdown : PlantedBug
     {
         public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
@@ -171,7 +171,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>A partition that was paused goes on one row too late.</summary>
+    /// <summary>A paused partition resumes one row too late.</summary>
     private sealed class SkipOneOnResume : PlantedBug
     {
         public override SimulatedConsumer Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) =>
@@ -206,7 +206,7 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>Of the windows within retention the oldest is trimmed too.</summary>
+    /// <summary>The oldest window within retention is trimmed, too.</summary>
     private sealed class TrimTheWrongWindow : PlantedBug
     {
         public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Trimming(schedule, process);
@@ -225,14 +225,14 @@ internal abstract class PlantedBug
         }
     }
 
-    /// <summary>A dead letter that its topic will never take is sent for ever.</summary>
+    /// <summary>A dead letter that its topic will never accept is retried forever.</summary>
     private sealed class RetryWhatNeverPasses : PlantedBug
     {
         public override ErrorCode ProducerSays(ErrorCode error) =>
             error is ErrorCode.InvalidRecord or ErrorCode.MsgSizeTooLarge ? ErrorCode.Local_MsgTimedOut : error;
     }
 
-    /// <summary>A defect of the service is waited for as if Redis were away.</summary>
+    /// <summary>A defect of the service is retried as if Redis were down.</summary>
     private sealed class TakeADefectForAnOutage : PlantedBug
     {
         public override SimulatedConnection Connection(Schedule schedule, SimulatedProcess process) => new Patient(schedule, process);

@@ -4,21 +4,21 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Simulation;
 
-/// <summary>A row as the schedule produced it. Its measures are its number, so that a value in Redis tells which row it is from.</summary>
-/// <param name="Number">Counts from 1.</param>
-/// <param name="Log">The partition that it is in.</param>
-/// <param name="Offset">Where in the partition.</param>
-/// <param name="Kind"><see cref="RowKind.Rejected"/> for one that is to go to the dead letters.</param>
+/// <summary>A row that the schedule produced. Its measures equal its number, so that a value in Redis identifies its row.</summary>
+/// <param name="Number">Its number, from 1.</param>
+/// <param name="Log">Its partition.</param>
+/// <param name="Offset">Its offset in the partition.</param>
+/// <param name="Kind"><see cref="RowKind.Rejected"/> if it belongs in the dead letters.</param>
 /// <param name="Time">The window's start, or the session's end.</param>
 /// <param name="Name">The dimension, or the session's id.</param>
-/// <param name="HasFirst">Whether it carries the first measure.</param>
-/// <param name="HasSecond">Whether it carries the second measure.</param>
+/// <param name="HasFirst">Whether it has the first measure.</param>
+/// <param name="HasSecond">Whether it has the second measure.</param>
 /// <param name="Value">Its bytes.</param>
-/// <param name="Fits">How much of it the dead-letter topic takes.</param>
+/// <param name="Fits">How much of it the dead-letter topic accepts.</param>
 internal sealed record SimulatedRow(
     int Number, PartitionLog Log, long Offset, RowKind Kind, long Time, string Name, bool HasFirst, bool HasSecond, byte[] Value, Fit Fits = Fit.Whole)
 {
-    /// <summary>The hash that it goes to.</summary>
+    /// <summary>The hash that it is written to.</summary>
     public string Key { get; } = Kind switch
     {
         RowKind.Event => string.Create(CultureInfo.InvariantCulture, $"metrics:event:{Time}"),
@@ -41,7 +41,7 @@ internal sealed record SimulatedRow(
         : $"row {Number} at {Log} {Offset}, {string.Join(' ', Fields)} of {Key}";
 }
 
-/// <summary>How much of a row the dead-letter topic takes.</summary>
+/// <summary>How much of a row the dead-letter topic accepts.</summary>
 internal enum Fit
 {
     Whole,
@@ -50,23 +50,23 @@ internal enum Fit
 }
 
 /// <summary>
-/// The model: it knows the rows in Kafka and looks at nothing else than Kafka's offsets, the dead letters and Redis. Each
-/// change of one of these is checked as it happens; the first promise that is broken stays.
+/// The model. It knows the rows in Kafka, and sees nothing but Kafka's offsets, the dead letters and Redis. Every change of
+/// these is checked as it happens; the first broken promise is recorded.
 /// </summary>
-/// <param name="retention">Windows of a type that stay.</param>
+/// <param name="retention">Number of windows retained per type.</param>
 internal sealed class Promises(int retention)
 {
     private readonly List<SimulatedRow?> _rows = [null];
 
-    // The windows that stay, the newest first.
+    // The retained windows, newest first.
     private readonly Dictionary<RowKind, List<long>> _windows = new() { [RowKind.Event] = [], [RowKind.Performance] = [] };
     private readonly HashSet<(string Topic, int Partition, long Offset)> _deadLetters = [];
     private readonly HashSet<(string Topic, int Partition, long Offset)> _refused = [];
 
-    /// <summary>What happened, when somebody wants to read it.</summary>
+    /// <summary>What happened, line by line; null unless requested.</summary>
     public List<string>? Trace { get; init; }
 
-    /// <summary>The first promise that was broken, and how; null while all are kept.</summary>
+    /// <summary>The first broken promise, and how it was broken; null while all are kept.</summary>
     public string? Broken { get; private set; }
 
     public IReadOnlyList<PartitionLog> Logs { get; init; } = [];
@@ -97,8 +97,8 @@ internal sealed class Promises(int retention)
     }
 
     /// <summary>
-    /// I4: a field got another value. Rows may be written again, older ones first, as long as they were never committed or
-    /// Redis lost them; behind a committed offset nothing goes back.
+    /// I4: a field's value changed. Rows may be rewritten, older ones first, if they were never committed or Redis lost them;
+    /// nothing before the committed offset may regress.
     /// </summary>
     public void Written(string field, string? before, string now)
     {
@@ -120,12 +120,12 @@ internal sealed class Promises(int retention)
         }
     }
 
-    /// <summary>The epoch changed: which partitions does it name?</summary>
+    /// <summary>The epoch changed, and with it possibly the partitions that it lists.</summary>
     public void EpochIs(string? value)
     {
         var parts = value?.Split(' ', StringSplitOptions.RemoveEmptyEntries) ?? [];
 
-        // One of an earlier start of Redis says nothing: what was written since its data was saved is gone.
+        // An epoch from an earlier run of Redis proves nothing: what was written after the last save is gone.
         var holds = parts is [var id, ..] && id.EndsWith(':' + Redis.RunId, StringComparison.Ordinal);
         foreach (var log in Logs)
         {
@@ -145,7 +145,7 @@ internal sealed class Promises(int retention)
         }
     }
 
-    /// <summary>I3: the group's offset of a partition moved.</summary>
+    /// <summary>I3: the group committed an offset.</summary>
     public void Committed(PartitionLog log, long offset)
     {
         Trace?.Add($"kafka: {log} committed {offset}");
@@ -156,7 +156,7 @@ internal sealed class Promises(int retention)
         }
     }
 
-    /// <summary>I2: a row comes to the dead letters, unless they do not take it.</summary>
+    /// <summary>I2: a row is sent to the dead letters, which may reject it.</summary>
     public ErrorCode DeadLettered(string topic, int partition, long offset, byte[]? value)
     {
         var row = Logs.Single(log => log.Topic == topic && log.Partition == partition).Rows[(int)offset];
@@ -181,7 +181,7 @@ internal sealed class Promises(int retention)
         return ErrorCode.NoError;
     }
 
-    /// <summary>I1 and I2: nothing is on its way any more.</summary>
+    /// <summary>I1 and I2: nothing is in flight any more.</summary>
     public void Settled()
     {
         var expected = new RedisData();
@@ -249,7 +249,7 @@ internal sealed class Promises(int retention)
 
     private bool IsBeyondRetention(RowKind kind, long window) => _windows[kind] is var windows && windows.Count == retention && window < windows[^1];
 
-    /// <summary>Whether all before the committed offset is in Redis, or in the dead letters.</summary>
+    /// <summary>Checks that every row before the committed offset is in Redis, or in the dead letters.</summary>
     private void Durable(PartitionLog log)
     {
         if (log.Committed > log.Rows.Count)
@@ -270,13 +270,13 @@ internal sealed class Promises(int retention)
         log.CheckedUpTo = log.Committed;
     }
 
-    /// <summary>Whether a rejected row is in the dead letters, or was offered to them in vain.</summary>
+    /// <summary>Whether a rejected row is in the dead letters, or was refused by them.</summary>
     private bool IsDoneWith(SimulatedRow row) => (row.Fits == Fit.NotAtAll ? _refused : _deadLetters).Contains((row.Log.Topic, row.Log.Partition, row.Offset));
 
     private bool IsInRedis(SimulatedRow row) => Redis.Data.Hashes.TryGetValue(row.Key, out var hash)
         && row.Fields.All(field => hash.Fields.TryGetValue(field, out var value) && RowOf(field, value)!.Offset >= row.Offset);
 
-    /// <summary>The row that a field's value is from; null for a field that tells nothing of it.</summary>
+    /// <summary>The row that wrote a field's value; null for fields that do not identify it.</summary>
     public SimulatedRow? RowOf(string field, string value) =>
         field is "session_id" or "end_time" ? null : _rows[int.Parse(value, CultureInfo.InvariantCulture)];
 

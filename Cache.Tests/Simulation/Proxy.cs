@@ -2,7 +2,7 @@ using System.Reflection;
 
 namespace Cache.Tests.Simulation;
 
-/// <summary>An implementation of a client library's interface that hands each call on by its name: of hundreds the service uses few.</summary>
+/// <summary>Implements an interface of a client library by forwarding calls by name: of its hundreds, the service uses few.</summary>
 public class Proxy : DispatchProxy
 {
     private Func<string, object?[], object?> _onCall = null!;
@@ -10,7 +10,7 @@ public class Proxy : DispatchProxy
     public static T Of<T>(Func<string, object?[], object?> onCall)
         where T : class
     {
-        // Making one takes reflection, and a schedule needs a hundred; copying it takes none.
+        // Creating a proxy takes reflection, and a schedule needs a hundred; cloning one takes none.
         var proxy = (Proxy)First<T>.Proxy.MemberwiseClone();
         proxy._onCall = onCall;
         return (T)(object)proxy;

@@ -8,8 +8,8 @@ using StackExchange.Redis;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// One schedule: a seed decides the settings, the rows, the faults and who does the next step. A few processes of the service
-/// share the brokers and Redis; after some hundred steps everything is healed and has to settle.
+/// One schedule: its seed decides the settings, the rows, the faults and who takes the next step. A few processes of the
+/// service share the brokers and Redis; after some hundred steps all faults end, and everything has to settle.
 /// </summary>
 internal sealed class Schedule
 {
@@ -32,7 +32,7 @@ internal sealed class Schedule
     {
         _bug = bug;
         Random = new Random(seed);
-        // Many short ones find as much in a second as few long ones do, but some bugs take a long one.
+        // Many short schedules find as much per second as a few long ones, but some bugs need a long one.
         _restlessSteps = Random.Next(4) == 0 ? Random.Next(80, 240) : Random.Next(20, 80);
         _options = new CacheOptions
         {
@@ -43,7 +43,7 @@ internal sealed class Schedule
             CommitBatchSize = Random.Next(1, 10),
             CommitIntervalMs = 1000,
 
-            // Longer than any schedule: what falls out of them is not modelled.
+            // Longer than any schedule: expiry of active sessions is not modelled.
             ActiveSessionTtlSeconds = 86_400,
             Topics = ["event_metrics", "performance_metrics", "session_metrics"],
         };
@@ -57,7 +57,7 @@ internal sealed class Schedule
         trace?.Add($"retention {_options.WindowRetentionCount}, queue {_options.QueueMaxSize}, write batch {_options.WriteBatchSize}, "
             + $"commit batch {_options.CommitBatchSize}, session {Kafka.SessionTimeout.TotalSeconds} s, {_restlessSteps} steps");
 
-        // Not all faults in all schedules: some bugs need a few of them and others out of their way.
+        // Each schedule has only some of the faults: some bugs need a few of them, without interference from the others.
         Action[] faults =
         [
             LoseAnswers, LoseAnswers, Refuse, LeaveRedis, Redis.Empty, RestartRedis, Redis.Save, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure, HaveADefect,
@@ -74,7 +74,7 @@ internal sealed class Schedule
     public Random Random { get; }
 
     /// <summary>Runs a schedule.</summary>
-    /// <returns>The promise that was broken, and how; null when all were kept.</returns>
+    /// <returns>The broken promise, and how it was broken; null if all were kept.</returns>
     public static string? Run(int seed, PlantedBug? bug = null, List<string>? trace = null)
     {
         var schedule = new Schedule(seed, bug, trace);
@@ -82,10 +82,10 @@ internal sealed class Schedule
         return schedule._promises.Broken;
     }
 
-    /// <summary>The row that a value in Redis is from.</summary>
+    /// <summary>The row that wrote a value in Redis.</summary>
     public SimulatedRow? RowOf(string field, string value) => _promises.RowOf(field, value);
 
-    /// <summary>A process's consume thread waits, while the world goes on.</summary>
+    /// <summary>Blocks a process's consume thread, while everything else continues.</summary>
     public bool Block(SimulatedProcess process, Task work, TimeSpan timeout)
     {
         var deadline = Clock.Now + timeout;
@@ -111,7 +111,7 @@ internal sealed class Schedule
 
         Settle();
 
-        // One more row of each type: what a process that died left beyond retention is trimmed with the next write.
+        // One more row per type: windows that a dead process left beyond retention are trimmed by the next write.
         _newestWindow++;
         Kafka.Logs.ToList().ForEach(log => Produce(log, late: 0, rejected: false));
         Settle();
@@ -136,7 +136,7 @@ internal sealed class Schedule
 
         while (!TryStep(Random.Next(100)))
         {
-            // What was drawn has nothing to do.
+            // The step drawn has nothing to do.
         }
 
         Look();
@@ -153,7 +153,7 @@ internal sealed class Schedule
         _ => !_isCalm && Disturb(),
     };
 
-    /// <summary>A consume loop comes round, a few times.</summary>
+    /// <summary>A consume loop takes a few turns.</summary>
     private bool TryTurn()
     {
         if (Pick(process => !process.IsFrozen && !process.IsBlocked && !process.IsStopping) is not { } process)
@@ -179,7 +179,7 @@ internal sealed class Schedule
         }
         catch (ProcessEndedException)
         {
-            // It was killed in the middle.
+            // Killed in mid-turn.
         }
         catch (Exception exception)
         {
@@ -187,7 +187,7 @@ internal sealed class Schedule
         }
     }
 
-    /// <summary>Something that is ready to run runs.</summary>
+    /// <summary>Runs a continuation that is ready.</summary>
     private bool TryWork()
     {
         if (Pick(process => !process.IsFrozen && process.Threads.Ready > 0) is not { } process)
@@ -203,7 +203,7 @@ internal sealed class Schedule
         return true;
     }
 
-    /// <summary>Redis does what was sent to it, some of it.</summary>
+    /// <summary>Redis executes some of the commands that it was sent.</summary>
     private bool TryRedis()
     {
         if (Redis.Waiting == 0)
@@ -219,7 +219,7 @@ internal sealed class Schedule
         return true;
     }
 
-    /// <summary>A request to the brokers is answered.</summary>
+    /// <summary>The brokers answer a request.</summary>
     private bool TryAnswer()
     {
         if (Kafka.Requests.Count == 0)
@@ -244,14 +244,14 @@ internal sealed class Schedule
         return true;
     }
 
-    /// <summary>Time goes on, to the next timer or a little.</summary>
+    /// <summary>Time advances, to the next timer or by a little.</summary>
     private bool GoOn()
     {
         AdvanceTo(Random.Next(3) > 0 && Clock.NextDue is { } due && due > Clock.Now ? due : Clock.Now + TimeSpan.FromMilliseconds(Random.Next(1, 300)));
         return true;
     }
 
-    /// <summary>A few rows more.</summary>
+    /// <summary>Produces a few more rows.</summary>
     private bool Produce()
     {
         for (var rows = Random.Next(1, 5); rows > 0; rows--)
@@ -273,7 +273,7 @@ internal sealed class Schedule
         var odd = _processes.Find(process => process.IsFrozen || process.Consumer.IsCutOff);
         if ((odd is not null || Redis.IsUnavailable) && Random.Next(2) == 0)
         {
-            // What is odd lasts a while, and then no longer.
+            // A fault lasts for a while, then ends.
             switch (Random.Next(3))
             {
                 case 0:
@@ -319,7 +319,7 @@ internal sealed class Schedule
             : new RedisConnectionException(ConnectionFailureType.SocketFailure, CommandFlags.None, "The connection broke.", null, CommandStatus.Sent));
     }
 
-    /// <summary>Now and then for good, which is until all is mended.</summary>
+    /// <summary>Fails the next few commands, or sometimes every command until all faults end.</summary>
     private void Refuse() => Redis.Refuse(
         Random.Next(4) == 0 ? int.MaxValue : Random.Next(1, 6),
         Random.Next(4) switch
@@ -400,7 +400,7 @@ internal sealed class Schedule
 
     private void Freeze()
     {
-        // In the middle of something, where that can be had.
+        // In the middle of something, if possible.
         if ((Pick(process => !process.IsFrozen && process.Threads.Ready > 0) ?? Pick(process => !process.IsFrozen)) is { } process)
         {
             _promises.Trace?.Add($"{process} is frozen");
@@ -419,7 +419,7 @@ internal sealed class Schedule
         }
     }
 
-    /// <summary>Often the group does not wait for a silent process, and another one takes its partitions over.</summary>
+    /// <summary>Usually, the silent process's session expires, and another process takes over its partitions.</summary>
     private void TakeOver()
     {
         if (Random.Next(3) > 0)
@@ -436,7 +436,7 @@ internal sealed class Schedule
         process.Consumer.IsCutOff = false;
     }
 
-    /// <summary>Much time passes at once.</summary>
+    /// <summary>A long time passes at once.</summary>
     private void Silence()
     {
         var time = Kafka.SessionTimeout * (Random.Next(1, 13) / 10.0);
@@ -446,7 +446,7 @@ internal sealed class Schedule
 
     private void BeUnsure() => Kafka.AnswersAreUnsure = !Kafka.AnswersAreUnsure;
 
-    /// <summary>No more faults, and what was broken is mended.</summary>
+    /// <summary>Ends all faults, and repairs what they broke.</summary>
     private void Calm()
     {
         if (_isCalm)
@@ -462,7 +462,7 @@ internal sealed class Schedule
         _processes.ForEach(Mend);
     }
 
-    /// <summary>Everything goes its way until nothing is left to do.</summary>
+    /// <summary>Runs everything until nothing is left to do.</summary>
     private void Settle()
     {
         Calm();
@@ -473,7 +473,7 @@ internal sealed class Schedule
                 Start();
             }
 
-            // Not for ever: whose queue is full has to wait.
+            // A limited number of turns: a process whose queue is full has to wait.
             for (var turns = 0; turns < 10 && (turns == 0 || _processes.Exists(process => process is { IsStopping: false, Consumer.HasWork: true })); turns++)
             {
                 TurnAll();
@@ -499,13 +499,13 @@ internal sealed class Schedule
                 _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
             }
 
-            // The group has to notice who is dead.
+            // The group has to notice its dead members.
             var due = Clock.NextDue is { } next && next > Clock.Now ? next : Clock.Now + TimeSpan.FromMilliseconds(100);
             AdvanceTo(Kafka.Members.Any(member => !member.IsHeard) ? Clock.Now + Kafka.SessionTimeout : due);
         }
     }
 
-    /// <summary>Every consume loop takes what there is for it.</summary>
+    /// <summary>Every consume loop takes what is available to it.</summary>
     private void TurnAll()
     {
         foreach (var process in _processes.ToList())
@@ -517,7 +517,7 @@ internal sealed class Schedule
         }
     }
 
-    /// <summary>Everything else that can be done without waiting.</summary>
+    /// <summary>Does everything else that needs no waiting.</summary>
     private void RunAll()
     {
         var any = true;
@@ -548,7 +548,7 @@ internal sealed class Schedule
         && Kafka.Logs.All(log => log.IsNamed && log.Owner is { } owner && log.Target == owner && log.Committed == log.Rows.Count
             && owner.Positions.GetValueOrDefault(log) == log.Rows.Count);
 
-    /// <summary>Looks after the processes: some have ended, none must have failed.</summary>
+    /// <summary>Checks the processes: some may have ended, none may have failed.</summary>
     private void Look()
     {
         for (var at = _processes.Count - 1; at >= 0; at--)
@@ -556,7 +556,7 @@ internal sealed class Schedule
             var process = _processes[at];
             if (process.Failure is InvalidCastException && process.Connection.HasDefect)
             {
-                // As it should: whoever runs it starts it anew.
+                // As intended: whoever operates the process restarts it.
                 _promises.Trace?.Add($"{process} ends with 1");
                 Kill(process);
             }
@@ -610,7 +610,7 @@ internal sealed class Schedule
 
         if (Random.Next(12) == 0)
         {
-            // A transaction's marker.
+            // A transaction marker.
             log.Rows.Add(null);
         }
 

@@ -1,6 +1,6 @@
 namespace Cache.Tests.Simulation;
 
-/// <summary>A clock that stands still until the schedule moves it; timers fire in the order in which they are due.</summary>
+/// <summary>A clock that advances only when the schedule advances it; timers fire in the order in which they are due.</summary>
 internal sealed class SimulatedClock : TimeProvider
 {
     private static readonly DateTimeOffset Start = new(2025, 1, 1, 0, 0, 0, TimeSpan.Zero);

@@ -2,7 +2,7 @@ using StackExchange.Redis;
 
 namespace Cache.Tests.Simulation;
 
-/// <summary>One process's way to Redis: the few members of the client library that the service uses, and no others.</summary>
+/// <summary>A process's connection to Redis: the few members of the client library that the service uses, and no others.</summary>
 internal class SimulatedConnection
 {
     private readonly SimulatedRedis _redis;
@@ -21,13 +21,13 @@ internal class SimulatedConnection
 
     public IConnectionMultiplexer Multiplexer { get; }
 
-    /// <summary>From now on a call fails as only a defect of the service makes it fail.</summary>
+    /// <summary>Makes calls fail as only a defect in the service would make them fail.</summary>
     public bool HasDefect { get; set; }
 
-    /// <summary>How it then fails.</summary>
+    /// <summary>The failure of those calls.</summary>
     protected virtual Exception Defect => new InvalidCastException("A defect.");
 
-    /// <summary>The connection went, and another one came.</summary>
+    /// <summary>Reports that the connection was lost and restored.</summary>
     public void Changed() => _changed?.Invoke(Multiplexer, null!);
 
     public override string ToString() => _name;
@@ -53,7 +53,7 @@ internal class SimulatedConnection
         }
     }
 
-    /// <summary>The command that a call stands for.</summary>
+    /// <summary>Maps a call to its command.</summary>
     protected virtual RedisCommand CommandFor(string method, object?[] arguments)
     {
         var key = arguments[0]!.ToString()!;
@@ -116,7 +116,7 @@ internal class SimulatedConnection
         });
     }
 
-    /// <summary>A transaction that replaces the epoch if it is still the one that was read.</summary>
+    /// <summary>A transaction that replaces the epoch if it has not changed since it was read.</summary>
     private ITransaction Transaction()
     {
         string? replaces = null;

@@ -6,7 +6,7 @@ using Confluent.Kafka.Admin;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// The Kafka client of one process. Callbacks come inside <see cref="Consume"/>, as with the real one, and rows pass
+/// A process's Kafka consumer. As with the real one, callbacks are called inside <see cref="Consume"/>, and rows pass through
 /// the service's own deserializers.
 /// </summary>
 internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
@@ -29,34 +29,34 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         Client = Proxy.Of<IConsumer<RowKey, Row>>(OnClient);
     }
 
-    /// <summary>What the service sees of it.</summary>
+    /// <summary>The interface that the service uses.</summary>
     public IConsumer<RowKey, Row> Client { get; }
 
     public SimulatedKafka Kafka { get; }
 
     public string Name { get; }
 
-    /// <summary>The group counts it among its members.</summary>
+    /// <summary>Whether the group counts it among its members.</summary>
     public bool IsMember { get; set; }
 
-    /// <summary>Its process runs.</summary>
+    /// <summary>Whether its process is running.</summary>
     public bool IsRunning { get; set; } = true;
 
-    /// <summary>The network between it and the brokers is gone.</summary>
+    /// <summary>Whether the network between it and the brokers is down.</summary>
     public bool IsCutOff { get; set; }
 
     /// <summary>Whether its heartbeats reach the group.</summary>
     public bool IsHeard => IsRunning && !IsCutOff && !_closed;
 
-    /// <summary>When the group heard of it last.</summary>
+    /// <summary>When its last heartbeat reached the group.</summary>
     public TimeSpan HeardAt { get; set; }
 
-    /// <summary>Counts its parts in rebalances.</summary>
+    /// <summary>Number of rebalances that it took part in.</summary>
     public int Generation { get; private set; }
 
     public IReadOnlyDictionary<PartitionLog, long> Positions => _positions;
 
-    /// <summary>Whether there are rows to deliver, or something to do for the group.</summary>
+    /// <summary>Whether it has rows to deliver, or something to do for the group.</summary>
     public bool HasWork
     {
         get
@@ -116,10 +116,10 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         }
     }
 
-    /// <summary>Serves the group, or delivers a row or an end of a partition, or nothing.</summary>
+    /// <summary>Serves the group, or delivers a row or the end of a partition, or nothing.</summary>
     private ConsumeResult<RowKey, Row>? Consume(TimeSpan wait)
     {
-        // Who does not wait takes what is fetched already: some of it.
+        // A caller that does not wait gets only what is already fetched, which may be nothing.
         if (wait == TimeSpan.Zero && Kafka.Random.Next(2) == 0)
         {
             return null;
@@ -177,7 +177,7 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
     /// <inheritdoc/>
     public Task<IReadOnlyDictionary<TopicPartition, long>> TimestampsAsync(IReadOnlyCollection<TopicPartitionOffset> rows) => throw new NotSupportedException();
 
-    /// <summary>Schedules are shorter than the lookback: every row is young enough.</summary>
+    /// <summary>Schedules are shorter than the lookback: every row is recent enough.</summary>
     protected virtual Offset OffsetForTime(PartitionLog log) => log.Rows.Count > 0 ? 0 : Offset.End;
 
     private Task<IReadOnlyDictionary<TopicPartition, Offset>> AnswerAsync(IReadOnlyCollection<TopicPartition> partitions, Func<PartitionLog, Offset> answer) =>
@@ -228,10 +228,10 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         Kafka.Remove(this);
     }
 
-    /// <summary>Calls the service's handler for partitions that go to others.</summary>
+    /// <summary>Calls the service's handler for partitions about to move to another member.</summary>
     protected virtual void OnRevoked(List<TopicPartitionOffset> partitions) => _callbacks.Revoked(Client, partitions);
 
-    /// <summary>Calls the service's handler for partitions that others have already.</summary>
+    /// <summary>Calls the service's handler for partitions that another member may already have.</summary>
     protected virtual void OnLost(List<TopicPartitionOffset> partitions) => _callbacks.Lost(Client, partitions);
 
     protected void Move(PartitionLog log, long offset) => _positions[log] = offset;
@@ -255,12 +255,12 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         };
     }
 
-    /// <summary>Does what the group wants of this process, as far as it knows; true when that was something.</summary>
+    /// <summary>Does what the group wants of this process, as far as the process knows; true if there was anything.</summary>
     private bool ServeGroup()
     {
         if (!IsMember)
         {
-            // It learns so from the next heartbeat's answer; cut off, from the silence.
+            // It learns this from the next heartbeat's response, or, if cut off, from the lack of one.
             if (IsCutOff ? Kafka.Clock.Now - HeardAt <= Kafka.SessionTimeout : Kafka.Random.Next(2) == 0)
             {
                 return false;
@@ -362,7 +362,7 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         }
     }
 
-    /// <summary>Takes the handlers that the service gives to the builder of its consumer.</summary>
+    /// <summary>Captures the handlers that the service sets on its consumer's builder.</summary>
     private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])
     {
         public IEnumerable<TopicPartitionOffset> Assigned(IConsumer<RowKey, Row> consumer, List<TopicPartition> partitions) =>

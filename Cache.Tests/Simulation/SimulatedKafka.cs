@@ -2,7 +2,7 @@ using Confluent.Kafka;
 
 namespace Cache.Tests.Simulation;
 
-/// <summary>One partition: its rows, and what the group knows of it.</summary>
+/// <summary>One partition: its rows, and its state in the group.</summary>
 internal sealed class PartitionLog(string topic, int partition)
 {
     public string Topic { get; } = topic;
@@ -11,22 +11,22 @@ internal sealed class PartitionLog(string topic, int partition)
 
     public TopicPartition TopicPartition { get; } = new(topic, partition);
 
-    /// <summary>By offset; null where a transaction's marker took one.</summary>
+    /// <summary>By offset; null for a transaction marker.</summary>
     public List<SimulatedRow?> Rows { get; } = [];
 
-    /// <summary>The group's committed offset; negative when there is none.</summary>
+    /// <summary>The group's committed offset; negative if none.</summary>
     public long Committed { get; set; } = -1;
 
-    /// <summary>Who has it, as the group sees it; null when nobody does.</summary>
+    /// <summary>The current owner, as the group sees it; null if none.</summary>
     public SimulatedConsumer? Owner { get; set; }
 
-    /// <summary>Who is to have it.</summary>
+    /// <summary>The owner to be.</summary>
     public SimulatedConsumer? Target { get; set; }
 
-    /// <summary>The epoch in Redis names it: what is committed is in Redis.</summary>
+    /// <summary>Whether the epoch in Redis lists it: everything committed is in Redis.</summary>
     public bool IsNamed { get; set; }
 
-    /// <summary>The rows before are known to be in Redis, or in the dead letters.</summary>
+    /// <summary>The offset up to which all rows are known to be in Redis, or in the dead letters.</summary>
     public long CheckedUpTo { get; set; }
 
     public override string ToString() => $"{Topic}/{Partition}";
@@ -46,21 +46,21 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
 
     public TimeSpan SessionTimeout { get; } = sessionTimeout;
 
-    /// <summary>Whether requests of the consumer's own may fail now and then.</summary>
+    /// <summary>Whether the consumer's own requests may sometimes fail.</summary>
     public bool AnswersAreUnsure { get; set; }
 
     public IReadOnlyList<PartitionLog> Logs => Promises.Logs;
 
-    /// <summary>Commits, dead letters and questions on their way, in no order.</summary>
+    /// <summary>Commits, dead letters and lookups in flight, in no order.</summary>
     public IReadOnlyList<KafkaRequest> Requests => _requests;
 
     /// <summary>Members that the group waits for, alive or not.</summary>
     public IReadOnlyList<SimulatedConsumer> Members => _members;
 
-    /// <summary>Whether some member has not done its part of a rebalance yet.</summary>
+    /// <summary>Whether some member has not finished its part of a rebalance.</summary>
     public bool IsRebalancing => Logs.Any(log => log.Target != log.Owner);
 
-    /// <summary>Whether a member is to have a partition that nobody has any more.</summary>
+    /// <summary>Whether a partition meant for this member no longer has an owner.</summary>
     public bool IsForTaking(SimulatedConsumer member)
     {
         foreach (var log in Promises.Logs)
@@ -94,7 +94,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
         Reassign();
     }
 
-    /// <summary>The group goes on without a member, whether that knows it or not.</summary>
+    /// <summary>Removes a member from the group, whether it knows or not.</summary>
     public void Remove(SimulatedConsumer member)
     {
         if (!_members.Remove(member))
@@ -112,7 +112,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
         Reassign();
     }
 
-    /// <summary>Who has what is decided anew; some partitions move.</summary>
+    /// <summary>Reassigns the partitions; some of them move.</summary>
     public void Reassign()
     {
         foreach (var log in Logs)
@@ -130,7 +130,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
         Promises.Trace?.Add($"kafka: assigns {string.Join(", ", Logs.Select(log => $"{log} to {log.Target}"))}");
     }
 
-    /// <summary>Time has gone on: members that are cut off, frozen or dead were not heard of.</summary>
+    /// <summary>Time has advanced: cut-off, frozen and dead members sent no heartbeats.</summary>
     public void Heartbeats()
     {
         for (var at = 0; at < _members.Count; at++)
@@ -154,7 +154,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
         return request.Answer;
     }
 
-    /// <summary>Does what was asked, or not; answers that it did, or not.</summary>
+    /// <summary>Executes the request or not, and confirms it or not.</summary>
     public void Resolve(KafkaRequest request, bool does, bool answers)
     {
         _requests.Remove(request);
@@ -169,7 +169,7 @@ internal sealed class SimulatedKafka(Promises promises, SimulatedClock clock, Ra
     }
 }
 
-/// <summary>Something that a process asked the brokers for.</summary>
+/// <summary>A process's request to the brokers.</summary>
 internal abstract class KafkaRequest(SimulatedConsumer from)
 {
     public SimulatedConsumer From { get; } = from;
@@ -181,7 +181,7 @@ internal abstract class KafkaRequest(SimulatedConsumer from)
     public abstract void Finish(ErrorCode error);
 }
 
-/// <summary>A commit, as a member of one generation.</summary>
+/// <summary>A commit by a member of one generation.</summary>
 internal sealed class CommitRequest(SimulatedConsumer from, IReadOnlyList<TopicPartitionOffset> offsets) : KafkaRequest(from)
 {
     private readonly TaskCompletionSource _answer = new();
@@ -226,7 +226,7 @@ internal sealed class CommitRequest(SimulatedConsumer from, IReadOnlyList<TopicP
     public override string ToString() => $"{From} commits {string.Join(", ", offsets.Select(offset => $"{offset.Topic}/{offset.Partition.Value} {offset.Offset.Value}"))}";
 }
 
-/// <summary>A question about offsets.</summary>
+/// <summary>An offset lookup.</summary>
 internal sealed class LookupRequest(SimulatedConsumer from, Func<IReadOnlyDictionary<TopicPartition, Offset>> look) : KafkaRequest(from)
 {
     private readonly TaskCompletionSource<IReadOnlyDictionary<TopicPartition, Offset>> _answer = new();
@@ -256,10 +256,10 @@ internal sealed class LookupRequest(SimulatedConsumer from, Func<IReadOnlyDictio
     public override string ToString() => $"{From} asks for offsets";
 }
 
-/// <summary>A dead letter on its way.</summary>
-/// <param name="from">Who sends it.</param>
-/// <param name="message">What it sends.</param>
-/// <param name="told">What the client says of an error.</param>
+/// <summary>A dead letter in flight.</summary>
+/// <param name="from">Its sender.</param>
+/// <param name="message">The dead letter.</param>
+/// <param name="told">How the client reports an error.</param>
 internal sealed class ProduceRequest(SimulatedConsumer from, Message<byte[]?, byte[]?> message, Func<ErrorCode, ErrorCode> told) : KafkaRequest(from)
 {
     private readonly TaskCompletionSource<DeliveryResult<byte[]?, byte[]?>> _answer = new();

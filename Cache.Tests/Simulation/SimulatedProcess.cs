@@ -12,12 +12,12 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// One process of the service: its own classes, put together as the service does, on a simulated consumer, producer and
-/// connection. Nothing in it runs unless the schedule runs it.
+/// One process of the service: its own classes, wired as in the service, on a simulated consumer, producer and connection.
+/// Nothing in it runs unless the schedule runs it.
 /// </summary>
 internal sealed class SimulatedProcess
 {
-    // Shared: nobody reads them, and making them takes longer than a schedule.
+    // Shared: nobody reads them, and creating them takes longer than a schedule.
     private static readonly ServiceProvider Metrics = new ServiceCollection().AddMetrics().AddSingleton(TimeProvider.System)
         .AddPartitions().AddConsume().AddPersist().AddFlush().BuildServiceProvider();
 
@@ -86,33 +86,33 @@ internal sealed class SimulatedProcess
 
     public SimulatedConnection Connection { get; }
 
-    /// <summary>It is stopped by a signal; everything else goes on.</summary>
+    /// <summary>Whether a signal has suspended it; everything else continues.</summary>
     public bool IsFrozen { get; private set; }
 
-    /// <summary>It was killed, or ended.</summary>
+    /// <summary>Whether it was killed, or has ended.</summary>
     public bool IsDead { get; private set; }
 
-    /// <summary>The consume thread is inside a callback, and waits there.</summary>
+    /// <summary>Whether its consume thread is waiting inside a callback.</summary>
     public bool IsBlocked { get; set; }
 
-    /// <summary>When the host gives up on a stop.</summary>
+    /// <summary>When the host's stop timeout expires.</summary>
     public TimeSpan StopsUntil { get; set; }
 
-    /// <summary>It was told to stop.</summary>
+    /// <summary>Whether it was asked to stop.</summary>
     public bool IsStopping { get; private set; }
 
-    /// <summary>Whether everything that was to be done at the stop is done.</summary>
+    /// <summary>Whether it has finished stopping.</summary>
     public bool HasEnded => _workers[0].IsCompleted;
 
-    /// <summary>Why a worker failed; null as it should.</summary>
+    /// <summary>Why a worker failed; normally null.</summary>
     public Exception? Failure => Array.Find(_workers, worker => worker.IsFaulted)?.Exception?.InnerException;
 
     public override string ToString() => Name;
 
-    /// <summary>The consume loop comes round.</summary>
+    /// <summary>Runs one turn of the consume loop.</summary>
     public void Turn() => Threads.Run(_turn);
 
-    /// <summary>Stops as the host stops it; nothing is left to do for the committer then.</summary>
+    /// <summary>Stops it as the host does; that leaves nothing for the committer to do.</summary>
     public void Stop()
     {
         IsStopping = true;
@@ -124,7 +124,7 @@ internal sealed class SimulatedProcess
         });
     }
 
-    /// <summary>What it has sent may still arrive.</summary>
+    /// <summary>Kills it; what it has sent may still arrive.</summary>
     public void Kill()
     {
         IsDead = true;
@@ -142,7 +142,7 @@ internal sealed class SimulatedProcess
         ? Consumer.Kafka.RequestAsync(new ProduceRequest(Consumer, (Message<byte[]?, byte[]?>)arguments[1]!, error => _bug?.ProducerSays(error) ?? error))
         : throw new NotSupportedException($"The simulation has no {method}.");
 
-    /// <summary>The topic is there.</summary>
+    /// <summary>Dead letters whose topic always exists.</summary>
     private sealed class ReadyDeadLetters(DeadLetterProducer producer, CacheOptions options, TimeProvider time)
         : DeadLetters(producer, options, Persisted, time, NullLogger<DeadLetters>.Instance)
     {

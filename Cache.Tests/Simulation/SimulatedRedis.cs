@@ -3,8 +3,8 @@ using StackExchange.Redis;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// One Redis server. What its clients send waits in the order in which it came, whoever sent it, until the schedule has it
-/// done; an answer may get lost after that, or a command before.
+/// A Redis server. Commands of all clients queue in the order of their arrival until the schedule executes them; before that,
+/// a command may be lost, and after it, its reply.
 /// </summary>
 internal sealed class SimulatedRedis(Promises promises)
 {
@@ -15,24 +15,24 @@ internal sealed class SimulatedRedis(Promises promises)
     private int _refusals;
     private string _refusal = "";
 
-    /// <summary>What it holds.</summary>
+    /// <summary>Its data.</summary>
     public RedisData Data => _data;
 
-    /// <summary>Changes each time that the server starts.</summary>
+    /// <summary>Changes whenever the server starts.</summary>
     public string RunId => $"run{_starts}";
 
-    /// <summary>Nobody can connect.</summary>
+    /// <summary>Whether it refuses connections.</summary>
     public bool IsUnavailable { get; set; }
 
-    /// <summary>Commands that were sent and are not done yet.</summary>
+    /// <summary>Number of commands sent but not yet executed.</summary>
     public int Waiting => _inbox.Count;
 
-    /// <summary>Whether something that this client sent is not done yet.</summary>
+    /// <summary>Whether a command of this client has not been executed yet.</summary>
     public bool IsWaitedForBy(SimulatedConnection client) => _inbox.Exists(command => command.From == client);
 
     public void Send(RedisCommand command) => _inbox.Add(command);
 
-    /// <summary>Does the next command and answers it.</summary>
+    /// <summary>Executes the next command, and replies.</summary>
     public void DoNext()
     {
         var command = _inbox[0];
@@ -49,12 +49,12 @@ internal sealed class SimulatedRedis(Promises promises)
         promises.Trace?.Add($"redis: {command}");
     }
 
-    /// <summary>The next commands are answered with an error.</summary>
+    /// <summary>Fails the next commands with an error.</summary>
     public void Refuse(int commands, string error) => (_refusals, _refusal) = (commands, error);
 
     /// <summary>
-    /// A client's connection breaks, or its patience ends: of what it has sent, the first few commands still come through,
-    /// though it does not learn so.
+    /// Breaks a client's connection, or lets its commands time out. Some of those already sent still arrive, without its knowing:
+    /// the first few, or all after a timeout.
     /// </summary>
     public void Lose(SimulatedConnection client, Random random, Exception failure)
     {
@@ -69,10 +69,10 @@ internal sealed class SimulatedRedis(Promises promises)
         sent.ForEach(command => command.Fail(failure));
     }
 
-    /// <summary>Remembers what there is, for <see cref="Restart"/>.</summary>
+    /// <summary>Saves the data, for <see cref="Restart"/>.</summary>
     public void Save() => _saved = _data.Copy();
 
-    /// <summary>Starts anew, empty or with what was saved last.</summary>
+    /// <summary>Restarts it, empty or with the data last saved.</summary>
     public void Restart(bool empty)
     {
         _data = empty || _saved is null ? new() : _saved.Copy();
@@ -82,7 +82,7 @@ internal sealed class SimulatedRedis(Promises promises)
         promises.EpochIs(_data.Epoch);
     }
 
-    /// <summary>Loses everything, without a restart.</summary>
+    /// <summary>Loses all data, without a restart.</summary>
     public void Empty()
     {
         _data = new();
@@ -197,7 +197,7 @@ internal sealed class SimulatedRedis(Promises promises)
     }
 }
 
-/// <summary>What a Redis server holds.</summary>
+/// <summary>The data of a Redis server.</summary>
 internal sealed class RedisData
 {
     public Dictionary<string, Hash> Hashes { get; private init; } = [];
@@ -235,7 +235,7 @@ internal sealed class RedisData
     }
 }
 
-/// <summary>One command on its way to Redis, and its answer on the way back.</summary>
+/// <summary>A command in flight to Redis, and its reply.</summary>
 internal abstract class RedisCommand(SimulatedConnection from, string name, object?[] arguments)
 {
     public SimulatedConnection From { get; } = from;
@@ -244,12 +244,12 @@ internal abstract class RedisCommand(SimulatedConnection from, string name, obje
 
     public object?[] Arguments { get; } = arguments;
 
-    /// <summary>Whether it was answered with an error, or not at all.</summary>
+    /// <summary>Whether it got an error, or no reply at all.</summary>
     public bool HasFailed { get; private set; }
 
     public abstract void Do(SimulatedRedis redis);
 
-    /// <summary>Answers as if it were done.</summary>
+    /// <summary>Replies as if it had been executed.</summary>
     public abstract void Pretend();
 
     public virtual void Fail(Exception failure) => HasFailed = true;
@@ -282,7 +282,7 @@ internal sealed class RedisCommand<T>(SimulatedConnection from, string name, obj
         base.Fail(failure);
         if (_answer.TrySetException(failure))
         {
-            // Not every answer is looked at when another one has failed.
+            // Observed, because the caller ignores other failures after the first.
             _ = _answer.Task.Exception;
         }
     }

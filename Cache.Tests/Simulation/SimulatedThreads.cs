@@ -1,9 +1,8 @@
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// Stands for the thread pool of one process: what is ready to run waits until the schedule runs it, in an order that the
-/// schedule chooses. Everything of a schedule happens on one thread; a continuation that comes from another would make the
-/// schedule depend on the machine, and fails it.
+/// Replaces the thread pool of one process: continuations wait until the schedule runs them, in an order of its choice. A
+/// whole schedule runs on one thread; a continuation from another thread would make it depend on the machine, and so fails it.
 /// </summary>
 internal sealed class SimulatedThreads : SynchronizationContext
 {
@@ -11,10 +10,10 @@ internal sealed class SimulatedThreads : SynchronizationContext
     private readonly int _thread = Environment.CurrentManagedThreadId;
     private bool _ended;
 
-    /// <summary>How many continuations are ready to run.</summary>
+    /// <summary>Number of continuations that are ready to run.</summary>
     public int Ready => _ready.Count;
 
-    /// <summary>What left the schedule's thread; null as long as nothing did.</summary>
+    /// <summary>The continuation that came from another thread; null as long as none did.</summary>
     public string? Strayed { get; private set; }
 
     public override void Post(SendOrPostCallback d, object? state)
@@ -33,7 +32,7 @@ internal sealed class SimulatedThreads : SynchronizationContext
 
     public override SynchronizationContext CreateCopy() => this;
 
-    /// <summary>Runs one of what is ready.</summary>
+    /// <summary>Runs one of the ready continuations.</summary>
     public void RunOne(int index)
     {
         var (callback, state) = _ready[index];
@@ -41,7 +40,7 @@ internal sealed class SimulatedThreads : SynchronizationContext
         Run(callback, state);
     }
 
-    /// <summary>Runs something as a thread of this process.</summary>
+    /// <summary>Runs an action as a thread of this process.</summary>
     public void Run(Action action) => Run(static action => ((Action)action!)(), action);
 
     private void Run(SendOrPostCallback callback, object? state)
@@ -58,7 +57,7 @@ internal sealed class SimulatedThreads : SynchronizationContext
         }
     }
 
-    /// <summary>Steps out of the process, into the world: nothing that completes there runs inline.</summary>
+    /// <summary>Leaves the process for the outside world: nothing that completes there runs inline.</summary>
     public static void Outside(Action action)
     {
         var outer = Current;
@@ -73,7 +72,7 @@ internal sealed class SimulatedThreads : SynchronizationContext
         }
     }
 
-    /// <summary>The process is dead: nothing of it runs any more.</summary>
+    /// <summary>The process is dead: nothing in it runs any more.</summary>
     public void End()
     {
         _ended = true;

@@ -4,8 +4,8 @@ using System.Text.RegularExpressions;
 namespace Cache.Tests.Simulation;
 
 /// <summary>
-/// The pipeline under thousands of schedules, each decided by its seed alone: rows, faults, and who does the next step. After
-/// each step the model looks whether a promise is broken (docs/testing.md).
+/// The pipeline under thousands of schedules. Its seed alone decides a schedule's rows, faults, and who takes the next step.
+/// After each step the model checks every promise (docs/testing.md).
 /// </summary>
 public sealed partial class SimulationTests(ITestOutputHelper output)
 {
@@ -27,7 +27,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         var run = 0;
         var started = TimeProvider.System.GetTimestamp();
 
-        // On threads of their own, and not on all processors unless it is the long form: other tests wait for the thread pool.
+        // On dedicated threads, and on all processors only in the long form: other tests wait for the thread pool.
         var threads = Schedules > Usual ? Environment.ProcessorCount : Math.Max(1, Environment.ProcessorCount / 2);
         await Task.WhenAll(Enumerable.Range(0, threads).Select(_ => Task.Factory.StartNew(
             () =>
@@ -60,10 +60,10 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         }
     }
 
-    /// <summary>A bug that nobody notices would say that the model is blind.</summary>
-    /// <param name="name">Which one.</param>
+    /// <summary>A planted bug that goes undetected would show that the model is blind.</summary>
+    /// <param name="name">Its name.</param>
     /// <param name="seed">The schedule that catches it.</param>
-    /// <param name="promise">The promise that it is seen to break.</param>
+    /// <param name="promise">The promise that it breaks there.</param>
     [Theory]
     [MemberData(nameof(Bugs))]
     public void PlantedBug_IsCaughtByItsSeed(string name, int seed, string promise)
@@ -71,14 +71,14 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         var bug = PlantedBug.All.Single(bug => bug.ToString() == name);
         if (!IsCaughtBy(seed))
         {
-            // A change of the pipeline moves the seeds.
+            // A change to the pipeline moves the seeds.
             var other = Enumerable.Range(1, 5000).FirstOrDefault(IsCaughtBy);
             Assert.Fail(other == 0
                 ? $"None of 5000 schedules catches {name} by {promise}."
                 : $"Seed {seed} no longer catches {name} by {promise}, but seed {other} does: record that in {nameof(Bugs)} and in docs/testing.md.");
         }
 
-        // It is the bug that the schedule catches, and nothing else.
+        // The schedule catches the bug, and nothing else.
         Assert.Null(Schedule.Run(seed));
         output.WriteLine($"{name}: caught by seed {seed}. {Schedule.Run(seed, bug)}");
 
@@ -93,7 +93,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         Assert.All(Bugs, bug => Assert.Contains($" (`{bug.Data.Item1}`) | {bug.Data.Item2} | {bug.Data.Item3} |", docs, StringComparison.Ordinal));
     }
 
-    /// <summary>The first schedule that catches each by a promise that the bug breaks.</summary>
+    /// <summary>Per bug and promise that it breaks, the first schedule that catches it.</summary>
     public static TheoryData<string, int, string> Bugs => new()
     {
         { "CommitBeforeWrite", 3, "I3" },

@@ -139,7 +139,7 @@ public sealed class RowGeneratorTests
         Gen.Select(AnyOptions, AnySeed).Sample(
             (options, seed) =>
             {
-                // Repeats and swaps arrive with totals of before, so they are left out here.
+                // Repeated and swapped rows carry earlier totals, so they are left out here.
                 var ordered = new SimulatorOptions
                 {
                     Count = options.Count,
@@ -298,7 +298,7 @@ public sealed class RowGeneratorTests
         ? ("event_type", "event_count", "user_count")
         : ("device_category", "avg_load_time", "p95_load_time");
 
-    // The format's rules said a second time, plainly: why a row must be rejected, or null.
+    // Restates the rules of the format in plain code: why a row must be rejected, or null.
     private static string? Rejection(Row row)
     {
         if (row.Value.Length > 1 << 20)
@@ -406,7 +406,7 @@ public sealed class RowGeneratorTests
         }
 
         var text = time.ValueKind == JsonValueKind.String ? time.GetString()! : throw new FormatException();
-        // .NET reads seven digits of a fraction, the format allows nine.
+        // .NET parses at most seven digits of a fraction; the format allows nine.
         text = System.Text.RegularExpressions.Regex.Replace(text, @"(\.\d{7})\d+", "$1");
         return DateTimeOffset.Parse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal).ToUnixTimeMilliseconds();
     }

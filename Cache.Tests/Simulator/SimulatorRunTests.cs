@@ -80,7 +80,7 @@ public sealed class SimulatorRunTests
         Assert.Equal(20, headers.Select(header => header.Split('-')[1]).Distinct().Count());
         lock (ended)
         {
-            // Other tests may send at the same time.
+            // Other tests may be sending at the same time.
             var own = ended.Where(activity => headers.Contains(activity.Id)).ToArray();
             Assert.Equal(20, own.Length);
             Assert.All(own, activity =>
@@ -256,7 +256,7 @@ public sealed class SimulatorRunTests
         Assert.Equal((0, version, ""), (exitCode, output.Trim(), errors));
     }
 
-    /// <summary>Runs a simulator to its end. Out of patience it is stopped: its client must not be disposed while it sends.</summary>
+    /// <summary>Runs a simulator to its end. At the timeout it is stopped: its client must not be disposed while it sends.</summary>
     private static async Task RunAsync(IHost host)
     {
         using var deadline = new CancellationTokenSource(TestTimeout);
@@ -301,13 +301,13 @@ public sealed class SimulatorRunTests
         return (process.ExitCode, await output, await errors);
     }
 
-    /// <summary>Stops a simulator before its client is disposed, also where the test fails.</summary>
+    /// <summary>Stops a simulator before its client is disposed, even if the test fails.</summary>
     private sealed class Ending(IHost host) : IAsyncDisposable
     {
         public async ValueTask DisposeAsync() => await host.StopAsync();
     }
 
-    // The client library's own cluster, with the topics there from the start.
+    // The client library's mock cluster, with the topics already created.
     private sealed class MockKafka : IDisposable
     {
         private static readonly string[] Topics =
@@ -347,7 +347,7 @@ public sealed class SimulatorRunTests
                 }
             }
 
-            // What should not be there has a moment to show itself.
+            // Rows that should not be there get a moment to arrive.
             while (consumer.Consume(300) is { } more)
             {
                 rows.Add(more);
