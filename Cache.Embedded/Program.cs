@@ -12,7 +12,7 @@ public static class Program
     private const int BadArguments = 2;
 
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
-    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan ReadyTimeout = TimeSpan.FromSeconds(30);
 
     /// <summary>Runs the stack until Ctrl-C or SIGTERM.</summary>
     /// <returns>
@@ -95,7 +95,7 @@ public static class Program
     private static async Task ReportReadinessAsync(Uri service, long started, CancellationToken cancellationToken)
     {
         using var client = new HttpClient { BaseAddress = service, Timeout = TimeSpan.FromSeconds(2) };
-        var patient = true;
+        var hasReported = false;
         while (true)
         {
             var (ready, answer) = await AskAsync(client, cancellationToken);
@@ -107,10 +107,10 @@ public static class Program
                 return;
             }
 
-            if (patient && elapsed > Patience)
+            if (!hasReported && elapsed > ReadyTimeout)
             {
-                patient = false;
-                await Console.Error.WriteLineAsync($"Not ready after {Patience.TotalSeconds} s, still trying: {answer}");
+                hasReported = true;
+                await Console.Error.WriteLineAsync($"Not ready after {ReadyTimeout.TotalSeconds} s, still trying: {answer}");
             }
 
             await Task.Delay(PollInterval, TimeProvider.System, cancellationToken);

@@ -41,7 +41,7 @@ public sealed class RedisServerTests
     }
 
     [Fact]
-    public async Task Start_WithBadArguments_SaysWhatTheServerSaid()
+    public async Task Start_WithBadArguments_QuotesTheServer()
     {
         RedisServer.Require();
         var error = await Assert.ThrowsAsync<InvalidOperationException>(

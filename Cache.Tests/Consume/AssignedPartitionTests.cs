@@ -84,7 +84,7 @@ public sealed class AssignedPartitionTests
     }
 
     [Fact]
-    public void LagSeconds_OfAnIdleTopic_StartAnewWhenItWakes()
+    public void LagSeconds_OfAnIdleTopic_StartFromZeroWhenItWakes()
     {
         _partition.StartAt(10);
         _partition.WrittenUpTo(10, _time.GetUtcNow().ToUnixTimeMilliseconds());

@@ -30,7 +30,7 @@ public sealed class AssignmentTests
     }
 
     [Fact]
-    public void LetGoPartition_IsNotFound_AndNeverOwnedAgain()
+    public void RevokedPartition_IsNotFound_AndNeverOwnedAgain()
     {
         var snapshot = _assignment.Current;
         Assert.Same(_first, _assignment.Find("event_metrics", 0));
@@ -62,7 +62,7 @@ public sealed class AssignmentTests
     }
 
     [Fact]
-    public void LetGoOfAll_LeavesNothing()
+    public void RevokeAll_LeavesNothing()
     {
         _assignment.RevokeAll();
 

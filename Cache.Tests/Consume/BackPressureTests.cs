@@ -52,7 +52,7 @@ public sealed class BackPressureTests
     }
 
     [Fact]
-    public async Task PartitionTakenWhilePaused_GoesOnWhenItComesBack()
+    public async Task PartitionRevokedWhilePaused_ResumesWhenItComesBack()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.StartAsync(

@@ -104,7 +104,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [InlineData(6, 5)]
     [InlineData(5, -1)]
     [InlineData(4, -1)]
-    public void End_StandsForRowsThatNobodySees(long end, long skipped)
+    public void End_CoversRowsThatNobodySees(long end, long skipped)
     {
         var partition = Take(0);
         partition.StartAt(5);
@@ -137,7 +137,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void FailureToDeliver_IsTold_AndTheLoopGoesOn()
+    public void FailureToDeliver_IsLogged_AndTheLoopContinues()
     {
         Fail(ErrorCode.Local_Transport);
         Assert.True(_poller.Turn(_consumer));
@@ -145,7 +145,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void MissingTopic_IsToldOnce()
+    public void MissingTopic_IsLoggedOnce()
     {
         for (var times = 0; times < 3; times++)
         {
@@ -164,7 +164,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void FullQueue_PausesOnlyWhenItStaysFull_AndGoesOnWhenItIsHalfEmpty()
+    public void FullQueue_PausesOnlyWhenItStaysFull_AndResumesWhenItIsHalfEmpty()
     {
         var (first, second) = (Take(0), Take(1));
         _poller.Turn(_consumer);
@@ -223,7 +223,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void PartitionThatComesWhilePaused_IsPausedToo_AndOneThatCameBackGoesOn()
+    public void PartitionAssignedWhilePaused_IsPausedToo_AndOneThatCameBackResumes()
     {
         var partition = Take(0);
         Fill(partition);
@@ -320,7 +320,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void RowsThatKafkaDeletedUnread_AreTold_AndTheOldestRowComesNext()
+    public void RowsThatKafkaDeletedUnread_AreReported_AndTheOldestRowComesNext()
     {
         var (partition, other) = (Take(0), Take(1));
         partition.StartAt(5);
@@ -344,7 +344,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void RowsThatKafkaDeletedUnread_AreAskedAboutAgain_UntilKafkaTells()
+    public void RowsThatKafkaDeletedUnread_AreRequestedAgain_UntilKafkaAnswers()
     {
         var partition = Take(0);
         partition.StartAt(5);
@@ -443,7 +443,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void StartsThatKafkaDidNotTell_AreAskedForEachSecond()
+    public void StartsThatKafkaDidNotReport_AreRequestedEverySecond()
     {
         var (unknown, known) = (Take(0), Take(1));
         known.StartAt(5);
@@ -476,7 +476,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void StartThatKafkaTells_AfterThePartitionWentAndCameBack_IsNotTaken()
+    public void StartThatKafkaReports_AfterThePartitionWentAndCameBack_IsNotUsed()
     {
         var unknown = Take(0);
         _positions.AnyUnknown = true;
@@ -600,7 +600,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public async Task StopThatHangsInTheClient_EndsAfterAWhile_WhateverTheHostSays()
+    public async Task StopThatHangsInTheClient_EndsAtItsTimeout_WhateverTheHostSays()
     {
         _kafka.Failures = int.MaxValue;
         using var host = new CancellationTokenSource();

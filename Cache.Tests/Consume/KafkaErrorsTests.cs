@@ -8,7 +8,7 @@ namespace Cache.Tests.Consume;
 
 public sealed class KafkaErrorsTests : IDisposable
 {
-    private static readonly Error Away = new(ErrorCode.Local_AllBrokersDown, "all brokers are down");
+    private static readonly Error BrokersDown = new(ErrorCode.Local_AllBrokersDown, "all brokers are down");
     private static readonly Error Refused = new(ErrorCode.Local_Transport, "connection refused");
 
     private readonly FakeTimeProvider _time = new();
@@ -26,10 +26,10 @@ public sealed class KafkaErrorsTests : IDisposable
     public void Cause_IsWhatWasReportedLast_ButNotThatAllBrokersAreDown()
     {
         Assert.Null(_errors.Cause);
-        _errors.Note(Away);
+        _errors.Note(BrokersDown);
         Assert.Null(_errors.Cause);
         _errors.Note(Refused);
-        _errors.Note(Away);
+        _errors.Note(BrokersDown);
         Assert.Equal("connection refused", _errors.Cause?.Reason);
     }
 
@@ -38,7 +38,7 @@ public sealed class KafkaErrorsTests : IDisposable
     {
         for (var seconds = 0; seconds < 60; seconds++)
         {
-            _errors.Note(Away);
+            _errors.Note(BrokersDown);
             Assert.Equal(seconds < 30 ? 1 : 2, _log.Lines.Count);
             _time.Advance(TimeSpan.FromSeconds(1));
         }
@@ -49,7 +49,7 @@ public sealed class KafkaErrorsTests : IDisposable
     [Fact]
     public void EachKind_IsLogged()
     {
-        _errors.Note(Away);
+        _errors.Note(BrokersDown);
         _errors.Note(Refused);
         Assert.Equal(2, _log.Lines.Count);
     }

@@ -80,7 +80,7 @@ public sealed class KafkaReasonsTests
     }
 
     [Fact]
-    public async Task WrongPassword_IsSaid()
+    public async Task WrongPassword_IsNamed()
     {
         using var broker = new Listener(RefusePasswordAsync);
         await using var stack = await StartAsync(
@@ -91,7 +91,7 @@ public sealed class KafkaReasonsTests
     }
 
     [Fact]
-    public async Task CertificateThatIsNotTrusted_IsSaid()
+    public async Task UntrustedCertificate_IsNamed()
     {
         using var certificate = Certificate();
         using var broker = new Listener(stream => SpeakTlsAsync(stream, certificate));
@@ -100,7 +100,7 @@ public sealed class KafkaReasonsTests
     }
 
     [Fact]
-    public async Task PlaintextToATlsPort_IsSaid()
+    public async Task PlaintextToATlsPort_IsNamed()
     {
         using var certificate = Certificate();
         using var broker = new Listener(stream => SpeakTlsAsync(stream, certificate));

@@ -11,7 +11,7 @@ namespace Cache.Tests.Consume;
 public sealed class LagMonitorTests
 {
     [Fact]
-    public void TransactionThatIsLeftOpen_IsSaidOnce_AndWhenItEnds()
+    public void OpenTransaction_IsLoggedOnce_AndWhenItEnds()
     {
         var time = new FakeTimeProvider();
         var log = new LogCapture();
@@ -40,7 +40,7 @@ public sealed class LagMonitorTests
     }
 
     [Fact]
-    public async Task Ends_AreAskedForEachSecond_AndWhereKafkaDoesNotTellThem_ThatIsKnown()
+    public async Task Ends_AreRequestedEverySecond_AndAFailureToReportThemIsKnown()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 2);

@@ -85,7 +85,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task CommitsThatFail_AreSaidOnce_AndSoIsThatTheyAreTakenAgain()
+    public async Task FailedCommits_AreLoggedOnce_AndSoIsTheirRecovery()
     {
         _first.WrittenUpTo(8, 0);
         await FailAsync(ErrorCode.Local_TimedOut, ErrorCode.Local_TimedOut, ErrorCode.RebalanceInProgress, ErrorCode.Local_TimedOut, ErrorCode.UnknownMemberId);
@@ -149,7 +149,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task CommitNow_WhenTheBrokerHangs_IsWaitedForNoLongerThanPatienceLasts()
+    public async Task CommitNow_WhenTheBrokerHangs_WaitsNoLongerThanTheTimeout()
     {
         _first.WrittenUpTo(8, 0);
         _kafka.Hangs();
@@ -164,7 +164,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task CommitNow_BetweenTwoGenerations_IsTriedAgain_UntilTheNextOneStands()
+    public async Task CommitNow_BetweenTwoGenerations_IsRetried_UntilTheNextOneIsStable()
     {
         _first.WrittenUpTo(8, 0);
         (_kafka.Fails, _kafka.Error) = (true, ErrorCode.RebalanceInProgress);
@@ -181,7 +181,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task CommitNow_BetweenTwoGenerations_IsGivenUp_WhenPatienceIsOver()
+    public async Task CommitNow_BetweenTwoGenerations_GivesUp_AtTheTimeout()
     {
         _first.WrittenUpTo(8, 0);
         (_kafka.Fails, _kafka.Error) = (true, ErrorCode.RebalanceInProgress);
@@ -215,7 +215,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Flush_BetweenTwoGenerations_IsWaitedFor_UntilKafkaRefusesTheCommitForGood()
+    public async Task Flush_BetweenTwoGenerations_IsAwaited_UntilKafkaRefusesTheCommitPermanently()
     {
         _first.WrittenUpTo(8, 0);
         (_kafka.Fails, _kafka.Error) = (true, ErrorCode.RebalanceInProgress);
@@ -300,7 +300,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Membership_IsProvedByWhereARangeStands_ThoughThatIsCommitted()
+    public async Task Membership_IsProvedByACommitOfTheCurrentPosition_EvenIfCommittedBefore()
     {
         _first.WrittenUpTo(8, 0);
         CommitNow(_first);

@@ -28,7 +28,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     private readonly Callbacks _callbacks = new();
     private readonly IConsumer<RowKey, Row> _consumer;
     private readonly List<string> _commits = [];
-    private readonly List<TimeSpan> _patiences = [];
+    private readonly List<TimeSpan> _timeouts = [];
     private readonly List<bool> _ended = [];
     private bool _flushes = true;
     private bool _refusesCommits;
@@ -83,7 +83,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
         Assert.Equal((0, 0), (_counters["cache.rebalances[assigned]"], _counters["cache.rebalances[revoked]"]));
         Assert.Empty(_log.Lines);
-        Assert.Empty(_patiences);
+        Assert.Empty(_timeouts);
     }
 
     [Theory]
@@ -108,7 +108,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     }
 
     [Fact]
-    public void RevokedPartitions_AreFlushedThenCommittedThenLetGo_AndNoOthers()
+    public void RevokedPartitions_AreFlushedThenCommittedThenReleased_AndNoOthers()
     {
         _callbacks.Assigned(_consumer, 0, 1);
         var (first, second) = (_assignment.Current[0], _assignment.Current[1]);
@@ -120,7 +120,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
         Assert.Equal(["event_metrics [[0]] @6"], _commits);
         Assert.Equal((false, true, true), (first.Owned, first.MayBeElsewhere, second.Owned));
-        Assert.Equal([TimeSpan.FromSeconds(8), TimeSpan.FromSeconds(4)], _patiences);
+        Assert.Equal([TimeSpan.FromSeconds(8), TimeSpan.FromSeconds(4)], _timeouts);
         Assert.Equal(1, _counters["cache.rebalances[revoked]"]);
         Assert.Contains("1 partitions revoked, their rows written and committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
     }
@@ -129,7 +129,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     [InlineData(false, false, false)]
     [InlineData(true, true, false)]
     [InlineData(true, false, true)]
-    public void RevocationThatDoesNotGetReady_LetsGoAllTheSame_AndSaysSo(bool flushes, bool refusesCommits, bool hangs)
+    public void RevocationThatRunsOutOfTime_ReleasesItsPartitions_AndSaysSo(bool flushes, bool refusesCommits, bool hangs)
     {
         _callbacks.Assigned(_consumer, 0);
         var partition = _assignment.Current[0];
@@ -164,7 +164,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     }
 
     [Fact]
-    public void LostPartitions_AreLetGo_AndNothingIsWaitedForOrCommitted()
+    public void LostPartitions_AreRevoked_WithoutWaitingOrCommitting()
     {
         _callbacks.Assigned(_consumer, 0, 1);
         var (first, second) = (_assignment.Current[0], _assignment.Current[1]);
@@ -175,13 +175,13 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
         Assert.Equal((false, true, true), (first.Owned, first.MayBeElsewhere, second.Owned));
         Assert.Empty(_commits);
-        Assert.Empty(_patiences);
+        Assert.Empty(_timeouts);
         Assert.Equal(1, _counters["cache.rebalances[lost]"]);
         Assert.Contains("1 partitions lost: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
     }
 
     [Fact]
-    public void Block_WaitsAsLongAsPatienceLasts_AndTellsWhetherTheWorkIsDone()
+    public void Block_WaitsUntilTheTimeout_AndReturnsWhetherTheWorkIsDone()
     {
         Assert.True(Rebalance.Block(Task.CompletedTask, TimeSpan.Zero));
         Assert.False(Rebalance.Block(new TaskCompletionSource().Task, TimeSpan.FromMilliseconds(20)));
@@ -208,7 +208,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     /// <summary>Flushes while the thread waits, if the flush is to work.</summary>
     private bool Block(Task work, TimeSpan timeout)
     {
-        _patiences.Add(timeout);
+        _timeouts.Add(timeout);
         while (_flushes && _queue.TryDequeue(out var row))
         {
             row.Partition?.WrittenUpTo(row.Offset + 1, 0);

@@ -55,7 +55,7 @@ public sealed class ShutdownTests
     }
 
     [Fact]
-    public async Task StopWhileRedisIsAway_EndsInTime_AndCommitsNothingOfWhatIsNotWritten()
+    public async Task StopWhileRedisIsDown_EndsInTime_AndCommitsNothingUnwritten()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(0), "a", 0));
@@ -72,7 +72,7 @@ public sealed class ShutdownTests
     }
 
     [Fact]
-    public async Task StopWhileTheBrokersAreAway_EndsInTime()
+    public async Task StopWhileTheBrokersAreDown_EndsInTime()
     {
         await using var stack = await InProcessStack.StartAsync(null, ("kafka_commit_interval_ms", "600000"));
         await stack.ReadyAsync();

@@ -84,7 +84,7 @@ public sealed class StartPositionTests
     }
 
     [Fact]
-    public async Task CommittedOffsetThatKafkaNoLongerHas_IsTold_AndTheOldestRowComesNext()
+    public async Task CommittedOffsetThatKafkaNoLongerHas_IsReported_AndTheOldestRowComesNext()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
@@ -102,7 +102,7 @@ public sealed class StartPositionTests
     }
 
     [Fact]
-    public async Task RowsThatKafkaDeletes_BeforeTheServiceGetsToThem_AreTold_AlsoWhenNothingIsLeft()
+    public async Task RowsThatKafkaDeletes_BeforeTheServiceReadsThem_AreReported_EvenIfNothingIsLeft()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));
@@ -131,7 +131,7 @@ public sealed class StartPositionTests
     }
 
     [Fact]
-    public async Task CommittedOffsetsThatKafkaDidNotTellAtFirst_AreAskedForAgain()
+    public async Task CommittedOffsetsThatKafkaDidNotReportAtFirst_AreRequestedAgain()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));

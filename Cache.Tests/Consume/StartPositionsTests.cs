@@ -34,7 +34,7 @@ public sealed class StartPositionsTests
     [InlineData("latest", 9)]
     [InlineData("earliest", 3)]
     [InlineData("1h", 5)]
-    public void PartitionWithoutACommittedOffset_StartsAsTheConfigurationSays(string from, long start)
+    public void PartitionWithoutACommittedOffset_StartsAsConfigured(string from, long start)
     {
         var positions = Positions(from);
         positions.NoteTopic(Rows.Events, 2);
@@ -69,7 +69,7 @@ public sealed class StartPositionsTests
     }
 
     [Fact]
-    public void Kafka_IsAskedAgain_AsLongAsPatienceLasts()
+    public void Kafka_IsAskedAgain_UntilTheTimeout()
     {
         var positions = Positions("latest");
         _kafka.Committed[Partition(0)] = 7;
@@ -82,7 +82,7 @@ public sealed class StartPositionsTests
     }
 
     [Fact]
-    public void Start_ThatKafkaDoesNotTell_IsLeftToTheClient_AndKnownToBeUnknown()
+    public void Start_ThatKafkaDoesNotReport_IsLeftToTheClient_AndKnownToBeUnknown()
     {
         var positions = Positions("latest");
         _kafka.Failures = int.MaxValue;
@@ -96,7 +96,7 @@ public sealed class StartPositionsTests
     }
 
     [Fact]
-    public void Start_ThatKafkaTakesTooLongToTell_IsNotWaitedForAnyLonger()
+    public void Start_ThatKafkaIsTooSlowToReport_IsNoLongerAwaited()
     {
         var positions = Positions("latest");
         _kafka.Gate = new TaskCompletionSource().Task;
@@ -169,7 +169,7 @@ public sealed class StartPositionsTests
             ["Kafka:fetch.wait.max.ms"] = "5",
         }).Build());
         using var lookups = new KafkaLookups(options, new RowReader(options), new KafkaErrors(_time, NullLogger<KafkaErrors>.Instance));
-        var positions = new StartPositions(lookups, options, GoOn, _time, NullLogger<StartPositions>.Instance);
+        var positions = new StartPositions(lookups, options, Advance, _time, NullLogger<StartPositions>.Instance);
 
         var found = await positions.AtAsync([Partition(0), Partition(1), Partition(2)], DateTimeOffset.FromUnixTimeMilliseconds(Rows.Window(-60)));
 
@@ -179,11 +179,11 @@ public sealed class StartPositionsTests
     private StartPositions Positions(string from)
     {
         Assert.True(ConsumeFrom.TryParse(from, out var start));
-        return new(_kafka, new CacheOptions { ConsumeFrom = start }, GoOn, _time, NullLogger<StartPositions>.Instance);
+        return new(_kafka, new CacheOptions { ConsumeFrom = start }, Advance, _time, NullLogger<StartPositions>.Instance);
     }
 
     /// <summary>Advances the clock until the work is done or timed out.</summary>
-    private bool GoOn(Task work, TimeSpan timeout)
+    private bool Advance(Task work, TimeSpan timeout)
     {
         for (var waited = TimeSpan.Zero; !work.IsCompleted && waited < timeout; waited += TimeSpan.FromMilliseconds(10))
         {

@@ -64,7 +64,7 @@ public sealed class TopicsTests : IDisposable
     }
 
     [Fact]
-    public async Task TopicThatStaysAway_IsMissing_AndReadFromItsBeginningWhenItComes()
+    public async Task TopicThatNeverAppears_IsMissing_AndReadFromItsBeginningOnceItDoes()
     {
         Say(Rows.Events, ErrorCode.UnknownTopicOrPart);
         var finding = _topics.FindAsync(TestContext.Current.CancellationToken);
@@ -93,7 +93,7 @@ public sealed class TopicsTests : IDisposable
     }
 
     [Fact]
-    public async Task TopicThatTheUserMayNotRead_IsSaidAtOnce_WithTheAclThatIsMissing()
+    public async Task TopicThatTheUserMayNotRead_IsNamedAtOnce_WithTheMissingAcl()
     {
         Say(Rows.Events, ErrorCode.TopicAuthorizationFailed);
         await _topics.FindAsync(TestContext.Current.CancellationToken);
@@ -107,7 +107,7 @@ public sealed class TopicsTests : IDisposable
     }
 
     [Fact]
-    public async Task TopicsThatAreAllAway_AreAllThatThereIsToWaitFor()
+    public async Task TopicsThatAreAllMissing_AreAllThereIsToWaitFor()
     {
         Say(Rows.Events, ErrorCode.TopicAuthorizationFailed);
         Say(Rows.Performance, ErrorCode.UnknownTopicOrPart);
@@ -121,7 +121,7 @@ public sealed class TopicsTests : IDisposable
     }
 
     [Fact]
-    public async Task OtherError_ThatLasts_IsSaid_AndHoldsUpNoOther()
+    public async Task OtherError_ThatLasts_IsLogged_AndHoldsUpNoOther()
     {
         Say(Rows.Events, ErrorCode.LeaderNotAvailable);
         var finding = _topics.FindAsync(TestContext.Current.CancellationToken);

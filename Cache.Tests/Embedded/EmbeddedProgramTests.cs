@@ -51,7 +51,7 @@ public sealed class EmbeddedProgramTests
     [InlineData(2, "leftover", "leftover")]
     [InlineData(2, "--no-simulater", "did you mean --no-simulator?")]
     [InlineData(1, "--urls nonsense", "nonsense")]
-    public async Task WhatCannotStart_IsToldOnStderr_WithoutAStack(int exitCode, string arguments, string named)
+    public async Task FailureToStart_IsOnStderr_WithoutAStack(int exitCode, string arguments, string named)
     {
         var (code, output, errors) = await RunAsync(arguments.Split(' '));
 

@@ -58,7 +58,7 @@ public sealed class StackOptionsTests
     [InlineData("--no-simulator", false)]
     [InlineData("--NO-simulator=true", false)]
     [InlineData("--no-simulator=false", true)]
-    public void NoSimulator_StandsAloneOrWithABoolean(string argument, bool runs)
+    public void NoSimulator_TakesABooleanOrNone(string argument, bool runs)
     {
         var options = StackOptions.Parse(argument, "--redis_port", "1");
 
@@ -110,7 +110,7 @@ public sealed class StackOptionsTests
     }
 
     [Fact]
-    public void WhatCannotBeUsed_IsToldAtOnce()
+    public void UnusableValues_AreReportedAtOnce()
     {
         var e = Assert.Throws<ConfigurationException>(() => StackOptions.Parse("leftover", "--redis_port", "six", "--no-simulator=maybe", "--urls"));
 

@@ -9,7 +9,7 @@ namespace Cache.Tests.EndToEnd;
 public sealed class ConnectionStringTests
 {
     [Fact]
-    public async Task KafkaProperties_InTheConnectionString_ReachTheClients_AndAreToldNowhere()
+    public async Task KafkaProperties_InTheConnectionString_ReachTheClients_AndAreNeverLogged()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("Logging:LogLevel:Default", "Trace"), ("Logging:LogLevel:Aspire.Confluent.Kafka", "Trace"));
 
@@ -50,7 +50,7 @@ public sealed class ConnectionStringTests
     }
 
     [Fact]
-    public async Task RedisThatIsAway_IsWaitedFor_WhateverTheConnectionStringSays()
+    public async Task RedisThatIsDown_IsAwaited_WhateverTheConnectionStringSays()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);

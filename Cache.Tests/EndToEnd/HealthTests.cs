@@ -27,7 +27,7 @@ public sealed class HealthTests : IAsyncDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task EveryRoute_WhenRedisIsAway_SaysSoWithinASecond_AndRecovers(bool frozen)
+    public async Task EveryRoute_WhenRedisIsDown_SaysSoWithinASecond_AndRecovers(bool frozen)
     {
         _redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.StartAsync(_redis.ConnectionString);
@@ -81,7 +81,7 @@ public sealed class HealthTests : IAsyncDisposable
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
-    public async Task AnswerThatIsKept_HidesNoLongerThanASecond_ThatRedisIsAway(bool frozen)
+    public async Task CachedAnswer_HidesThatRedisIsDown_ForASecondAtMost(bool frozen)
     {
         const string Route = "/metrics/event/latest";
         _redis = await RedisServer.StartAsync();
@@ -124,7 +124,7 @@ public sealed class HealthTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task Readyz_WhenTheBrokersAreAway_TurnsBack_AndRecovers()
+    public async Task Readyz_WhenTheBrokersAreDown_IsNotReady_AndRecovers()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();

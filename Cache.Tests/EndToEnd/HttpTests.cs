@@ -280,7 +280,7 @@ public abstract class HttpTests
     }
 
     [Fact]
-    public async Task Restart_KeepsWhatWasThere_AndGoesOn()
+    public async Task Restart_KeepsTheWindows_AndContinues()
     {
         await using var stack = await StartAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));

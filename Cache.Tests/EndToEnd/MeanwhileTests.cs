@@ -20,7 +20,7 @@ public sealed class MeanwhileTests
     }
 
     [Fact]
-    public async Task Failure_IsToldByStop_AndDoesNotHideAnotherAtTheEnd()
+    public async Task Failure_IsReportedByStop_AndDoesNotHideAnotherAtTheEnd()
     {
         var work = Meanwhile.Start(_ => Task.FromException(new InvalidDataException("no more")));
         await Assert.ThrowsAsync<InvalidDataException>(() => work.StopAsync());

@@ -164,7 +164,7 @@ public sealed class ProcessTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task TerminatedUnderLoad_EndsWithZeroWithinSeconds_AndTheNextStartGoesOn()
+    public async Task TerminatedUnderLoad_EndsWithZeroWithinSeconds_AndTheNextStartContinues()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "1000000"));
         await using var load = Meanwhile.Start(async stop =>
@@ -217,7 +217,7 @@ public sealed class ProcessTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task ConsumeLoopThatFailsForGood_EndsTheProcessWithOne()
+    public async Task ConsumeLoopThatFails_EndsTheProcessWithOne()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("Kafka:group.instance.id", "one"));
         await stack.StartProcessAsync();

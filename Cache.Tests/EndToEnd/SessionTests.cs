@@ -52,7 +52,7 @@ public sealed class SessionTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task Sessions_OfARestartedService_AreStillThere_AndGoOn()
+    public async Task Sessions_SurviveARestartOfTheService_AndContinue()
     {
         await using var stack = await StartAsync(RedisKind.Embedded);
         await stack.Kafka.SendAsync(Sessions, 0, Session("a", _now, "u"));
@@ -142,7 +142,7 @@ public sealed class SessionTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task Stream_TellsSessions_ByTypeAndDevice()
+    public async Task Stream_SendsSessions_ByTypeAndDevice()
     {
         await using var stack = await StartAsync(RedisKind.Embedded);
         await stack.ReadyAsync();

@@ -49,7 +49,7 @@ public sealed class StopTests
 
     [Fact]
     [Trait("Category", "Long")]
-    public async Task ToldAtAnyMomentOfItsStart_EndsWithZero()
+    public async Task SignalledAtAnyMomentOfItsStart_EndsWithZero()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         var moments = Enumerable.Range(1, 20).Select(moment => TimeSpan.FromMilliseconds(100 * moment)).ToList();
@@ -71,7 +71,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task ToldWhileKafkaAnswersNothing_EndsWithZero()
+    public async Task SignalledWhileKafkaDoesNotAnswer_EndsWithZero()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.StartProcessAsync();
@@ -88,7 +88,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task ToldAgainAndAgainWhileItStops_EndsWithZero_AndWhatIsWrittenIsCommitted()
+    public async Task SignalledRepeatedlyWhileStopping_EndsWithZero_AndWhatIsWrittenIsCommitted()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         await stack.StartProcessAsync();
@@ -116,7 +116,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task ToldWhileRedisAnswersNothing_EndsWithZero_AndNothingIsCommitted()
+    public async Task SignalledWhileRedisDoesNotAnswer_EndsWithZero_AndNothingIsCommitted()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.PrepareAsync(redis.ConnectionString);
@@ -136,7 +136,7 @@ public sealed class StopTests
     }
 
     [Fact]
-    public async Task ReplyToTheSubscriptionThatNeverComes_IsAskedForAgain_AndTheServiceGoesOn()
+    public async Task SubscriptionThatGetsNoReply_IsRetried_AndTheServiceContinues()
     {
         await using var redis = await RedisServer.StartAsync();
         await using var proxy = new TcpProxy(redis.Port);

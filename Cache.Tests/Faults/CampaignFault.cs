@@ -286,7 +286,7 @@ internal sealed record CampaignFault(string Name, FaultOf Of, int Weight, Func<C
         run.Note($"{member.Name} has ended with {code}");
         if (code != 0)
         {
-            run.Findings.Add(Breach.Away, $"{member.Name} ended with {code} after SIGTERM");
+            run.Findings.Add(Breach.Unavailable, $"{member.Name} ended with {code} after SIGTERM");
         }
     }
 

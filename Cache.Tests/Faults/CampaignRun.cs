@@ -92,7 +92,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         catch (Exception exception)
         {
             run.Note(exception.ToString());
-            run.Findings.Add(Breach.Away, exception.ToString());
+            run.Findings.Add(Breach.Unavailable, exception.ToString());
         }
 
         run.Members.Concat(run._ended).ToList().ForEach(member => run.Note($"--- {member.Name}\n{member.Process.Output}{member.Process.Errors}"));
@@ -367,7 +367,7 @@ internal sealed class CampaignRun : IAsyncDisposable
         {
             if (member.Process.HasExited)
             {
-                Findings.Add(Breach.Away, $"{member.Name} has ended by itself");
+                Findings.Add(Breach.Unavailable, $"{member.Name} has ended by itself");
             }
         }
 

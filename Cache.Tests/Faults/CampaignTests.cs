@@ -48,7 +48,7 @@ public sealed class CampaignTests
         int Count(Breach breach) => Sum(result => result.Findings.Count(breach));
         var end = string.Create(CultureInfo.InvariantCulture,
             $"campaign: {results.Count} seeds, {Sum(result => result.Faults)} faults, {Sum(result => result.Rows)} rows, {Count(Breach.Lost)} lost, {Count(Breach.Invented)} invented, {Count(Breach.Regressed)} regressed, {Count(Breach.CommittedEarly)} early commits");
-        progress.Say($"campaign: {Sum(result => result.Kills)} times kill -9, {Sum(result => result.Looks)} looks, {Count(Breach.Away)} times away");
+        progress.Say($"campaign: {Sum(result => result.Kills)} times kill -9, {Sum(result => result.Looks)} looks, {Count(Breach.Unavailable)} times unavailable");
         progress.Say(end);
         Assert.True(results.TrueForAll(result => result.Findings.All.Count == 0), progress.ToString());
     }

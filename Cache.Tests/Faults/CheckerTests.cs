@@ -12,7 +12,7 @@ public sealed class CheckerTests
     private readonly Findings _findings = new();
 
     [Fact]
-    public void End_ThatIsAsTheLogSays_IsWell()
+    public void End_ThatMatchesTheLog_HasNoFindings()
     {
         var log = Log(Row(1, window: 1), Row(2, window: 2), Row(3, window: 2), Row(4, window: 3), Bad(5));
 
@@ -29,7 +29,7 @@ public sealed class CheckerTests
     public void End_WithAnOlderValue_IsRegressed() => Finds(Breach.Regressed, Redis((1, 1)), Row(1, window: 1), Row(2, window: 1));
 
     [Fact]
-    public void End_WithAValueThatNoRowSays_IsInvented() => Finds(Breach.Invented, Redis((1, 7)), Row(1, window: 1), Row(2, window: 1));
+    public void End_WithAValueOfNoRow_IsInvented() => Finds(Breach.Invented, Redis((1, 7)), Row(1, window: 1), Row(2, window: 1));
 
     [Fact]
     public void End_WithATrimmedWindow_IsInvented() =>
@@ -144,7 +144,7 @@ public sealed class CheckerTests
     }
 
     [Fact]
-    public void History_WithoutAWindowThatMayBeTrimmed_IsWell()
+    public void History_WithoutAWindowThatMayBeTrimmed_HasNoFindings()
     {
         History([Row(1, window: 1), Row(2, window: 2), Row(3, window: 3)], [], [], Look(1, Redis((1, 1))), Look(3, Redis((2, 2), (3, 3))));
 

@@ -16,7 +16,7 @@ internal enum Breach
     CommittedEarly,
 
     /// <summary>A response took too long, or a process ended or did not recover.</summary>
-    Away,
+    Unavailable,
 }
 
 /// <summary>The broken promises; normally none.</summary>

@@ -11,8 +11,8 @@ public sealed class RedisOutageTests
 
     [Fact]
     [Trait("Category", "Long")]
-    public Task RedisAwayForHalfAMinuteUnderLoad_LosesNothing_CommitsNothing_AndEveryAnswerSaysSoWithinASecond() => FaultAlone.BreaksNoPromiseAsync(
-        new("Redis away for half a minute", FaultOf.Redis, 0, async (run, _) =>
+    public Task RedisDownForHalfAMinuteUnderLoad_LosesNothing_CommitsNothing_AndEveryAnswerSaysSoWithinASecond() => FaultAlone.BreaksNoPromiseAsync(
+        new("Redis down for half a minute", FaultOf.Redis, 0, async (run, _) =>
         {
             var redis = run.Redis.Servers[0];
             var service = run.Members.Single().Process;

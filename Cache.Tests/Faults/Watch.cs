@@ -183,7 +183,7 @@ internal sealed class HttpProbe : IDisposable
                 }
                 else if (answer.StatusCode != HttpStatusCode.ServiceUnavailable)
                 {
-                    _findings.Add(Breach.Away, $"{route} → {(int)answer.StatusCode} {body}");
+                    _findings.Add(Breach.Unavailable, $"{route} → {(int)answer.StatusCode} {body}");
                 }
 
                 // A process's first responses also wait for the JIT compiler.
@@ -194,7 +194,7 @@ internal sealed class HttpProbe : IDisposable
                     _slow = took > Slow + busy ? _slow + 1 : 0;
                     if (took > Hung + busy || _slow == MaxSlowInARow)
                     {
-                        _findings.Add(Breach.Away, FormattableString.Invariant($"{route} took {took.TotalSeconds:F1} s, the {_slow}th slow answer in a row"));
+                        _findings.Add(Breach.Unavailable, FormattableString.Invariant($"{route} took {took.TotalSeconds:F1} s, the {_slow}th slow answer in a row"));
                     }
                 }
             }
@@ -202,7 +202,7 @@ internal sealed class HttpProbe : IDisposable
             {
                 if (_mayAnswer() && !_enough.IsCancellationRequested)
                 {
-                    _findings.Add(Breach.Away, $"{route}: {exception.Message}");
+                    _findings.Add(Breach.Unavailable, $"{route}: {exception.Message}");
                 }
             }
 

@@ -51,7 +51,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void RowOfALetGoPartition_IsIgnored()
+    public void RowOfARevokedPartition_IsIgnored()
     {
         var partition = TestRows.Partition();
         partition.Revoke();
@@ -65,7 +65,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void DropLetGo_TakesOnlyTheMeasuresOfTheLetGoPartition()
+    public void DropRevoked_RemovesOnlyTheMeasuresOfTheRevokedPartition()
     {
         var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
         _batch.Add(TestRows.Event(1, "a", count: 1).At(kept, 0), 0);
@@ -193,7 +193,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void DropLetGo_TakesOnlyTheSessionRowsOfTheLetGoPartition()
+    public void DropRevoked_RemovesOnlyTheSessionRowsOfTheRevokedPartition()
     {
         var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
         _batch.Add(TestRows.Session("s", 5, user: "u").At(kept, 0), 0);
@@ -273,7 +273,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void DropLetGo_GoesByWhoWroteAMeasureLast_AndLeavesNoEmptyWindow()
+    public void DropRevoked_GoesByWhoWroteAMeasureLast_AndLeavesNoEmptyWindow()
     {
         var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
         _batch.Add(TestRows.Event(1, "a", count: 1, users: 1).At(kept, 0), 0);
@@ -292,7 +292,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void DropLetGo_TakesTheDeadLettersOfTheLetGoPartition_AndWhatWasReadFromIt()
+    public void DropRevoked_RemovesTheDeadLettersAndTheRangeOfTheRevokedPartition()
     {
         var (kept, lost) = (TestRows.Partition(0), TestRows.Partition(1));
         foreach (var partition in new[] { kept, lost })
@@ -347,7 +347,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void ClearedBatch_CountsItsRowsAnew_AndIsEmptyOnlyWithoutRowsAndMarkers()
+    public void ClearedBatch_CountsFromZero_AndIsEmptyOnlyWithoutRowsAndMarkers()
     {
         var partition = TestRows.Partition();
         _batch.Add(Row.Skip.At(partition, 4), now: 7);

@@ -82,7 +82,7 @@ public sealed class CoalescingProperties(RedisServers servers)
     }
 
     [Fact]
-    public void LetGoPartitions_LeaveNothingInABatch_AndTakeNothingOfOthersWithThem() =>
+    public void RevokedPartitions_LeaveNothingInABatch_AndRemoveNothingOfOthers() =>
         Gen.Select(Rows, Rows, Gen.Bool.Array[3], Gen.Bool.Array[3]).Sample(
             (rows, later, letGoBetween, letGoAtLast) =>
             {

@@ -162,7 +162,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowsWithoutAWindow_DoNotCountAsAWrite_AndAreDoneWithAllTheSame()
+    public async Task RowsWithoutAWindow_DoNotCountAsAWrite_AndAreCompletedAllTheSame()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -212,7 +212,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task BatchThatWaits_IsToldAgainEvery30Seconds_AndThenMakesTheServiceNotReady()
+    public async Task WaitingBatch_IsLoggedEvery30Seconds_AndThenMakesTheServiceNotReady()
     {
         await using var flush = await StartOnServerAsync();
         var partition = flush.Take(0);
@@ -306,7 +306,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RejectedRows_OfAPartitionThatIsLetGo_AreWaitedForNoMore()
+    public async Task RejectedRows_OfARevokedPartition_AreNoLongerAwaited()
     {
         await using var flush = await StartAsync();
         var (gone, kept) = (flush.Take(0), flush.Take(1));
@@ -324,7 +324,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task Rows_OfPartitionsThatAreAllLetGo_AreTriedNoMore()
+    public async Task Rows_OfRevokedPartitions_AreNotRetried()
     {
         await using var flush = await StartOnServerAsync();
         var (gone, kept) = (flush.Take(0), flush.Take(1));
@@ -418,7 +418,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WrittenRows_AreTold_AndTheirPartitionsNamed_ThoughNoTimePasses()
+    public async Task WrittenRows_AreReported_AndTheirPartitionsNamed_ThoughNoTimePasses()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -693,7 +693,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RedisThatGoesWhileNothingIsToBeWritten_IsTold_AndSoIsItsReturn()
+    public async Task RedisThatGoesDownWhileIdle_IsLogged_AndSoIsItsReturn()
     {
         await using var flush = await StartOnServerAsync();
         flush.Take(0);

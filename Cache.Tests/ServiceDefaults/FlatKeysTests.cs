@@ -57,7 +57,7 @@ public sealed class FlatKeysTests
     public void NumberAtTheEndOfItsRange_IsRight(int value) => Assert.Equal(value, Keys(("n", $"{value}")).Number("n", 7, 1, 9));
 
     [Fact]
-    public void Errors_AreToldAtOnce_AsOneException()
+    public void Errors_AreReportedAtOnce_AsOneException()
     {
         var keys = Keys(("a", " "), ("b", ""), ("c", "yes"), ("d", "long"), ("e", "[\"x\""), ("f", "user:S3cr3t@host"));
         keys.Text("a", "name", required: true);
@@ -102,7 +102,7 @@ public sealed class FlatKeysTests
     public void List_IsCommasOrAJsonArray(string value, string items) => Assert.Equal(items, string.Join('|', Keys(("l", value)).List("l")!));
 
     [Fact]
-    public void List_KeepsWhatIsEmptyBetweenCommas_WhereItIsToldTo() => Assert.Equal(["a", "", "b"], Keys(("l", "a, ,b")).List("l", keepsEmpty: true)!);
+    public void List_KeepsEmptyItemsBetweenCommas_OnRequest() => Assert.Equal(["a", "", "b"], Keys(("l", "a, ,b")).List("l", keepsEmpty: true)!);
 
     [Fact]
     public void List_OfIndexedKeys_IsTakenAsItIs() => Assert.Equal(["a,b", ""], Keys(("l:0", "a,b"), ("l:1", " ")).List("l")!);

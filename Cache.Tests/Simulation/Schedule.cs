@@ -148,7 +148,7 @@ internal sealed class Schedule
         < 58 => TryWork(),
         < 74 => TryRedis(),
         < 82 => TryAnswer(),
-        < 90 => GoOn(),
+        < 90 => Proceed(),
         < 95 => !_isCalm && Produce(),
         _ => !_isCalm && Disturb(),
     };
@@ -245,7 +245,7 @@ internal sealed class Schedule
     }
 
     /// <summary>Time advances, to the next timer or by a little.</summary>
-    private bool GoOn()
+    private bool Proceed()
     {
         AdvanceTo(Random.Next(3) > 0 && Clock.NextDue is { } due && due > Clock.Now ? due : Clock.Now + TimeSpan.FromMilliseconds(Random.Next(1, 300)));
         return true;
@@ -341,7 +341,7 @@ internal sealed class Schedule
 
     private void LeaveRedis()
     {
-        _promises.Trace?.Add("redis: is away");
+        _promises.Trace?.Add("redis: is down");
         Redis.IsUnavailable = true;
         BreakConnections();
     }

@@ -44,7 +44,7 @@ internal class SimulatedConnection
             else if (_redis.IsUnavailable)
             {
                 command.Fail(new RedisConnectionException(
-                    ConnectionFailureType.UnableToConnect, CommandFlags.None, "Redis is away.", null, CommandStatus.WaitingToBeSent));
+                    ConnectionFailureType.UnableToConnect, CommandFlags.None, "Redis is down.", null, CommandStatus.WaitingToBeSent));
             }
             else
             {

@@ -13,7 +13,7 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
 {
     private readonly Dictionary<PartitionLog, long> _positions = [];
     private readonly HashSet<PartitionLog> _paused = [];
-    private readonly HashSet<PartitionLog> _toldEnd = [];
+    private readonly HashSet<PartitionLog> _reportedEnd = [];
     private readonly List<PartitionLog> _ready = [];
     private readonly Callbacks _callbacks;
     private readonly IDeserializer<Row> _deserializer;
@@ -133,7 +133,7 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         _ready.Clear();
         foreach (var (log, position) in _positions)
         {
-            if (!_paused.Contains(log) && (position < log.Rows.Count || !_toldEnd.Contains(log)))
+            if (!_paused.Contains(log) && (position < log.Rows.Count || !_reportedEnd.Contains(log)))
             {
                 _ready.Add(log);
             }
@@ -151,11 +151,11 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
 
         if (_positions[log] >= log.Rows.Count)
         {
-            _toldEnd.Add(log);
+            _reportedEnd.Add(log);
             return new() { TopicPartitionOffset = new(log.TopicPartition, _positions[log]), IsPartitionEOF = true };
         }
 
-        _toldEnd.Remove(log);
+        _reportedEnd.Remove(log);
         return DeliverRow(log);
     }
 
@@ -198,7 +198,7 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         }
 
         _positions[log] = to.Offset.Value;
-        _toldEnd.Remove(log);
+        _reportedEnd.Remove(log);
     }
 
     private void Pause(IEnumerable<TopicPartition> partitions) => _paused.UnionWith(partitions.Select(Kafka.Find));
@@ -326,7 +326,7 @@ internal class SimulatedConsumer : IOffsetCommit, IKafkaLookups
         {
             var log = Kafka.Find(start.TopicPartition);
             _positions[log] = start.Offset == Offset.Stored ? Math.Max(0, log.Committed) : start.Offset.Value;
-            _toldEnd.Remove(log);
+            _reportedEnd.Remove(log);
         }
     }
 

@@ -86,7 +86,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
     }
 
     [Fact]
-    public void EveryPlantedBug_HasItsSeed_AndTheDocsTellIt()
+    public void EveryPlantedBug_HasItsSeed_AndTheDocsListIt()
     {
         Assert.Equal(PlantedBug.All.Select(bug => bug.ToString()), Bugs.Select(bug => bug.Data.Item1));
         var docs = File.ReadAllText(Repository.File("docs", "testing.md"));

@@ -204,7 +204,7 @@ public sealed class RowGeneratorTests
     [InlineData(0.1)]
     [InlineData(0.5)]
     [InlineData(1)]
-    public void OutOfOrderRows_AreTheSameRows_AtMostTenPlacesAway(double share)
+    public void OutOfOrderRows_AreTheSameRows_AtMostTenPositionsApart(double share)
     {
         var ordered = Rows(new() { Count = 5_000 }, 7).Select(Shown).ToArray();
         var swapped = Rows(new() { Count = 5_000, OutOfOrderShare = share }, 7).Select(Shown).ToArray();

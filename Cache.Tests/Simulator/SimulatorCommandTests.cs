@@ -45,7 +45,7 @@ public sealed class SimulatorCommandTests
     }
 
     [Fact]
-    public void Flag_StandsAloneOrHasAValue()
+    public void Flag_HasAValueOrNone()
     {
         var keys = Read("--sessions", "--rate", "5", "--quiet", "false", "--simulator_quiet");
 

@@ -128,11 +128,11 @@ public sealed class SimulatorOptionsTests
     [InlineData("[]")]
     [InlineData("[null]")]
     [InlineData("[\"\"]")]
-    public void ListWithoutAName_IsToldToBeEmpty(string value) =>
+    public void ListWithoutAName_IsReportedAsEmpty(string value) =>
         Assert.StartsWith("event_types is empty; it must be ", Assert.Single(Failures(("event_types", value))), StringComparison.Ordinal);
 
     [Fact]
-    public void BadValues_AreAllToldAtOnce() =>
+    public void BadValues_AreAllReportedAtOnce() =>
         Assert.Equal(3, Failures(("rate", "x"), ("count", "x"), ("event_types", new string('é', 65))).Count);
 
     [Fact]

@@ -100,7 +100,7 @@ public sealed class SimulatorRunTests
     }
 
     [Fact]
-    public async Task Run_WhenTheBrokerGoesAway_SaysThatRowsWereNotAcknowledged()
+    public async Task Run_WhenTheBrokerGoesDown_SaysThatRowsWereNotAcknowledged()
     {
         using var kafka = new MockKafka();
         using var host = Producer.Simulator.Program.Build(
