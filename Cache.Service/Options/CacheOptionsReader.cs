@@ -121,7 +121,7 @@ public sealed class CacheOptionsReader
         foreach (var topic in topics.Where(topic => !MetricTopics.IsKnown(topic)))
         {
             // Its rows would be read and committed, but never written.
-            _keys.Refuse(key, topic, $"no rows of such a topic are known; it must be {MetricTopics.All}.");
+            _keys.Refuse(key, topic, $"the service knows no rows of this topic; it must be {MetricTopics.All}.");
         }
 
         return [.. topics.Distinct()];
@@ -136,7 +136,7 @@ public sealed class CacheOptionsReader
         }
         else if (consumed.Contains(topic))
         {
-            _keys.Refuse(key, topic, "that topic is consumed, so that a rejected row would come back for ever; give another, or nothing.");
+            _keys.Refuse(key, topic, "that topic is consumed, so rejected rows would come back forever; choose another, or leave it empty.");
         }
 
         return topic;
@@ -238,7 +238,7 @@ public sealed class CacheOptionsReader
         {
             if (known.TryGetValue(Plain(section.Key), out var key))
             {
-                _keys.Errors.Add($"{section.Key} is no key of this service; the key is {key}, in upper or lower case.");
+                _keys.Errors.Add($"{section.Key} is not a key of this service; did you mean {key}?");
             }
         }
 
@@ -265,7 +265,7 @@ public sealed class CacheOptionsReader
         {
             if (child.Value is null)
             {
-                _keys.Errors.Add($"{section}:{child.GetChildren().FirstOrDefault()?.Path[(section.Length + 1)..] ?? child.Key} is no property; "
+                _keys.Errors.Add($"{section}:{child.GetChildren().FirstOrDefault()?.Path[(section.Length + 1)..] ?? child.Key} is not a property; "
                     + $"its name is written with dots ({section}:sasl.username) or underscores ({section}__SASL_USERNAME).");
                 continue;
             }
@@ -317,7 +317,7 @@ public sealed class CacheOptionsReader
     private static bool IsOwned(string property) =>
         OwnedProperties.Contains(property) || property.StartsWith("dotnet.", StringComparison.Ordinal);
 
-    private static string Owned(string property) => $"cannot be set: Cache sets {property} itself, and its promises hang on it.";
+    private static string Owned(string property) => $"cannot be set: Cache sets {property} itself, and its guarantees depend on it.";
 
     /// <summary>Asks the client library, which knows its properties and their ranges best, to refuse them; null if it accepts them.</summary>
     /// <param name="properties">The properties to check.</param>
