@@ -20,7 +20,7 @@ internal static class ReadClients
     /// <exception cref="InvalidOperationException">An answer was not 200, or had another length, so its speed means nothing.</exception>
     public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span, long atLeast = 0)
     {
-        var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: bench\r\n\r\n");
+        var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: localhost\r\n\r\n");
         var buffer = new byte[MaxHeaderBytes + length];
         var sockets = new Socket[Connections];
         for (var at = 0; at < Connections; at++)

@@ -130,7 +130,7 @@ internal static class StreamVerb
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         await socket.ConnectAsync(IPAddress.Loopback, port);
-        await socket.SendAsync("GET /stream HTTP/1.1\r\nHost: bench\r\n\r\n"u8.ToArray());
+        await socket.SendAsync("GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray());
         return socket;
     }
 
