@@ -17,7 +17,7 @@ using Cache.Service.Telemetry;
 namespace Cache.Service;
 
 /// <summary>Keeps recent metric windows from Kafka in Redis and serves them over HTTP.</summary>
-public static class Program
+public static partial class Program
 {
     // For the cleanup once everything has stopped: freeing handles, sending telemetry.
     private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
@@ -81,11 +81,10 @@ public static class Program
         builder.AddTelemetry();
         builder.AddKafka(options);
         builder.AddRedis();
-        builder.Services.AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush();
-        builder.AddHttp();
+        builder.ListenByDefault();
+        builder.Services.AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush().AddHttp().AddStreaming();
         builder.AddAccess(options);
         builder.AddQuery(options);
-        builder.Services.AddStreaming();
         builder.AddPage();
         var app = builder.Build();
         HostSettings.CheckServer(app);
@@ -98,26 +97,43 @@ public static class Program
         return app;
     }
 
-    private static async Task<int> RunAsync(WebApplication app, CancellationToken stop)
+    /// <summary>Runs the service until it is stopped.</summary>
+    /// <returns>0; or 1 if it could not start, or a worker failed permanently.</returns>
+    /// <exception cref="IOException">It cannot listen.</exception>
+    /// <exception cref="SocketException">It cannot listen.</exception>
+    internal static async Task<int> RunAsync(WebApplication app, CancellationToken stop)
     {
         var fatal = app.Services.GetRequiredService<FatalError>();
+        var hasWorkers = false;
         try
         {
+            // Before the start, because a host that cannot create its workers cannot be stopped either.
+            app.Services.GetServices<IHostedService>();
+            hasWorkers = true;
             await app.StartAsync(CancellationToken.None);
             await app.WaitForShutdownAsync(stop);
             return fatal.ExitCode;
         }
         catch (Exception exception)
         {
-            // Stop cleanly whatever has already started.
-            await app.StopAsync(CancellationToken.None);
-            if (exception is OperationCanceledException && fatal.ExitCode != 0)
+            if (hasWorkers)
             {
-                // A worker failed before startup was complete, and has logged why.
-                return fatal.ExitCode;
+                // Stop cleanly whatever has already started.
+                await app.StopAsync(CancellationToken.None);
             }
 
-            throw;
+            if (exception is IOException or SocketException)
+            {
+                throw;
+            }
+
+            // If a worker failed before startup was complete, it has logged why.
+            if (exception is not OperationCanceledException || fatal.ExitCode == 0)
+            {
+                LogNotStarted(app.Logger, exception);
+            }
+
+            return 1;
         }
         finally
         {
@@ -149,4 +165,7 @@ public static class Program
             throw new ConfigurationException(["The command line has an option with a single hyphen; it must be --key value or --key=value."]);
         }
     }
+
+    [LoggerMessage(EventIds.Host + 3, LogLevel.Critical, "The service could not start; it exits with code 1.")]
+    private static partial void LogNotStarted(ILogger logger, Exception exception);
 }

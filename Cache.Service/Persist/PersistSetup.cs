@@ -9,11 +9,15 @@ namespace Cache.Service.Persist;
 internal static class PersistSetup
 {
     public static IServiceCollection AddPersist(this IServiceCollection services) => services
-        .AddSingleton(provider => new DeadLetterProducer(note => KafkaClients.DeadLetterProducer(provider.GetRequiredService<CacheOptions>(), error =>
+        .AddSingleton(provider =>
         {
-            provider.GetRequiredService<KafkaErrors>().Note(error);
-            note(error);
-        })))
+            var (options, errors) = (provider.GetRequiredService<CacheOptions>(), provider.GetRequiredService<KafkaErrors>());
+            return new DeadLetterProducer(note => KafkaClients.DeadLetterProducer(options, error =>
+            {
+                errors.Note(error);
+                note(error);
+            }));
+        })
         .AddSingleton<PersistMetrics>()
         .AddSingleton(provider => new RedisConnection(
             provider.GetRequiredService<IConnectionMultiplexer>, () => provider.GetRequiredKeyedService<IConnectionMultiplexer>(RedisConnection.Name),

@@ -15,7 +15,7 @@ public sealed class AssignmentTests
     }
 
     [Fact]
-    public void TakenPartition_IsFoundByTopicAndNumber()
+    public void AssignedPartition_IsFoundByTopicAndNumber()
     {
         var other = TestRows.Partition(0, "performance_metrics");
         _assignment.Assign(other);

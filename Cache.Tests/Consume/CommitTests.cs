@@ -72,7 +72,7 @@ public sealed class CommitTests
     }
 
     [Fact]
-    public async Task Commit_WhenKafkaRefusesIt_IsTriedAgain()
+    public async Task Commit_WhenKafkaRefusesIt_IsRetried()
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.EverythingIsCommittedAsync();

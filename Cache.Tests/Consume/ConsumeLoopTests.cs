@@ -381,7 +381,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void OffsetThatIsMissing_OfAPartitionWhoseStartIsNotKnownYet_IsNone()
+    public void MissingOffset_OfAPartitionWithoutAKnownStart_IsIgnored()
     {
         Take(0);
         Fail(ErrorCode.Local_AutoOffsetReset);
@@ -394,7 +394,7 @@ public sealed class ConsumeLoopTests : IDisposable
     [Theory]
     [InlineData(ErrorCode.TopicAuthorizationFailed, "Kafka refuses the topic event_metrics: the client's user needs the ACL Read and Describe on it")]
     [InlineData(ErrorCode.GroupAuthorizationFailed, "Kafka refuses the consumer group cache-service: the client's user needs the ACL Read on it")]
-    public async Task AclThatIsMissing_IsNamedOnce(ErrorCode error, string said)
+    public async Task MissingAcl_IsNamedOnce(ErrorCode error, string said)
     {
         await StartAsync();
         await SubscribedAsync();
@@ -504,7 +504,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void UnknownStart_OfAPartitionThatIsGone_IsNotAskedFor()
+    public void UnknownStart_OfARevokedPartition_IsNotRequested()
     {
         Take(0).StartAt(5);
         _positions.AnyUnknown = true;
@@ -515,7 +515,7 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
-    public void Beat_IsTheLastTurn()
+    public void Heartbeat_IsTheLastTurn()
     {
         _poller.Turn(_consumer);
         _time.Advance(TimeSpan.FromSeconds(7));

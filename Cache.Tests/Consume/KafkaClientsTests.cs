@@ -35,7 +35,7 @@ public sealed class KafkaClientsTests
     }
 
     [Fact]
-    public void WhatThePromisesHangOn_IsSet_WhateverWasThere()
+    public void SettingsThatGuaranteesDependOn_OverrideTheConfiguration()
     {
         var options = Options(("cache_kafka_consumer_group", "group"));
         var consumer = new ConsumerConfig
@@ -77,7 +77,7 @@ public sealed class KafkaClientsTests
     }
 
     [Fact]
-    public void RowsAreReadAgain_OutsideTheGroup()
+    public void Rows_AreReread_OutsideTheGroup()
     {
         var config = KafkaClients.ForReading(Options(("cache_kafka_consumer_group", "group"), ("ConnectionStrings:kafka", "broker:9092"), ("Kafka:client.id", "mine")));
 

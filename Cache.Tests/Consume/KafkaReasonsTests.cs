@@ -52,7 +52,7 @@ public sealed class KafkaReasonsTests
     }
 
     [Fact]
-    public async Task AclOfATopic_ThatIsMissing_IsNamedAtOnce()
+    public async Task MissingAclOfATopic_IsNamedAtOnce()
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("Kafka:topic.metadata.refresh.interval.ms", "2000"));
         stack.Broker.SetTopicError(Events, ErrorCode.TopicAuthorizationFailed);
@@ -68,7 +68,7 @@ public sealed class KafkaReasonsTests
     }
 
     [Fact]
-    public async Task AclOfTheGroup_ThatIsMissing_IsNamed()
+    public async Task MissingAclOfTheGroup_IsNamed()
     {
         await using var stack = await InProcessStack.PrepareAsync();
         stack.Broker.PushRequestErrors(KafkaRequest.JoinGroup, [.. Enumerable.Repeat(ErrorCode.GroupAuthorizationFailed, 10_000)]);

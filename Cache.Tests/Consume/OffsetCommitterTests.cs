@@ -31,7 +31,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     {
         _loggers = new([_log]);
         _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(new CacheOptions { CommitBatchSize = 10, CommitIntervalMs = 1000 })
-            .AddSingleton(_assignment).AddSingleton<ConsumeMetrics>().BuildServiceProvider();
+            .AddConsume().AddSingleton(_assignment).BuildServiceProvider();
         _membership = new(Session, _time);
         _committer = new(
             _kafka, _assignment, _membership, _services.GetRequiredService<CacheOptions>(), _services.GetRequiredService<ConsumeMetrics>(), _time,
@@ -52,7 +52,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public void Commit_IsOfWhatIsWritten_NotOfWhatIsConsumed()
+    public void Commit_CoversWhatIsWritten_NotWhatIsConsumed()
     {
         _first.StartAt(5);
         _first.WrittenUpTo(8, 0);
@@ -116,7 +116,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public void CommitNow_IsOfThePartitionsItIsAskedFor()
+    public void CommitNow_CommitsOnlyThePartitionsAskedFor()
     {
         _first.WrittenUpTo(8, 0);
         _second.WrittenUpTo(9, 0);
@@ -191,7 +191,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Flush_ThatIsDoneSoon_NeedsNoCommitToBeWaitedFor()
+    public async Task QuickFlush_AwaitsNoCommit()
     {
         _first.WrittenUpTo(8, 0);
         await _committer.FlushedAsync(Task.CompletedTask, [_first.TopicPartition]);
@@ -199,7 +199,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Flush_IsWaitedFor_WhileKafkaTakesCommits_AndProvesMembershipMeanwhile()
+    public async Task Flush_IsAwaited_WhileKafkaAcceptsCommits_WhichProveMembership()
     {
         _first.WrittenUpTo(8, 0);
         var flush = new TaskCompletionSource();
@@ -230,7 +230,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Flush_IsOver_ThoughACommitHangs()
+    public async Task Flush_Completes_ThoughACommitHangs()
     {
         _first.WrittenUpTo(8, 0);
         _kafka.Hangs();
@@ -270,7 +270,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task FewerRows_AreCommittedWhenTheIntervalIsOver()
+    public async Task FewerRows_AreCommittedAtTheEndOfTheInterval()
     {
         await _committer.StartAsync(CancellationToken.None);
         _first.WrittenUpTo(9, 0);
@@ -285,7 +285,7 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Failure_IsTriedAgainAfterTheInterval()
+    public async Task Failure_IsRetriedAfterTheInterval()
     {
         _kafka.Fails = true;
         await _committer.StartAsync(CancellationToken.None);

@@ -42,8 +42,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         // The group has committed offset 5 of partition 0, and nothing of the others.
         var lookups = new FakeLookups { Ends = (2, 9), Committed = { [At(0, 0).TopicPartition] = 5 } };
         _loggers = new([_log]);
-        _services = new ServiceCollection().AddMetrics().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
-            .AddSingleton<RowQueue>().AddSingleton<ConsumeMetrics>()
+        _services = new ServiceCollection().AddMetrics().AddEnqueue().AddConsume().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
             .AddSingleton(services => new Rebalance(
                 _assignment, new StartPositions(lookups, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
                 Block, services.GetRequiredService<ConsumeMetrics>(), _loggers.CreateLogger<Rebalance>()))
@@ -150,7 +149,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     [InlineData(ErrorCode.UnknownMemberId, true)]
     [InlineData(ErrorCode.FencedInstanceId, true)]
     [InlineData(ErrorCode.Local_TimedOut, false)]
-    public void RevocationOfWhoeverTheGroupHasGivenUpOn_WaitsForNothing(ErrorCode refusal, bool givenUp)
+    public void RevocationOfAnExpelledMember_WaitsForNothing(ErrorCode refusal, bool givenUp)
     {
         _callbacks.Assigned(_consumer, 0);
         var partition = _assignment.Current[0];

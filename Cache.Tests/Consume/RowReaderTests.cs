@@ -48,7 +48,7 @@ public sealed class RowReaderTests : IAsyncLifetime
     }
 
     [Fact]
-    public void RowsThatAreNotThereYet_AreNotWaitedFor() =>
+    public void RowsThatHaveNotArrived_AreNotAwaited() =>
         Assert.Equal([8, 9], _reader.Read(Events, 8, 20).Select(row => row.Offset.Value));
 
     [Fact]

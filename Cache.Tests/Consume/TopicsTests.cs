@@ -136,7 +136,7 @@ public sealed class TopicsTests : IDisposable
     [InlineData(ErrorCode.Local_Ssl, "SSL handshake failed: certificate verify failed", "Kafka:ssl.ca.location")]
     [InlineData(ErrorCode.Local_Transport, "Disconnected: verify that security.protocol is correctly configured", "Kafka:security.protocol")]
     [InlineData(ErrorCode.Local_Transport, "Connect failed: Connection refused", "kafka_bootstrap_servers")]
-    public async Task KafkaThatDoesNotAnswer_IsWaitedFor_AndTheReasonSaidWithWhatToLookAt(ErrorCode code, string reason, string advice)
+    public async Task KafkaThatDoesNotAnswer_IsAwaited_AndTheLogSaysWhyAndWhatToCheck(ErrorCode code, string reason, string advice)
     {
         _kafka.Failures = 2;
         Assert.Equal("Kafka at kafka:9092 does not answer yet", _topics.WaitsFor);

@@ -192,7 +192,7 @@ public sealed class EmbeddedRedisTests
     }
 
     [Fact]
-    public async Task Password_IsAskedFor()
+    public async Task Password_IsRequired()
     {
         await using var redis = await EmbeddedRedis.StartAsync(password: "s3cret word", cancellationToken: Cancelled);
         await using var client = await ConnectAsync(redis);

@@ -102,7 +102,7 @@ public sealed class StackOptionsTests
     [InlineData("--no-simulator leftover", "leftover")]
     [InlineData("--ConnectionStrings:kafka host:9092", "Cache.Service by itself")]
     [InlineData("--connectionstrings:Redis=host", "Cache.Service by itself")]
-    public void WhatCannotBeUsed_IsNamed(string arguments, string named)
+    public void UnusableValue_IsNamed(string arguments, string named)
     {
         var error = Assert.Single(Assert.Throws<ConfigurationException>(() => StackOptions.Parse(arguments.Split(' '))).Errors);
 

@@ -38,7 +38,7 @@ public abstract class HttpTests
     }
 
     [Fact]
-    public async Task FourShapesOfTime_AreOneWindow()
+    public async Task FourFormatsOfTime_AreOneWindow()
     {
         await using var stack = await StartAsync();
 

@@ -3,7 +3,7 @@ namespace Cache.Tests.EndToEnd;
 public sealed class MeanwhileTests
 {
     [Fact]
-    public async Task Stop_GivesWhatTheWorkCameTo()
+    public async Task Stop_ReturnsTheResultOfTheWork()
     {
         await using var work = Meanwhile.Start(UntilStoppedAsync);
         Assert.False(work.Completion.IsCompleted);

@@ -68,7 +68,7 @@ public sealed class ProcessTests : IAsyncDisposable
     }
 
     [Fact]
-    public async Task KilledAgainAndAgainInMidStream_EndsInTheStateOfARunWithout()
+    public async Task KilledRepeatedly_EndsInTheSameStateAsAnUndisturbedRun()
     {
         _redis = await RedisServer.StartAsync();
         await using var stack = await InProcessStack.PrepareAsync(_redis.ConnectionString);

@@ -21,7 +21,7 @@ public sealed class StopTests
 
     [Theory]
     [MemberData(nameof(HeldConnections))]
-    public async Task ClientThatHoldsOn_TakesNoTimeFromTheLastFlushAndCommit(string request, int times)
+    public async Task ClientThatHoldsItsConnection_TakesNoTimeFromTheLastFlushAndCommit(string request, int times)
     {
         await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "1000000"));
         await stack.StartProcessAsync();

@@ -62,7 +62,7 @@ public sealed class CheckerTests
     }
 
     [Fact]
-    public void History_ThatIsAlwaysAheadOfTheCommits_IsWell()
+    public void History_AlwaysAheadOfTheCommits_HasNoFindings()
     {
         History([Row(1, window: 1), Row(2, window: 1), Bad(3)], [], [Letter(2)],
             Look(0, Redis()), Look(0, Redis((1, 1))), Look(1, Redis((1, 1))), Look(1, Redis((1, 2))), Look(3, Redis((1, 2)), letters: 1));

@@ -30,7 +30,7 @@ public sealed class InputTests
 
     [Fact]
     [Trait("Category", "Long")]
-    public async Task BacklogOfAMillionRows_IsCaughtUpWith()
+    public async Task BacklogOfAMillionRows_IsCaughtUp()
     {
         const int Partitions = 24;
         const int RowsAPartition = 1_000_000 / Partitions;

@@ -6,7 +6,7 @@ namespace Cache.Tests.Faults;
 public sealed class RedisFailoverTests
 {
     [Fact]
-    public Task ReplicaPromotedInGoodOrder_IsWrittenTo() => FaultAlone.BreaksNoPromiseAsync(
+    public Task ReplicaPromotedInPlannedFailover_IsWrittenTo() => FaultAlone.BreaksNoPromiseAsync(
         new("the replica takes over in good order", FaultOf.Redis, 0, (run, _) => run.LoseAsync(async () =>
         {
             var (primary, replica) = (run.Redis.Servers[0], run.Redis.Servers[1]);

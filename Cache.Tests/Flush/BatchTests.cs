@@ -110,7 +110,7 @@ public sealed class BatchTests
     }
 
     [Fact]
-    public void SessionRow_WhoseEndIsTooOld_TakesNothingFromThoseThatAreNot()
+    public void SessionRow_ThatEndedTooLongAgo_RemovesNothingFromNewerOnes()
     {
         var partition = TestRows.Partition();
         _batch.Add(TestRows.Session("s", 9, user: "u").At(partition, 0), 0);

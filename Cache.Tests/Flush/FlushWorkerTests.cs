@@ -49,7 +49,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowsAtHand_AreWaitedFor_AndWrittenTogether()
+    public async Task RowsAtHand_AreAwaited_AndWrittenTogether()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -63,7 +63,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowsAtHand_ThatDoNotCome_AreWaitedForOnlyAMoment()
+    public async Task RowsAtHand_ThatDoNotCome_AreAwaitedOnlyBriefly()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -92,7 +92,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowsAtHand_AreNotWaitedFor_WhenNoneComeAnyMore()
+    public async Task RowsAtHand_AreNotAwaited_OnceTheQueueIsComplete()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -187,7 +187,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task BatchThatRedisRefuses_IsTriedAgain_AndCounted_AndCountsAsWrittenOnlyThen()
+    public async Task RefusedBatch_IsRetriedAndCounted_AndCountsAsWrittenOnlyOnceItIs()
     {
         await using var flush = await StartOnServerAsync();
         var partition = flush.Take(0);
@@ -235,7 +235,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task ReplyThatNobodyKnows_IsTriedAgain_AndMakesTheServiceNotReadyAtOnce()
+    public async Task UnknownReply_IsRetried_AndMakesTheServiceNotReadyAtOnce()
     {
         var redis = new WatchedRedis(await servers.ConnectAsync(RedisKind.Embedded));
 #pragma warning disable CS0618 // The client alone is to make one; a test has to.
@@ -255,7 +255,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task DefectOfTheService_StopsIt_WithItsStack_AndIsNotTriedAgain()
+    public async Task DefectOfTheService_StopsIt_WithItsStack_AndIsNotRetried()
     {
         var redis = new WatchedRedis(await servers.ConnectAsync(RedisKind.Embedded));
         redis.Before(nameof(IDatabase.StringGetAsync), () => throw new InvalidCastException("planted"));
@@ -271,7 +271,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task BatchThatIsWritten_ButWhoseEpochCannotBeMade_IsNotWrittenAgain()
+    public async Task WrittenBatch_WhoseEpochCannotBeCreated_IsNotWrittenAgain()
     {
         await using var flush = await StartOnServerAsync();
         var partition = flush.Take(0);
@@ -288,7 +288,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RejectedRows_AreWaitedFor_UntilTheyAreInTheDeadLetters()
+    public async Task RejectedRows_AreAwaited_UntilTheyAreInTheDeadLetters()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -397,7 +397,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowsThatRedisWillNeverTake_AndCannotBeReadAgain_HoldUpTheirPartitionsOnly()
+    public async Task RowsThatRedisNeverAccepts_AndThatCannotBeReread_HoldUpOnlyTheirPartitions()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 2);
@@ -489,7 +489,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task RowsThatRedisWillNeverTake_AreDeadLetters_WithTheirBytesFromKafka()
+    public async Task RowsThatRedisNeverAccepts_BecomeDeadLetters_WithTheirBytesFromKafka()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
@@ -523,7 +523,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task SessionsThatRedisWillNeverTake_AreNamed()
+    public async Task SessionsThatRedisNeverAccepts_AreNamed()
     {
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
@@ -541,7 +541,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task Epoch_IsLookedAtEachInterval_ThoughNoRowsCome()
+    public async Task Epoch_IsCheckedEveryInterval_EvenWithoutRows()
     {
         await using var flush = await StartAsync();
         flush.Take(0);
@@ -553,7 +553,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WhatIsInTheQueueAtTheEnd_IsWritten_BeforeTheWorkerEnds()
+    public async Task RowsInTheQueueAtTheEnd_AreWritten_BeforeTheWorkerEnds()
     {
         await using var flush = await StartAsync();
         var partition = flush.Take(0);
@@ -594,7 +594,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsTheEpoch_WhenItsPartitionWent()
+    public async Task WriteInDoubt_RenewsTheEpoch_IfItsPartitionMoved()
     {
         await using var flush = await StartOnServerAsync();
         var (gone, kept) = (flush.Take(0), flush.Take(1));
@@ -613,7 +613,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsTheEpoch_AtTheEndToo()
+    public async Task WriteInDoubt_RenewsTheEpoch_AlsoOnShutdown()
     {
         await using var flush = await StartOnServerAsync();
         await WriteWithoutProofAsync(flush, TestRows.Event(1, "a", count: 1).At(flush.Take(0), 0));
@@ -626,7 +626,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WriteOfWhichItIsNotKnownWhetherItCameTooLate_RenewsNoEpoch_WhenItsPartitionStayed()
+    public async Task WriteInDoubt_RenewsNoEpoch_IfItsPartitionStayed()
     {
         await using var flush = await StartOnServerAsync();
         var (rewound, kept) = (flush.Take(0), flush.Take(1));
@@ -646,7 +646,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
     }
 
     [Fact]
-    public async Task WriteThatWasNeverSent_IsTriedAgain_AndRenewsNoEpoch()
+    public async Task WriteThatWasNeverSent_IsRetried_AndRenewsNoEpoch()
     {
         var promises = new Promises(retention: 120);
         var redis = promises.Redis = new SimulatedRedis(promises);

@@ -48,7 +48,7 @@ public sealed partial class WorkflowTests
     [InlineData("FAULT_SEEDS", "FAULTS_SEEDS", "no test reads CACHE_FAULTS_SEEDS")]
     [InlineData("Cache.Benchmarks", "Cache.Benchmark", "no project Cache.Benchmark")]
     [InlineData("-- all", "-- al", "no benchmark al")]
-    public void WorkflowThatIsBroken_IsNoticed(string from, string to, string? problem)
+    public void BrokenWorkflow_IsNoticed(string from, string to, string? problem)
     {
         var workflow = from.Length == 0 ? Sample : Sample.Replace(from, to, StringComparison.Ordinal);
 
@@ -59,7 +59,7 @@ public sealed partial class WorkflowTests
     [InlineData("jobs: [")]
     [InlineData("- a list")]
     [InlineData("")]
-    public void WorkflowThatIsNoYaml_IsNoticed(string workflow) => Assert.Single(WorkflowCheck.Problems(workflow));
+    public void InvalidYaml_IsNoticed(string workflow) => Assert.Single(WorkflowCheck.Problems(workflow));
 
     [Fact]
     public void Nightly_MutatesTheFoldersOfStrykersConfiguration_AsTheDocsListThem()

@@ -32,8 +32,8 @@ internal sealed class RedisStages
             KafkaProperties = new Dictionary<string, string> { [kafkaProperty] = "5" },
         };
         var services = new ServiceCollection().AddMetrics().AddSingleton(redis).AddKeyedSingleton(RedisConnection.Name, readers ?? redis).AddSingleton(Options).AddSingleton(time ?? TimeProvider.System)
-            .AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush()
-            .AddSingleton<AnswerMetrics>().AddSingleton<LargeReads>().AddSingleton<WindowReader>().AddSingleton<SessionReader>()
+            .AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush().AddHttp()
+            .AddSingleton<WindowReader>().AddSingleton<SessionReader>()
             .BuildServiceProvider();
         Services = services;
         Keys = services.GetRequiredService<RedisKeys>();

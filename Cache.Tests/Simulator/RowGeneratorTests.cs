@@ -217,7 +217,7 @@ public sealed class RowGeneratorTests
     }
 
     [Fact]
-    public void Times_ComeInAllFourShapes()
+    public void Times_ComeInAllFourFormats()
     {
         var shapes = Rows(new() { Count = 1_000, Rate = 0 }, 7)
             .Select(row => JsonDocument.Parse(row.Value).RootElement.GetProperty("window_start"))

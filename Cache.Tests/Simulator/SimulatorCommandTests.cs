@@ -64,7 +64,7 @@ public sealed class SimulatorCommandTests
     }
 
     [Fact]
-    public void OfAnOptionThatIsRepeated_TheLastCounts()
+    public void RepeatedOption_LastOneWins()
     {
         Assert.Equal("3", Read("--rate", "1", "--RATE=2", "--rate=3")["rate"]);
         Assert.Equal("true", Read("--quiet=false", "--quiet")["quiet"]);
@@ -87,7 +87,7 @@ public sealed class SimulatorCommandTests
     [InlineData("--rate: must be followed by a value", "--rate", "--quiet")]
     [InlineData("--rate: must be followed by a value", "--rate", "5", "--rate")]
     [InlineData("--Kafka:acks: must be followed by a value", "--Kafka:acks")]
-    public void WhatWouldBeOverlooked_IsAnError(string error, params string[] args) =>
+    public void IgnoredOption_IsAnError(string error, params string[] args) =>
         Assert.Equal(error, Assert.Single(SimulatorCommand.Read(args).Errors));
 
     [Theory]

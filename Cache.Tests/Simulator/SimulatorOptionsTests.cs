@@ -48,7 +48,7 @@ public sealed class SimulatorOptionsTests
     [InlineData("2025-01-01T00:00Z")]
     [InlineData("2025-01-01T01:00:00.000+01:00")]
     [InlineData("2025-01-01 00:00:00")]
-    public void Start_IsReadInTheShapesOfATime(string text) =>
+    public void Start_IsReadInEveryTimeFormat(string text) =>
         Assert.Equal(1_735_689_600_000, Read(("start", text)).Start!.Value.ToUnixTimeMilliseconds());
 
     [Fact]
@@ -87,7 +87,7 @@ public sealed class SimulatorOptionsTests
     [InlineData("ConnectionStrings:kafka", "BootstrapServers=a:1;SecurityProtocol=S3cr3t")]
     [InlineData("ConnectionStrings:kafka", "Endpoint=sb://demo.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cr3t=")]
     [InlineData("kafka_bootstrap_servers", "user:S3cr3t@broker:9092")]
-    public void BrokersThatCannotBe_AreNamedWithTheirKey_AndNotRepeated(string key, string value)
+    public void InvalidBrokers_AreNamedByTheirKey_AndNotQuoted(string key, string value)
     {
         var failure = Assert.Single(Failures((key, value)));
         Assert.StartsWith(key, failure, StringComparison.Ordinal);
@@ -118,7 +118,7 @@ public sealed class SimulatorOptionsTests
     [InlineData("partitions", "0")]
     [InlineData("quiet", "1")]
     [InlineData("simulator_rate", "fast")]
-    public void BadValue_IsNamedWithItsKey_AndWhatWouldBeRight(string key, string value)
+    public void BadValue_IsNamedWithItsKey_AndTheValidForm(string key, string value)
     {
         var failure = Assert.Single(Failures((key, value)));
         Assert.StartsWith($"{key} is '{value}'; it must be ", failure, StringComparison.Ordinal);

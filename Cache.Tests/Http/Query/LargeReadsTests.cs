@@ -9,8 +9,7 @@ public sealed class LargeReadsTests
 {
     private const long Mb = 1024 * 1024;
 
-    private readonly LargeReads _reads = new ServiceCollection().AddMetrics().AddSingleton(new CacheOptions { HttpAnswersMaxMb = 10 })
-        .AddSingleton<AnswerMetrics>().AddSingleton<LargeReads>()
+    private readonly LargeReads _reads = new ServiceCollection().AddMetrics().AddSingleton(new CacheOptions { HttpAnswersMaxMb = 10 }).AddHttp()
         .BuildServiceProvider().GetRequiredService<LargeReads>();
 
     [Fact]
