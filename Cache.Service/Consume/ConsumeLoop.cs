@@ -59,7 +59,11 @@ internal sealed partial class ConsumeLoop(
     public override void Dispose()
     {
         base.Dispose();
-        ExecuteTask?.Wait(EndTimeout);
+        if (ExecuteTask is { } loop)
+        {
+            // Not by Wait, which throws if the loop was cancelled before it began.
+            Task.WaitAny([loop], EndTimeout);
+        }
     }
 
     /// <inheritdoc/>

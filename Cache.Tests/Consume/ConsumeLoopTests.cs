@@ -591,6 +591,16 @@ public sealed class ConsumeLoopTests : IDisposable
     }
 
     [Fact]
+    public async Task HostThatIsDisposedBeforeTheLoopHasBegun_DisposesTheConsumer()
+    {
+        await _loop.StartedAsync(new CancellationToken(canceled: true));
+
+        await _services.DisposeAsync();
+
+        Assert.Equal("Dispose", _calls.Last());
+    }
+
+    [Fact]
     public async Task StopOfALoopThatNeverStarted_WaitsForNothing()
     {
         var partition = Take(0);
