@@ -9,8 +9,8 @@ namespace Cache.Service.Consume;
 
 /// <summary>
 /// Commits explicit offsets: those before which every row of a partition is in Redis or in the dead-letter topic. Runs
-/// alongside the flush without holding it up, one commit at a time. Each commit that Kafka accepts also proves that this
-/// process is still in the group (<see cref="Membership"/>).
+/// alongside the flush, one commit at a time. Each commit that Kafka accepts also proves that this process is still in the
+/// group (<see cref="Membership"/>); a write waits for one only if the last proof is too old.
 /// </summary>
 internal sealed partial class OffsetCommitter(
     IOffsetCommit kafka, Assignment assignment, Membership membership, CacheOptions options, ConsumeMetrics metrics, TimeProvider time,
@@ -36,7 +36,7 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
-    /// <summary>Requests a commit before the interval is over: a partition's first position is committed before its rows.</summary>
+    /// <summary>Requests a commit before the interval is over, for example of a partition's first position.</summary>
     public void CommitSoon() => _due.Writer.TryWrite(true);
 
     /// <summary>Commits at once what is written of partitions that are about to be revoked.</summary>

@@ -8,8 +8,8 @@ using Confluent.Kafka;
 namespace Cache.Service.Consume;
 
 /// <summary>
-/// Does one turn of the consume loop: makes room, moves partitions, and takes the rows that have arrived. It keeps polling even
-/// when the queue is full, so that the process never drops out of the group for being slow.
+/// Does one turn of the consume loop: makes room, moves partitions, and takes the rows that have arrived. While the queue
+/// stays full, it polls with its partitions paused, so that the process never drops out of the group for being slow.
 /// </summary>
 internal sealed partial class Poller(
     Assignment assignment, Topics topics, BackPressure pressure, Repositioning repositioning, Rewinding rewinding, CacheOptions options, TimeProvider time,

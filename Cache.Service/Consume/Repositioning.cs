@@ -52,7 +52,7 @@ internal sealed partial class Repositioning(
         try
         {
             // A partition that was revoked and reassigned in the meantime may start elsewhere.
-            if (!PendingLookup<List<(TopicPartitionOffset Start, bool Resumed)>>.TryTake(ref _starts, out var asked, out var starts)
+            if (!PendingLookup.TryTake(ref _starts, out var asked, out var starts)
                 || starts.Where(start => asked.Exists(partition => partition.Next < 0 && partition.TopicPartition == start.Start.TopicPartition)).ToList() is not { Count: > 0 } found)
             {
                 return;
@@ -85,7 +85,7 @@ internal sealed partial class Repositioning(
 
         try
         {
-            if (!PendingLookup<IReadOnlyDictionary<TopicPartition, Offset>>.TryTake(ref _oldest, out var asked, out var offsets))
+            if (!PendingLookup.TryTake(ref _oldest, out var asked, out var offsets))
             {
                 return;
             }

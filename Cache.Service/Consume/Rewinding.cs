@@ -25,7 +25,7 @@ internal sealed partial class Rewinding(
 
         try
         {
-            if (!PendingLookup<IReadOnlyDictionary<TopicPartition, Offset>>.TryTake(ref _targets, out var asked, out var targets)
+            if (!PendingLookup.TryTake(ref _targets, out var asked, out var targets)
                 || Lost(asked, _epoch) is not { Count: > 0 } lost)
             {
                 return;
