@@ -11,6 +11,10 @@ public static class Program
     private const int Failed = 1;
     private const int BadArguments = 2;
 
+    // Until the process is gone: a signal without a handler would kill it while it ends, whatever it has to report.
+    private static readonly CancellationTokenSource Stopping = new();
+    private static readonly List<PosixSignalRegistration> Signals = [];
+
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan ReadyTimeout = TimeSpan.FromSeconds(30);
 
@@ -40,19 +44,17 @@ public static class Program
 
         // The hosts' console lifetimes receive the signals too, but only announce them: this program decides when the parts stop,
         // and in which order.
-        using var stop = new CancellationTokenSource();
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        Signals.AddRange([PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal), PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal)]);
         try
         {
-            return await RunAsync(options, stop.Token);
+            return await RunAsync(options, Stopping.Token);
         }
         catch (StackException e)
         {
             await Console.Error.WriteLineAsync(e.Message);
             return Failed;
         }
-        catch (OperationCanceledException) when (stop.IsCancellationRequested)
+        catch (OperationCanceledException) when (Stopping.IsCancellationRequested)
         {
             return 0;
         }
@@ -60,7 +62,7 @@ public static class Program
         void OnSignal(PosixSignalContext context)
         {
             context.Cancel = true;
-            stop.Cancel();
+            Stopping.Cancel();
         }
     }
 

@@ -22,6 +22,10 @@ public static partial class Program
     // For the cleanup once everything has stopped: freeing handles, sending telemetry.
     private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
 
+    // Until the process is gone: a signal without a handler would kill it while it ends, whatever it has to report.
+    private static readonly CancellationTokenSource Stopping = new();
+    private static readonly List<PosixSignalRegistration> Signals = [];
+
     /// <summary>Runs the service until it is stopped; <c>--version</c> only prints the version.</summary>
     /// <returns>0; or 1 if the configuration is invalid, a port is in use, or a worker failed permanently.</returns>
     public static async Task<int> Main(string[] args)
@@ -33,12 +37,10 @@ public static partial class Program
         }
 
         // Handled from here on: a host handles signals only once it starts, and fails on one that arrives during startup.
-        using var stop = new CancellationTokenSource();
-        using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal);
-        using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal);
+        Signals.AddRange([PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal), PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal)]);
         try
         {
-            return await RunAsync(Build(args), stop.Token);
+            return await RunAsync(Build(args), Stopping.Token);
         }
         catch (ConfigurationException exception)
         {
@@ -54,7 +56,7 @@ public static partial class Program
         void OnSignal(PosixSignalContext context)
         {
             context.Cancel = true;
-            stop.Cancel();
+            Stopping.Cancel();
         }
     }
 

@@ -99,10 +99,11 @@ public sealed class StopTests
         var exit = stack.Process.ExitAsync(Most);
         try
         {
-            for (var moment = 0; moment < 20; moment++)
+            // To the very end: a signal must not kill a process that is about to report how it ended.
+            while (!exit.IsCompleted)
             {
                 stack.Process.Terminate();
-                await Task.Delay(50, TestContext.Current.CancellationToken);
+                await Task.Delay(1, TestContext.Current.CancellationToken);
             }
         }
         catch (Exception exception) when (exception is InvalidOperationException or System.ComponentModel.Win32Exception)
