@@ -1,5 +1,7 @@
 using System.Globalization;
 using Cache.AppHost;
+using Cache.Embedded;
+using Cache.Metrics;
 using Microsoft.Extensions.DependencyInjection;
 
 var builder = DistributedApplication.CreateBuilder(args);
@@ -23,7 +25,7 @@ if (!publishing)
 
 IResourceBuilder<IResourceWithConnectionString> kafka = choices.Kafka switch
 {
-    ServerMode.Embedded => builder.AddEmbeddedKafka("kafka"),
+    ServerMode.Embedded => builder.AddEmbeddedKafka("kafka", choices.Revenue),
     ServerMode.External => builder.AddConnectionString("kafka"),
     _ => builder.AddKafka("kafka").WithEnvironment("KAFKA_NUM_PARTITIONS", "6").WithDataVolume().WithKafkaUI(),
 };
@@ -50,11 +52,21 @@ if (choices.Kafka == ServerMode.Embedded)
     cache.WithEmbeddedKafkaSettings();
 }
 
+if (choices.Revenue)
+{
+    cache.WithRevenue(publishing);
+}
+
 if (choices.Simulator)
 {
     var simulator = builder.AddProject<Projects.Cache_Producer_Simulator>("simulator")
         .WithReference(kafka).WaitFor(kafka).WaitFor(cache)
         .WithEnvironment("simulator_rate", builder.AddParameter("simulator-rate"));
+    if (choices.Revenue)
+    {
+        simulator.WithRevenue(publishing).WithEnvironment("simulator_types", RevenueType.SimulatorTypes);
+    }
+
     if (!publishing)
     {
         var sessions = builder.AddParameter("simulator-sessions");
@@ -63,7 +75,7 @@ if (choices.Simulator)
             .WithEnvironment("simulator_sessions", sessions)
             // With a seed, it would otherwise start in 2025.
             .WithEnvironment(context => context.EnvironmentVariables["simulator_start"] = TimeProvider.System.GetUtcNow().ToString("O", CultureInfo.InvariantCulture))
-            .WithRowCommands(kafka.Resource);
+            .WithRowCommands(kafka.Resource, choices.Revenue ? [$"--{MetricTypesReader.Key}={RevenueType.MetricTypes}", $"--types={RevenueType.SimulatorTypes}"] : []);
         cache.WithSessions(sessions.Resource);
 
         // The simulator waits until the service is ready, which requires partitions, so the service has to create the topics.

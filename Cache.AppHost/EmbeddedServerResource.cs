@@ -115,7 +115,9 @@ internal abstract partial class EmbeddedServerResource(string name) : Resource(n
 }
 
 /// <summary>Kafka inside this process.</summary>
-internal sealed class EmbeddedKafkaResource(string name) : EmbeddedServerResource(name)
+/// <param name="name">Name of the resource and of its connection string.</param>
+/// <param name="revenue">Whether it has the topic of <see cref="RevenueType"/>.</param>
+internal sealed class EmbeddedKafkaResource(string name, bool revenue) : EmbeddedServerResource(name)
 {
     private EmbeddedKafka? _kafka;
 
@@ -127,7 +129,7 @@ internal sealed class EmbeddedKafkaResource(string name) : EmbeddedServerResourc
     public override ValueTask DisposeAsync() => _kafka?.DisposeAsync() ?? default;
 
     protected override async Task<string> StartAsync(CancellationToken cancellationToken) =>
-        (_kafka = await EmbeddedStack.StartKafkaAsync(cancellationToken)).BootstrapServers;
+        (_kafka = await EmbeddedStack.StartKafkaAsync(revenue, cancellationToken)).BootstrapServers;
 
     protected override void Resume() => _kafka!.MendAllBrokers();
 
@@ -156,10 +158,10 @@ internal sealed class EmbeddedRedisResource(string name) : EmbeddedServerResourc
 /// <summary>Adds the embedded servers to the application.</summary>
 internal static class EmbeddedServerExtensions
 {
-    /// <summary>Adds Kafka, with the stack's topics.</summary>
-    public static IResourceBuilder<EmbeddedKafkaResource> AddEmbeddedKafka(this IDistributedApplicationBuilder builder, [ResourceName] string name)
+    /// <summary>Adds Kafka, with the stack's topics; that of <see cref="RevenueType"/> is one of them if the stack has the type.</summary>
+    public static IResourceBuilder<EmbeddedKafkaResource> AddEmbeddedKafka(this IDistributedApplicationBuilder builder, [ResourceName] string name, bool revenue)
     {
-        var kafka = new EmbeddedKafkaResource(name);
+        var kafka = new EmbeddedKafkaResource(name, revenue);
         return builder.AddEmbedded(kafka, "Embedded Kafka", checks =>
             checks.Add(new HealthCheckRegistration($"{name}_check", _ => new KafkaHealthCheck(() => kafka.Address), failureStatus: null, tags: null)));
     }

@@ -15,12 +15,13 @@ internal enum ServerMode
     External,
 }
 
-/// <summary>What the stack consists of, from the options <c>--kafka</c>, <c>--redis</c> and <c>--simulator</c> and the machine's container engine.</summary>
+/// <summary>What the stack consists of, from the options <c>--kafka</c>, <c>--redis</c>, <c>--simulator</c> and <c>--revenue</c> and the machine's container engine.</summary>
 /// <param name="Kafka">Where Kafka runs.</param>
 /// <param name="Redis">Where Redis runs.</param>
 /// <param name="Simulator">Whether the simulator runs.</param>
+/// <param name="Revenue">Whether the service and the simulator have a third metric type, revenue.</param>
 /// <param name="Reason">Why the servers run there.</param>
-internal sealed record StackChoices(ServerMode Kafka, ServerMode Redis, bool Simulator, string Reason)
+internal sealed record StackChoices(ServerMode Kafka, ServerMode Redis, bool Simulator, bool Revenue, string Reason)
 {
     private static readonly (string Removed, string Replacement)[] RemovedOptions =
     [
@@ -31,7 +32,7 @@ internal sealed record StackChoices(ServerMode Kafka, ServerMode Redis, bool Sim
 
     /// <summary>Chooses the options that are set; by default containers, or embedded servers if no container engine answers.</summary>
     /// <param name="args">The command line.</param>
-    /// <param name="configuration">The command line and the environment: keys <c>kafka</c>, <c>redis</c> and <c>simulator</c>.</param>
+    /// <param name="configuration">The command line and the environment: keys <c>kafka</c>, <c>redis</c>, <c>simulator</c> and <c>revenue</c>.</param>
     /// <param name="publishing">Whether the stack is being published: then servers cannot be embedded, and are containers by default.</param>
     /// <param name="findEngine">Returns the name of a running container engine, or null; called only if needed.</param>
     /// <exception cref="FormatException">An option is invalid; the message contains the option and what would be valid.</exception>
@@ -55,13 +56,15 @@ internal sealed record StackChoices(ServerMode Kafka, ServerMode Redis, bool Sim
 
         // Simulated rows do not belong in somebody else's Kafka or in a published stack, unless requested.
         var simulator = Flag(args, configuration, "simulator") ?? (!publishing && kafka != ServerMode.External);
-        return new(kafka.Value, redis.Value, simulator, reason);
+        var revenue = Flag(args, configuration, "revenue") ?? false;
+        return new(kafka.Value, redis.Value, simulator, revenue, reason);
     }
 
     /// <summary>One line for the console: where the servers run, why, and how to change it.</summary>
     public override string ToString() =>
         $"Kafka runs {Where(Kafka, "kafka")}, Redis {Where(Redis, "redis")}: {Reason}. "
-        + "To change this, set --kafka and --redis to embedded, container or external.";
+        + "To change this, set --kafka and --redis to embedded, container or external."
+        + (Revenue ? " A third metric type, revenue, is on (--revenue)." : "");
 
     private static string Where(ServerMode mode, string name) => mode switch
     {

@@ -1,3 +1,7 @@
+using System.Text;
+using Cache.Embedded;
+using Cache.Metrics;
+using Microsoft.Extensions.Configuration;
 using StackExchange.Redis;
 
 // Aspire marks process commands as experimental.
@@ -11,11 +15,12 @@ internal static class StackCommands
     /// <summary>Adds commands for one-off simulator runs alongside the running one.</summary>
     /// <param name="simulator">The simulator.</param>
     /// <param name="kafka">Where the rows go.</param>
+    /// <param name="options">Further options of each run.</param>
     public static IResourceBuilder<ProjectResource> WithRowCommands(
-        this IResourceBuilder<ProjectResource> simulator, IResourceWithConnectionString kafka) =>
+        this IResourceBuilder<ProjectResource> simulator, IResourceWithConnectionString kafka, string[] options) =>
         simulator
-            .WithRun("send-burst", "Send a burst", "Rocket", "Sends 5,000 rows as fast as Kafka accepts them.", kafka, "--count=5000", "--rate=0")
-            .WithRun("send-malformed", "Send malformed rows", "Warning", "Sends 100 rows that the service has to reject; they go to the dead-letter topic.", kafka, "--count=100", "--rate=0", "--malformed_share=1");
+            .WithRun("send-burst", "Send a burst", "Rocket", "Sends 5,000 rows as fast as Kafka accepts them.", kafka, ["--count=5000", "--rate=0", .. options])
+            .WithRun("send-malformed", "Send malformed rows", "Warning", "Sends 100 rows that the service has to reject; they go to the dead-letter topic.", kafka, ["--count=100", "--rate=0", "--malformed_share=1", .. options]);
 
     /// <summary>Adds a command that empties Redis.</summary>
     public static IResourceBuilder<T> WithDataLossCommand<T>(this IResourceBuilder<T> redis) where T : IResourceWithConnectionString =>
@@ -46,6 +51,26 @@ internal static class StackCommands
             }
         });
 
+    /// <summary>Adds the metric type of <see cref="RevenueType"/>.</summary>
+    /// <param name="project">The service or the simulator.</param>
+    /// <param name="publishing">Whether the stack is being published.</param>
+    public static IResourceBuilder<ProjectResource> WithRevenue(this IResourceBuilder<ProjectResource> project, bool publishing)
+    {
+        if (!publishing)
+        {
+            return project.WithEnvironment(MetricTypesReader.Key, RevenueType.MetricTypes);
+        }
+
+        // As indexed keys, because braces are expressions in a manifest.
+        using var json = new MemoryStream(Encoding.UTF8.GetBytes($"{{\"{MetricTypesReader.Key}\":{RevenueType.MetricTypes}}}"));
+        foreach (var (key, value) in new ConfigurationBuilder().AddJsonStream(json).Build().AsEnumerable().Where(setting => setting.Value is not null))
+        {
+            project.WithEnvironment(key.Replace(":", "__", StringComparison.Ordinal), value);
+        }
+
+        return project;
+    }
+
     private static IResourceBuilder<ProjectResource> WithRun(
         this IResourceBuilder<ProjectResource> simulator,
         string name,
@@ -53,7 +78,7 @@ internal static class StackCommands
         string icon,
         string description,
         IResourceWithConnectionString kafka,
-        params string[] options) =>
+        string[] options) =>
         simulator.WithProcessCommand(name, displayName, async context => new ProcessCommandSpec("dotnet")
         {
             Arguments =

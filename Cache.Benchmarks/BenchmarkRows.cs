@@ -34,10 +34,18 @@ internal static class BenchmarkRows
     public static string DimensionOf(long row, int dimensions = 4) =>
         dimensions <= Types.Length ? Types[row % dimensions] : string.Create(CultureInfo.InvariantCulture, $"type_{row % dimensions}");
 
+    /// <summary>The measures of a type: those of events, and further ones.</summary>
+    public static IEnumerable<(string Name, string Field)> MeasuresOf(int count) =>
+        [("count", "event_count"), ("users", "user_count"), .. Enumerable.Range(3, count - 2).Select(number => ($"measure{number}", $"measure_{number}"))];
+
     /// <summary>The value of a row.</summary>
-    public static byte[] Value(long row, int dimensions = 4) => Encoding.UTF8.GetBytes(string.Create(
-        CultureInfo.InvariantCulture,
-        $$"""{"window_start":{{WindowOf(row, dimensions)}},"event_type":"{{DimensionOf(row, dimensions)}}","event_count":{{CountOf(row, dimensions)}},"user_count":{{(row % PerWindow(dimensions) / 8) + 1}}}"""));
+    public static byte[] Value(long row, int dimensions = 4, int measures = 2)
+    {
+        var more = string.Concat(MeasuresOf(measures).Skip(2).Select((measure, number) => string.Create(CultureInfo.InvariantCulture, $",\"{measure.Field}\":{row + number}")));
+        return Encoding.UTF8.GetBytes(string.Create(
+            CultureInfo.InvariantCulture,
+            $$"""{"window_start":{{WindowOf(row, dimensions)}},"event_type":"{{DimensionOf(row, dimensions)}}","event_count":{{CountOf(row, dimensions)}},"user_count":{{(row % PerWindow(dimensions) / 8) + 1}}{{more}}}"""));
+    }
 
     /// <summary>The event count of a row: its position in its window, from 1.</summary>
     public static long CountOf(long row, int dimensions = 4) => (row % PerWindow(dimensions)) + 1;

@@ -8,8 +8,9 @@ namespace Cache.Benchmarks;
 /// <summary>The rows to fill a broker with.</summary>
 /// <param name="Rows">Number of rows; 0 leaves the topic empty.</param>
 /// <param name="Dimensions">Dimensions per window.</param>
+/// <param name="Measures">Measures per row, 2 or more.</param>
 /// <param name="Trace">The flags of each row's <c>traceparent</c>, <c>00</c> or <c>01</c>; empty for rows without one.</param>
-internal sealed record Backlog(long Rows, int Dimensions = 4, string Trace = "")
+internal sealed record Backlog(long Rows, int Dimensions = 4, int Measures = 2, string Trace = "")
 {
     /// <summary>Enough partitions for a million such rows: the mock keeps 5 MiB per partition.</summary>
     public const int Partitions = 24;
@@ -63,7 +64,7 @@ internal static class Broker
         {
             for (var row = first; row < first + backlog.Rows; row++)
             {
-                var message = new Message<Null, byte[]> { Value = BenchmarkRows.Value(row, backlog.Dimensions) };
+                var message = new Message<Null, byte[]> { Value = BenchmarkRows.Value(row, backlog.Dimensions, backlog.Measures) };
                 if (backlog.Trace.Length > 0)
                 {
                     message.Headers = new() { { "traceparent", Encoding.ASCII.GetBytes($"00-{row + 1:x32}-{row + 1:x16}-{backlog.Trace}") } };

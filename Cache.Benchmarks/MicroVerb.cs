@@ -7,7 +7,6 @@ using BenchmarkDotNet.Running;
 using BenchmarkDotNet.Toolchains.InProcess.NoEmit;
 using Cache.Service.Decode;
 using Cache.Service.Enqueue;
-using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
@@ -39,7 +38,7 @@ public class RowStages
 {
     private const int Rows = 10_000;
 
-    private readonly RowDecoder _decoder = new(TimeSpan.FromDays(1), TimeProvider.System);
+    private readonly RowDecoder _decoder = new(new CacheOptions(), TimeProvider.System);
     private readonly byte[][] _values = [.. Enumerable.Range(0, Rows).Select(row => BenchmarkRows.Value(row))];
     private readonly byte[][] _spaced;
     private readonly RowQueue _queue = new(new CacheOptions { QueueMaxSize = Rows });
@@ -51,7 +50,7 @@ public class RowStages
     {
         var partition = new AssignedPartition(new(BenchmarkRows.Topic, 0), new RowCounter());
         _spaced = [.. _values.Select(value => (byte[])[(byte)' ', .. value])];
-        _rows = [.. _values.Select((value, offset) => new QueuedRow(partition, offset, 0, _decoder.Decode(RowKind.Event, value)))];
+        _rows = [.. _values.Select((value, offset) => new QueuedRow(partition, offset, 0, _decoder.Decode("event_metrics", value)))];
     }
 
     /// <summary>From bytes to a row.</summary>
@@ -100,7 +99,7 @@ public class RowStages
         long sum = 0;
         foreach (var value in values)
         {
-            sum += _decoder.Decode(RowKind.Event, value).WindowStart;
+            sum += _decoder.Decode("event_metrics", value).WindowStart;
         }
 
         return sum;

@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 
 namespace Cache.Benchmarks;
 
-/// <summary>Measures the product against baselines in the same run: <c>dotnet run -c Release --project Cache.Benchmarks -- VERB [--quick]</c>.</summary>
+/// <summary>Measures the product against baselines in the same run: <c>dotnet run -c Release --project Cache.Benchmarks -- VERB [--quick] [--against FOLDER]</c>.</summary>
 internal static class Program
 {
     private static readonly Dictionary<string, Func<Run, Task>> Verbs = new()
@@ -13,6 +13,7 @@ internal static class Program
         ["memory"] = MemoryVerb.RunAsync,
         ["scale"] = ScaleVerb.RunAsync,
         ["tracing"] = TracingVerb.RunAsync,
+        ["types"] = TypesVerb.RunAsync,
         ["micro"] = MicroVerb.RunAsync,
         ["stream"] = StreamVerb.RunAsync,
         ["reads"] = ReadsVerb.RunAsync,
@@ -36,7 +37,7 @@ internal static class Program
                 return 0;
 
             case ["broker", var partitions, var rows, var dimensions, var trace]:
-                await Broker.RunAsync(Number(partitions), new(Number(rows), Number(dimensions), trace));
+                await Broker.RunAsync(Number(partitions), new(Number(rows), Number(dimensions), Trace: trace));
                 return 0;
 
             case ["consume", var side, var bootstrapServers, var group, var rows, var redisPort]:
@@ -48,15 +49,16 @@ internal static class Program
         }
 
         var verbs = args.FirstOrDefault() is "all" ? [.. Verbs.Keys] : args.Where(Verbs.ContainsKey).Take(1).ToList();
-        if (verbs.Count == 0 || args.Skip(1).Any(option => option != "--quick"))
+        var against = Array.IndexOf(args, "--against") is > 0 and var at && at + 1 < args.Length ? args[at + 1] : null;
+        if (verbs.Count == 0 || args.Skip(1).Any(option => option is not ("--quick" or "--against") && option != against))
         {
-            await Console.Error.WriteLineAsync($"Usage: {string.Join('|', Verbs.Keys)}|all [--quick]");
+            await Console.Error.WriteLineAsync($"Usage: {string.Join('|', Verbs.Keys)}|all [--quick] [--against FOLDER]");
             return 2;
         }
 
         using var interrupted = PosixSignalRegistration.Create(PosixSignal.SIGINT, _ => ServerProcess.KillAll());
         using var terminated = PosixSignalRegistration.Create(PosixSignal.SIGTERM, _ => ServerProcess.KillAll());
-        var run = new Run(Quick: args.Contains("--quick"), new Report());
+        var run = new Run(Quick: args.Contains("--quick"), new Report(), against);
         try
         {
             foreach (var verb in verbs)
@@ -85,7 +87,8 @@ internal static class Program
 /// <summary>The settings of a run.</summary>
 /// <param name="Quick">Fewer and shorter rounds: to check that it works, not to quote.</param>
 /// <param name="Report">Collects the figures.</param>
-internal sealed record Run(bool Quick, Report Report)
+/// <param name="Against">The folder of another build of the service to compare with; null for none.</param>
+internal sealed record Run(bool Quick, Report Report, string? Against)
 {
     /// <summary>Rounds per side.</summary>
     public int Rounds => Quick ? 2 : 5;

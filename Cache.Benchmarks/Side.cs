@@ -12,6 +12,9 @@ namespace Cache.Benchmarks;
 /// </summary>
 internal sealed class Side : IAsyncDisposable
 {
+    /// <summary>The service of this build.</summary>
+    public const string Service = "Cache.Service.dll";
+
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(5);
     private static int _groups;
@@ -55,13 +58,20 @@ internal sealed class Side : IAsyncDisposable
     /// <param name="kafka">The broker.</param>
     /// <param name="replicas">Number of replicas.</param>
     /// <param name="arguments">Further settings.</param>
-    public static async Task<Side> StartServiceAsync(ServerProcess kafka, int replicas = 1, params string[] arguments)
+    public static Task<Side> StartServiceAsync(ServerProcess kafka, int replicas = 1, params string[] arguments) => StartBuildAsync(Service, kafka, replicas, arguments);
+
+    /// <summary>Starts any build of the service, and waits until its partitions are assigned.</summary>
+    /// <param name="program">The program.</param>
+    /// <param name="kafka">The broker.</param>
+    /// <param name="replicas">Number of replicas.</param>
+    /// <param name="arguments">Further settings.</param>
+    public static async Task<Side> StartBuildAsync(string program, ServerProcess kafka, int replicas, string[] arguments)
     {
         var side = await ConnectAsync(kafka);
         for (var replica = 0; replica < replicas; replica++)
         {
             await side.AddAsync(await ServerProcess.StartAsync(
-                "Cache.Service.dll",
+                program,
                 [
                     "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", side.BootstrapServers,
                     "--ConnectionStrings:redis", $"127.0.0.1:{side._redisServer.Port}",

@@ -9,6 +9,9 @@ namespace Cache.Benchmarks;
 /// <param name="Arguments">Its settings.</param>
 internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, params string[] Arguments)
 {
+    /// <summary>The program that is run.</summary>
+    public string Service { get; init; } = Side.Service;
+
     // Code that runs once per batch reaches its final tier only after some rounds; comparing CPU time takes even more of them.
     private const int WarmUps = 3;
     private const int LongWarmUps = 15;
@@ -76,7 +79,7 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
             foreach (var variant in variants)
             {
                 var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
-                running._sides.Add((variant, kafka, await Side.StartServiceAsync(kafka, variant.Replicas, variant.Arguments)));
+                running._sides.Add((variant, kafka, await Side.StartBuildAsync(variant.Service, kafka, variant.Replicas, variant.Arguments)));
             }
 
             // Only now: with the mock, a join can take as long as a session, and a side suspended for longer is expelled from its group.

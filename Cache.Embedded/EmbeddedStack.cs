@@ -1,8 +1,10 @@
 using System.Globalization;
 using System.Net.Sockets;
+using Cache.Producer.Simulator;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
@@ -29,8 +31,8 @@ public sealed class EmbeddedStack : IAsyncDisposable
         Redis = redis;
     }
 
-    /// <summary>The topics to which the simulator writes.</summary>
-    public IReadOnlyList<string> Topics { get; private init; } = [];
+    /// <summary>The topics to which the simulator writes; none without it.</summary>
+    public IReadOnlyList<string> Topics { get; private set; } = [];
 
     /// <summary>The Kafka of the service and the simulator.</summary>
     public EmbeddedKafka Kafka { get; }
@@ -51,7 +53,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
     public static async Task<EmbeddedStack> StartAsync(StackOptions options, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(options);
-        var kafkaStarts = StartKafkaAsync(CancellationToken.None);
+        var kafkaStarts = StartKafkaAsync(options.Revenue, CancellationToken.None);
         EmbeddedRedis redis;
         try
         {
@@ -63,7 +65,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
             throw new StackException(e.Message, e);
         }
 
-        var stack = new EmbeddedStack(await kafkaStarts, redis) { Topics = options.Sessions ? [.. WindowTopics, SessionTopic] : WindowTopics };
+        var stack = new EmbeddedStack(await kafkaStarts, redis);
         try
         {
             await stack.StartServiceAsync(options, cancellationToken);
@@ -82,11 +84,12 @@ public sealed class EmbeddedStack : IAsyncDisposable
     }
 
     /// <summary>Starts a Kafka with the topics of the stack.</summary>
+    /// <param name="revenue">Whether the topic of <see cref="RevenueType"/> is one of them.</param>
     /// <param name="cancellationToken">Cancels the start, until it has begun.</param>
-    public static async Task<EmbeddedKafka> StartKafkaAsync(CancellationToken cancellationToken = default)
+    public static async Task<EmbeddedKafka> StartKafkaAsync(bool revenue = false, CancellationToken cancellationToken = default)
     {
         var kafka = await EmbeddedKafka.StartAsync(Brokers, cancellationToken);
-        foreach (var topic in (string[])[.. WindowTopics, SessionTopic, "cache_dead_letters"])
+        foreach (var topic in (string[])[.. WindowTopics, SessionTopic, "cache_dead_letters", .. revenue ? [RevenueType.Topic] : Array.Empty<string>()])
         {
             kafka.CreateTopic(topic, Partitions);
         }
@@ -189,7 +192,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
             $"--urls={StackOptions.DefaultUrls}",
             "--cache_consume_from=earliest",
             .. EmbeddedKafka.ClientSettings.Select(setting => $"--Kafka:{setting.Key}={setting.Value}"),
-            .. options.Sessions && !options.ServiceArguments.Any(IsTopics) ? [$"--cache_kafka_topics={string.Join(',', Topics)}"] : Array.Empty<string>(),
+            .. options.Sessions && !options.ServiceArguments.Any(IsTopics) ? [$"--cache_kafka_topics={string.Join(',', WindowTopics)},{SessionTopic}"] : Array.Empty<string>(),
             .. options.ServiceArguments,
         ];
         var service = Configured(Service.Program.Build, args);
@@ -219,6 +222,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
         _simulator = Configured(
             Producer.Simulator.Program.Build,
             [.. Quiet($"--ConnectionStrings:kafka={Kafka.BootstrapServers}"), "--quiet=true", .. options.SimulatorArguments]);
+        Topics = _simulator.Services.GetRequiredService<SimulatorOptions>().Topics;
         await _simulator.StartAsync(cancellationToken);
     }
 

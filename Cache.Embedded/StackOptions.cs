@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Cache.Metrics;
 using Cache.Producer.Simulator;
 using Cache.Service.Options;
 using Microsoft.Extensions.Configuration;
@@ -25,7 +26,10 @@ public sealed class StackOptions
         """;
 
     private const string NoSimulator = "no-simulator";
+    private const string OwnRevenue = "revenue";
     private const string OwnRedisPort = "redis_port";
+
+    private const string RevenueTypes = $"--{MetricTypesReader.Key}={RevenueType.MetricTypes}";
 
     private static readonly string[] HostKeys = ["contentRoot", "environment"];
 
@@ -44,6 +48,9 @@ public sealed class StackOptions
 
     /// <summary>Whether the simulator sends sessions; the service then consumes them, unless its topics are set. Default false.</summary>
     public bool Sessions { get; private init; }
+
+    /// <summary>Whether the service and the simulator have a third metric type, <see cref="RevenueType"/>. Default false.</summary>
+    public bool Revenue { get; private init; }
 
     /// <summary>Port of the embedded Redis, 1 to 65535; 0, the default, picks a free one.</summary>
     public int RedisPort { get; private init; }
@@ -71,6 +78,7 @@ public sealed class StackOptions
             new KeyOption(OwnRedisPort) { HelpName = "port", Description = "Port of the embedded Redis, 1 to 65535; 0 takes a free one (default: 0)" },
             new KeyOption(NoSimulator) { IsFlag = true, HelpName = "true|false", Description = "Leave the topics empty: nothing writes to Kafka but you (default: false; without a value: true)" },
             new KeyOption("simulator_sessions") { IsFlag = true, HelpName = "true|false", Description = "Send sessions, and consume them, too (default: false; without a value: true)" },
+            new KeyOption(OwnRevenue) { IsFlag = true, HelpName = "true|false", Description = $"Add a third metric type, {RevenueType.Name}, by country and plan (default: false; without a value: true)" },
             new KeyOption("simulator_<option>") { HelpName = "value", Description = "Any other option of the simulator, such as --simulator_rate 50 (rows per second)" },
             new KeyOption("<key>") { HelpName = "value", Description = "Any key of the service's configuration, such as --window_retention_count 50" },
         };
@@ -92,18 +100,27 @@ public sealed class StackOptions
         var keys = new FlatKeys(configuration);
         var simulatorKeys = new FlatKeys(configuration, SimulatorOptions.Prefix);
         var simulatorOptions = SimulatorCommand.Options().Select(option => option.Key).ToHashSet(StringComparer.OrdinalIgnoreCase);
+        var revenue = keys.Flag(OwnRevenue);
         var options = new StackOptions
         {
             Simulator = !keys.Flag(NoSimulator),
             Sessions = simulatorKeys.Flag("sessions"),
+            Revenue = revenue,
             RedisPort = keys.Value<int>(OwnRedisPort, 0, TryPort, "it must be 1 to 65535, or 0 for a free one."),
 
             // Everything not read above.
-            ServiceArguments = [.. arguments.Keys.Where(key => OfSimulator(key.Key) is null && !keys.Names.Contains(key.Key)).Select(key => $"--{key.Key}={key.Value}")],
+            ServiceArguments =
+            [
+                .. revenue ? [RevenueTypes] : Array.Empty<string>(),
+                .. arguments.Keys.Where(key => OfSimulator(key.Key) is null && !keys.Names.Contains(key.Key)).Select(key => $"--{key.Key}={key.Value}"),
+            ],
 
-            // With the prefix, which takes precedence over the environment; libraries do not know the prefix.
+            // With the prefix, which takes precedence over the environment; libraries do not know the prefix. The metric types are
+            // the service's.
             SimulatorArguments =
             [
+                .. revenue ? [RevenueTypes, $"--{SimulatorOptions.Prefix}{SimulatorTypes.Key}={RevenueType.SimulatorTypes}"] : Array.Empty<string>(),
+                .. arguments.Keys.Where(key => IsMetricTypes(key.Key)).Select(key => $"--{key.Key}={key.Value}"),
                 .. from key in arguments.Keys
                    let name = OfSimulator(key.Key)
                    where name is not null
@@ -115,6 +132,7 @@ public sealed class StackOptions
         [
             .. arguments.Errors,
             .. OwnConnections.Where(arguments.Keys.ContainsKey).Select(key => $"--{key}: this program brings its own Kafka and Redis; for others run Cache.Service by itself"),
+            .. revenue && arguments.Keys.Keys.Any(IsMetricTypes) ? [$"--{OwnRevenue}: --{MetricTypesReader.Key} is given, too, and would replace the type {RevenueType.Name}; leave one out"] : Array.Empty<string>(),
             .. keys.Errors,
             .. simulatorKeys.Errors,
         ];
@@ -130,6 +148,9 @@ public sealed class StackOptions
 
     private static string? OfSimulator(string key) =>
         key.StartsWith(SimulatorOptions.Prefix, StringComparison.OrdinalIgnoreCase) ? key[SimulatorOptions.Prefix.Length..] : null;
+
+    private static bool IsMetricTypes(string key) =>
+        key.Equals(MetricTypesReader.Key, StringComparison.OrdinalIgnoreCase) || key.StartsWith($"{MetricTypesReader.Key}:", StringComparison.OrdinalIgnoreCase);
 
     private static bool TryPort(string text, out int port) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out port) && port <= 65535;

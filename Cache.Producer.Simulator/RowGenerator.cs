@@ -1,37 +1,6 @@
-using System.Buffers;
-using System.Globalization;
-using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
+using Cache.Metrics;
 
 namespace Cache.Producer.Simulator;
-
-/// <summary>What is unusual about a row.</summary>
-[Flags]
-public enum RowTraits
-{
-    /// <summary>An ordinary row.</summary>
-    None = 0,
-
-    /// <summary>Belongs to a window 1 to 10 windows back.</summary>
-    Late = 1,
-
-    /// <summary>Repeats the last well-formed row, byte for byte.</summary>
-    Repeated = 2,
-
-    /// <summary>Sent up to 10 rows late.</summary>
-    OutOfOrder = 4,
-
-    /// <summary>Violates a rule of the format; the service must reject it.</summary>
-    Malformed = 8,
-}
-
-/// <summary>One row for Kafka.</summary>
-/// <param name="Topic">Its topic.</param>
-/// <param name="Key">Its key: the dimension, or the session id.</param>
-/// <param name="Value">Its value: JSON, unless <see cref="RowTraits.Malformed"/>.</param>
-/// <param name="Traits">What is unusual about it.</param>
-public readonly record struct Row(string Topic, string Key, byte[] Value, RowTraits Traits);
 
 /// <summary>
 /// Generates the rows: the same options, seed and start always yield the same rows, byte for byte. A row carries the running
@@ -48,9 +17,11 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
     /// <summary>The topic of sessions.</summary>
     public const string SessionTopic = "session_metrics";
 
+    /// <summary>How far back, in windows, late rows reach.</summary>
+    internal const int MaxLateWindows = 10;
+
     // Event time needs a rate even without pacing; this is about what one core sends.
     private const double NominalRate = 100_000;
-    private const int MaxLateWindows = 10;
     private const int MaxDisplacement = 10;
     private const int MaxActiveSessions = 100;
 
@@ -93,88 +64,123 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
         }
     }
 
-    private sealed class Generation(SimulatorOptions options, int seed, DateTimeOffset start) : IDisposable
+    private sealed class Generation : IDisposable
     {
-        // Relaxed: leaves '+' and non-ASCII letters unescaped, as other writers do.
-        private static readonly JsonWriterOptions Json = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
-
-        private readonly Random _random = new(seed);
-        private readonly ArrayBufferWriter<byte> _buffer = new(512);
-        private readonly Utf8JsonWriter _writer = new(Stream.Null, Json);
-        private readonly long _window = options.WindowSeconds * 1000L;
-        private readonly double _start = start.ToUnixTimeMilliseconds();
-        private readonly double _step = 1000 / (options.Rate == 0 ? NominalRate : options.Rate);
-        private readonly Dictionary<(long Window, string Dimension), (long Count, long Users)> _totals = [];
-        private readonly double[] _loadTimes = [.. options.DeviceCategories.Select((_, i) => 600.0 + (250 * (i % 5)))];
+        private readonly SimulatorOptions _options;
+        private readonly int _seed;
+        private readonly Random _random;
+        private readonly RowWriter _writer;
+        private readonly MalformedRows _malformed;
+        private readonly TypeRows?[] _others;
+        private readonly long _window;
+        private readonly double _start;
+        private readonly double _step;
+        private readonly WindowTotals<(long Count, long Users)> _totals;
+        private readonly double[] _loadTimes;
         private readonly List<(string Id, string User, string Device, long Start, long End, int Pages)> _sessions = [];
         private long _index;
-        private long _newest = long.MinValue;
         private long _sessionsMade;
         private Row? _lastGood;
+
+        public Generation(SimulatorOptions options, int seed, DateTimeOffset start)
+        {
+            (_options, _seed) = (options, seed);
+            _random = new(seed);
+            _writer = new(_random);
+            _malformed = new(_random);
+            _others = [.. options.Types.Select(type => type.IsDefault ? null : new TypeRows(type, options, _random, _writer, _malformed))];
+            _window = options.WindowSeconds * 1000L;
+            _start = start.ToUnixTimeMilliseconds();
+            _step = 1000 / (options.Rate == 0 ? NominalRate : options.Rate);
+            _totals = new(_window);
+            _loadTimes = [.. options.DeviceCategories.Select((_, i) => 600.0 + (250 * (i % 5)))];
+        }
 
         public Row Next()
         {
             var i = _index++;
             var now = (long)(_start + (i * _step));
-            var window = now - (now % _window);
-            Forget(window);
 
             // One draw decides: malformed, repeated, late or ordinary.
             var draw = _random.NextDouble();
-            if ((draw -= options.MalformedShare) < 0)
+            if ((draw -= _options.MalformedShare) < 0)
             {
-                return Malformed(i % 2 == 0, window);
+                return Malformed(i, now);
             }
 
-            if ((draw -= options.RepeatShare) < 0 && _lastGood is { } last)
+            if ((draw -= _options.RepeatShare) < 0 && _lastGood is { } last)
             {
                 return last with { Traits = RowTraits.Repeated };
             }
 
-            var late = draw >= 0 && draw < options.LateShare;
-            if (late)
-            {
-                window = Math.Max(0, window - (_random.Next(1, MaxLateWindows + 1) * _window));
-            }
+            var late = draw >= 0 && draw < _options.LateShare;
+            var back = late ? _random.Next(1, MaxLateWindows + 1) : 0;
 
-            // Events and performance alternate, so that both appear from the start; a session is never late.
-            var turn = options.Sessions ? i % 5 : i % 2;
-            var row = turn == 4 && !late ? Session(now) : turn % 2 == 0 ? Event(window) : Performance(window);
+            // The types alternate, so that all appear from the start; every fifth row is a session, which is never late.
+            var row = !_options.Sessions ? Window(i, now, back)
+                : i % 5 == 4 && !late ? Session(now)
+                : Window(i - (i / 5), now, back);
             _lastGood = row;
             return late ? row with { Traits = RowTraits.Late } : row;
         }
 
         public void Dispose() => _writer.Dispose();
 
+        private Row Window(long turn, long now, int back)
+        {
+            var place = (int)(turn % _others.Length);
+            return _others[place] is { } other ? other.Next(now, back)
+                : IsEvent(place) ? Event(_totals.Window(now, back))
+                : Performance(_totals.Window(now, back));
+        }
+
+        private Row Malformed(long turn, long now)
+        {
+            var place = (int)(turn % _others.Length);
+            if (_others[place] is { } other)
+            {
+                return other.Malformed(now);
+            }
+
+            var dimension = Pick(IsEvent(place) ? _options.EventTypes : _options.DeviceCategories);
+            var topic = IsEvent(place) ? EventTopic : PerformanceTopic;
+            return _malformed.Next(_options.Types[place], topic, [dimension], _totals.Window(now, 0), _window);
+        }
+
+        // The default types have rows of their own: the same seed made the same ones before there were others.
+        private bool IsEvent(int place) => _options.Types[place] == MetricType.Event;
+
         private Row Event(long window)
         {
-            var type = Pick(options.EventTypes);
-            var (count, users) = _totals.GetValueOrDefault((window, type));
+            var type = Pick(_options.EventTypes);
+            var (count, users) = _totals[window, type];
             count += _random.Next(1, 4);
             users = users == 0 ? 1 : Math.Min(count, users + _random.Next(2));
-            _totals[(window, type)] = (count, users);
+            _totals[window, type] = (count, users);
 
-            Begin();
+            var json = _writer.Begin();
             Times(window);
-            _writer.WriteString("event_type"u8, type);
-            _writer.WriteNumber("event_count"u8, count);
-            _writer.WriteNumber("user_count"u8, users);
-            return new(EventTopic, type, End(), RowTraits.None);
+            json.WriteString("event_type"u8, type);
+            json.WriteNumber("event_count"u8, count);
+            json.WriteNumber("user_count"u8, users);
+            return new(EventTopic, type, _writer.End(), RowTraits.None);
         }
 
         private Row Performance(long window)
         {
-            var index = _random.Next(options.DeviceCategories.Count);
+            var index = _random.Next(_options.DeviceCategories.Count);
             var average = _loadTimes[index] = Math.Clamp(_loadTimes[index] * (0.97 + (0.06 * _random.NextDouble())), 100, 5000);
             var slowest = average * (1.4 + (0.4 * _random.NextDouble()));
 
-            Begin();
+            var json = _writer.Begin();
             Times(window);
-            _writer.WriteString("device_category"u8, options.DeviceCategories[index]);
-            _writer.WriteNumber("avg_load_time"u8, Math.Round(average, 1));
-            _writer.WriteNumber("p95_load_time"u8, Math.Round(slowest, 1));
-            return new(PerformanceTopic, options.DeviceCategories[index], End(), RowTraits.None);
+            json.WriteString("device_category"u8, _options.DeviceCategories[index]);
+            json.WriteNumber("avg_load_time"u8, Math.Round(average, 1));
+            json.WriteNumber("p95_load_time"u8, Math.Round(slowest, 1));
+            return new(PerformanceTopic, _options.DeviceCategories[index], _writer.End(), RowTraits.None);
         }
+
+        private void Times(long window) => _writer.Times("window_start"u8, "window_end"u8, window, window + _window, TimeUnit.Milliseconds);
 
         // An active session is written again, each time with a later end and one more page.
         private Row Session(long now)
@@ -183,8 +189,8 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             if (slot >= _sessions.Count || _random.Next(10) == 0)
             {
                 slot = Math.Min(slot, _sessions.Count);
-                var opened = (Invariant($"s-{seed}-{_sessionsMade++}"), Invariant($"u-{_random.Next(10_000)}"),
-                    Pick(options.DeviceCategories), now, now, 0);
+                var opened = (Invariant($"s-{_seed}-{_sessionsMade++}"), Invariant($"u-{_random.Next(10_000)}"),
+                    Pick(_options.DeviceCategories), now, now, 0);
                 if (slot == _sessions.Count)
                 {
                     _sessions.Add(opened);
@@ -198,148 +204,19 @@ public sealed class RowGenerator(SimulatorOptions options, int seed, DateTimeOff
             var session = _sessions[slot];
             session = _sessions[slot] = session with { End = now, Pages = session.Pages + 1 };
 
-            Begin();
-            _writer.WriteString("session_id"u8, session.Id);
-            _writer.WriteString("user_id"u8, session.User);
-            var shape = _random.Next(4);
-            Time("start_time"u8, session.Start, shape);
-            Time("end_time"u8, session.End, shape);
-            _writer.WriteNumber("duration"u8, session.End - session.Start);
-            _writer.WriteNumber("page_count"u8, session.Pages);
-            _writer.WriteString("device_category"u8, session.Device);
-            return new(SessionTopic, session.Id, End(), RowTraits.None);
-        }
-
-        // Each breaks one rule; the key is that of the well-formed row.
-        private Row Malformed(bool isEvent, long window)
-        {
-            var (topic, dimensionName, measureName) = isEvent
-                ? (EventTopic, "event_type", "event_count")
-                : (PerformanceTopic, "device_category", "avg_load_time");
-            var dimension = Pick(isEvent ? options.EventTypes : options.DeviceCategories);
-            var time = Invariant($"{window}");
-            var quoted = $"\"{JsonEncodedText.Encode(dimension, JavaScriptEncoder.UnsafeRelaxedJsonEscaping)}\"";
-
-            string Object(string? time, string? dimension, string measure) =>
-                "{" + (time is null ? "" : $"\"window_start\":{time},")
-                + (dimension is null ? "" : $"\"{dimensionName}\":{dimension},")
-                + $"\"{measureName}\":{measure}" + "}";
-
-            var text = _random.Next(20) switch
-            {
-                0 => "",
-                1 => "not json",
-                2 => Object(time, quoted, "1")[..^1],
-                3 => $"[{Object(time, quoted, "1")}]",
-                4 => Choose("null", "42", "\"row\"", "true"),
-                5 => Object(null, quoted, "1"),
-                6 => Object(Choose("\"yesterday\"", "\"2025-13-45 00:00:00\"", "true", "null", "\"\"", "{}"), quoted, "1"),
-                7 => Object(Choose("32472144000000", "\"2999-01-01T00:00:00Z\"", "\"2999-01-01 00:00:00.000\""), quoted, "1"),
-                8 => Object(time, null, "1"),
-                9 => Object(time, "\"\"", "1"),
-                10 => Object(time, $"\"{new string(Choose("x", "é")[0], SimulatorOptions.MaxDimensionBytes + 1)}\"", "1"),
-                11 => Object(time, $"\"page{Choose("\\u0007", "\\n", "\\u0000", "\\u007f")}view\"", "1"),
-                12 => Object(time, Choose("7", "null", "[\"a\"]"), "1"),
-                13 => Object(time, quoted, Choose("true", "{}", "[1]", "\"many\"")),
-                14 => Object(time, quoted, "\"12\""),
-                15 => Object(time, quoted, Choose("-1", "-9223372036854775808")),
-                16 => Object(time, quoted, "1e400"),
-                17 => Object(time, quoted, Choose("NaN", "\"NaN\"", "Infinity")),
-                18 => isEvent ? Object(time, quoted, "9223372036854775808") : Object(time, quoted, "-0.5"),
-                // Over 1 MiB, but otherwise valid. Rare, because each weighs as much as ten thousand others.
-                _ => _random.Next(10) == 0
-                    ? Object(time, quoted, $"1,\"padding\":\"{new string('x', 1 << 20)}\"")
-                    : Object(time, "\"\ufffd\"", "1"),
-            };
-
-            var value = Encoding.UTF8.GetBytes(text);
-            if (text.Contains('\ufffd', StringComparison.Ordinal))
-            {
-                // A placeholder for what no string can hold: bytes that are not UTF-8.
-                var at = value.AsSpan().IndexOf("\ufffd"u8);
-                value[at] = value[at + 1] = value[at + 2] = 0xff;
-            }
-
-            return new(topic, dimension, value, RowTraits.Malformed);
-        }
-
-        private void Begin()
-        {
-            _buffer.ResetWrittenCount();
-            _writer.Reset(_buffer);
-            _writer.WriteStartObject();
-        }
-
-        private byte[] End()
-        {
-            _writer.WriteEndObject();
-            _writer.Flush();
-            return _buffer.WrittenSpan.ToArray();
-        }
-
-        private void Times(long window)
-        {
-            var shape = _random.Next(4);
-            Time("window_start"u8, window, shape);
-            if (_random.Next(10) != 0)
-            {
-                Time("window_end"u8, window + _window, shape);
-            }
-        }
-
-        // The four formats in which writers send times: epoch ms, ISO-8601, Flink's SQL format, and the latter without a zone.
-        private void Time(ReadOnlySpan<byte> name, long epoch, int shape)
-        {
-            if (shape == 0)
-            {
-                _writer.WriteNumber(name, epoch);
-                return;
-            }
-
-            var time = DateTimeOffset.FromUnixTimeMilliseconds(epoch);
-            var fraction = _random.Next(4) switch
-            {
-                0 when epoch % 1000 == 0 => "",
-                1 => ".ffffff",
-                2 => ".fff'000000'",
-                _ => ".fff",
-            };
-            if (shape == 1 && _random.Next(2) == 0)
-            {
-                var offset = TimeSpan.FromMinutes(30 * _random.Next(-10, 11));
-                Formatted(name, time.ToOffset(offset), $"yyyy-MM-dd'T'HH:mm:ss{fraction}zzz");
-            }
-            else
-            {
-                Formatted(name, time, $"yyyy-MM-dd'{(shape == 1 ? 'T' : ' ')}'HH:mm:ss{fraction}{(shape == 3 ? "" : "'Z'")}");
-            }
-        }
-
-        private void Formatted(ReadOnlySpan<byte> name, DateTimeOffset time, string format)
-        {
-            Span<char> text = stackalloc char[40];
-            time.TryFormat(text, out var length, format, CultureInfo.InvariantCulture);
-            _writer.WriteString(name, text[..length]);
-        }
-
-        // Drops the windows that late rows can no longer reach.
-        private void Forget(long window)
-        {
-            if (window <= _newest)
-            {
-                return;
-            }
-
-            _newest = window;
-            foreach (var key in _totals.Keys.Where(key => key.Window < window - (MaxLateWindows * _window)).ToArray())
-            {
-                _totals.Remove(key);
-            }
+            var json = _writer.Begin();
+            json.WriteString("session_id"u8, session.Id);
+            json.WriteString("user_id"u8, session.User);
+            var shape = _writer.Shape();
+            _writer.Time("start_time"u8, session.Start, shape);
+            _writer.Time("end_time"u8, session.End, shape);
+            json.WriteNumber("duration"u8, session.End - session.Start);
+            json.WriteNumber("page_count"u8, session.Pages);
+            json.WriteString("device_category"u8, session.Device);
+            return new(SessionTopic, session.Id, _writer.End(), RowTraits.None);
         }
 
         private string Pick(IReadOnlyList<string> items) => items[_random.Next(items.Count)];
-
-        private string Choose(params string[] items) => Pick(items);
 
         private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
     }

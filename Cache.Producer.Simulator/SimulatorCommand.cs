@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Cache.Metrics;
 
 namespace Cache.Producer.Simulator;
 
@@ -29,7 +30,9 @@ internal static class SimulatorCommand
             Option("count", "rows", "Rows to send before it stops; 0 sends without end", Text(defaults.Count)),
             Option("seed", "number", "Seed, 0 to 2147483647; the same seed and options send the same rows again", "random"),
             Option("start", "time", "Time of the first row, 1970 to 2999, in ISO 8601 or epoch milliseconds", "now; with a seed, 2025-01-01T00:00:00Z"),
-            Option("window_seconds", "seconds", "Length of a window, 1 to 86400 s", Text(defaults.WindowSeconds)),
+            Option("window_seconds", "seconds", "Length of a window, 1 to 86400 s, unless its type has one", Text(defaults.WindowSeconds)),
+            Option(SimulatorTypes.Key, "names", "Metric types to send in turn, with commas: of event, performance and metric_types", string.Join(',', defaults.Types)),
+            Option(MetricTypesReader.Key, "json", "Metric types of your own, as the service reads them", "none"),
             Option("event_types", "names", "Dimensions of event_metrics, with commas or as a JSON array", string.Join(',', defaults.EventTypes)),
             Option("device_categories", "names", "Dimensions of performance_metrics, likewise", string.Join(',', defaults.DeviceCategories)),
             Option("late_share", "share", "Share of rows, 0 to 1, that go to a window up to 10 windows back", Text(defaults.LateShare)),

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Cache.Metrics;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 
@@ -37,8 +38,14 @@ public sealed class SimulatorOptions
     /// </summary>
     public DateTimeOffset? Start { get; init; }
 
-    /// <summary>Length of a window in seconds, 1 to 86,400. Default 5.</summary>
+    /// <summary>Length of a window in seconds, 1 to 86,400, unless its type has one. Default 5.</summary>
     public int WindowSeconds { get; init; } = 5;
+
+    /// <summary>
+    /// The metric types whose rows are sent, in turn: distinct, each with a topic by name. Those given as <c>metric_types</c>, in the
+    /// form that the service reads, can be among them. Default event and performance.
+    /// </summary>
+    public IReadOnlyList<MetricType> Types { get; init; } = MetricType.Defaults;
 
     /// <summary>Dimensions of <c>event_metrics</c>: distinct, 1 to 128 bytes of UTF-8, no control characters.</summary>
     public IReadOnlyList<string> EventTypes { get; init; } = ["page_view", "click", "add_to_cart", "purchase"];
@@ -64,6 +71,9 @@ public sealed class SimulatorOptions
     /// <summary>Whether every fifth row goes to <c>session_metrics</c>. Default false.</summary>
     public bool Sessions { get; init; }
 
+    /// <summary>The topics that rows are sent to, those of sessions last.</summary>
+    public IReadOnlyList<string> Topics => [.. Types.Select(SimulatorTypes.TopicOf).OfType<string>(), .. Sessions ? [RowGenerator.SessionTopic] : Array.Empty<string>()];
+
     /// <summary>Partitions of the topics that the simulator creates if they are missing, 1 to 10,000. Default 6.</summary>
     public int Partitions { get; init; } = 6;
 
@@ -88,6 +98,7 @@ public sealed class SimulatorOptions
         var keys = new FlatKeys(configuration, Prefix);
         var connection = configuration.GetConnectionString("kafka");
         var kafka = string.IsNullOrWhiteSpace(connection) ? null : KafkaConnectionString.Read(connection.Trim(), keys.Errors);
+        var sessions = keys.Flag("sessions");
         var options = new SimulatorOptions
         {
             Rate = keys.Value<double>("rate", defaults.Rate, TryRate,
@@ -97,13 +108,14 @@ public sealed class SimulatorOptions
             Start = keys.Value<DateTimeOffset?>("start", defaults.Start, TryTime,
                 "it must be a time from 1970 to 2999, as 2025-01-01T00:00:00Z or epoch milliseconds (default: now; with a seed, 2025-01-01T00:00:00Z)."),
             WindowSeconds = keys.Number("window_seconds", defaults.WindowSeconds, 1, 86_400),
+            Types = SimulatorTypes.Read(keys, sessions),
             EventTypes = Dimensions(keys, "event_types", defaults.EventTypes),
             DeviceCategories = Dimensions(keys, "device_categories", defaults.DeviceCategories),
             LateShare = keys.Value<double>("late_share", defaults.LateShare, TryShare, Share),
             RepeatShare = keys.Value<double>("repeat_share", defaults.RepeatShare, TryShare, Share),
             OutOfOrderShare = keys.Value<double>("out_of_order_share", defaults.OutOfOrderShare, TryShare, Share),
             MalformedShare = keys.Value<double>("malformed_share", defaults.MalformedShare, TryShare, Share),
-            Sessions = keys.Flag("sessions"),
+            Sessions = sessions,
             Partitions = keys.Number("partitions", defaults.Partitions, 1, 10_000),
             Quiet = keys.Flag("quiet"),
             BootstrapServers = kafka?.Servers ?? keys.Servers("kafka_bootstrap_servers", defaults.BootstrapServers),
@@ -134,7 +146,8 @@ public sealed class SimulatorOptions
         return fallback;
     }
 
-    private static bool IsDimension(string name) =>
+    /// <summary>Whether the service takes a name as a dimension.</summary>
+    internal static bool IsDimension(string name) =>
         name.Length > 0 && Encoding.UTF8.GetByteCount(name) <= MaxDimensionBytes && !name.Any(char.IsControl);
 
     private static bool TryRate(string text, out double rate) => TryNumber(text, out rate) && rate is 0 or (>= 0.001 and <= 1_000_000);

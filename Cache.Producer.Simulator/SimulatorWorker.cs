@@ -71,9 +71,7 @@ internal sealed partial class SimulatorWorker(
 
     private async Task RunAsync(CancellationToken stoppingToken)
     {
-        string[] topics = options.Sessions
-            ? [RowGenerator.EventTopic, RowGenerator.PerformanceTopic, RowGenerator.SessionTopic]
-            : [RowGenerator.EventTopic, RowGenerator.PerformanceTopic];
+        var topics = options.Topics;
         var producer = CreateProducer();
         await EnsureTopicsAsync(producer, topics, stoppingToken);
 
@@ -126,7 +124,7 @@ internal sealed partial class SimulatorWorker(
         }
     }
 
-    private async Task EnsureTopicsAsync(IProducer<string, byte[]> producer, string[] topics, CancellationToken stoppingToken)
+    private async Task EnsureTopicsAsync(IProducer<string, byte[]> producer, IReadOnlyList<string> topics, CancellationToken stoppingToken)
     {
         using var admin = new DependentAdminClientBuilder(producer.Handle).Build();
         HashSet<string> present = [];

@@ -155,6 +155,14 @@ public sealed class FlatKeys(IConfigurationRoot configuration, string prefix = "
         return servers;
     }
 
+    /// <summary>The section of a key whose value has a structure.</summary>
+    /// <param name="key">The key.</param>
+    public IConfigurationSection Section(string key)
+    {
+        _names.Add(key);
+        return configuration.GetSection(Given(key));
+    }
+
     private string? Find(string key)
     {
         _names.Add(key);

@@ -1,4 +1,5 @@
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
 using Cache.Service.Model;
 using Cache.Service.Partitions;
@@ -15,12 +16,27 @@ internal static class TestRows
     public static AssignedPartition Partition(int number = 0, string topic = "event_metrics") =>
         new(new TopicPartition(topic, number), new RowCounter());
 
-    public static Row Event(long window, string type, long? count = null, long? users = null) =>
-        Row.Window(RowKind.Event, window, Dimension(type, ".count", ".users"), new(count ?? 0, users ?? 0, count is not null, users is not null));
+    public static Row Event(long window, string type, long? count = null, long? users = null) => Window(MetricType.Event, window, type, count, users);
 
-    public static Row Performance(long window, string device, double? average = null, double? p95 = null) =>
-        Row.Window(RowKind.Performance, window, Dimension(device, ".avg_load_time", ".p95_load_time"),
-            new(BitConverter.DoubleToInt64Bits(average ?? 0), BitConverter.DoubleToInt64Bits(p95 ?? 0), average is not null, p95 is not null));
+    public static Row Performance(long window, string device, double? average = null, double? p95 = null) => Window(MetricType.Performance, window, device, Bits(average), Bits(p95));
+
+    /// <summary>A row of any type.</summary>
+    /// <param name="type">The type.</param>
+    /// <param name="window">The window's start.</param>
+    /// <param name="dimension">The dimension.</param>
+    /// <param name="values">The values of the measures, as the row holds them; null for those absent.</param>
+    public static Row Window(MetricType type, long window, string dimension, params long?[] values) => Row.Window(window, Dimension(type, dimension), Measures(values));
+
+    /// <summary>A dimension of a type.</summary>
+    public static Dimension Dimension(MetricType type, string name) => new DimensionTable(type).Get(Encoding.UTF8.GetBytes(name));
+
+    /// <summary>Measures from their values; null for those absent.</summary>
+    public static Measures Measures(params long?[] values) =>
+        Service.Model.Measures.Of(Array.ConvertAll(values, value => value ?? 0), values.Index().Sum(value => value.Item is null ? 0 : 1 << value.Index));
+
+    /// <summary>What a batch writes for a dimension.</summary>
+    public static Measures MeasuresOf(this WindowWrite window, Dimension dimension) =>
+        Measures([.. Enumerable.Range(0, dimension.Type.Measures.Count).Select(number => window.Value(dimension, number))]);
 
     public static Row Session(string id, long end, string? user = null, long? start = null, long? duration = null, long? pages = null, string? device = null) =>
         Row.Of(new Session(id, end, user, start, duration, pages, device));
@@ -48,6 +64,5 @@ internal static class TestRows
     /// <summary>A row as text, for the message of a failed property.</summary>
     public static string Show(Row row) => row.Session is { } session ? $"{session}" : $"{row.Kind} {row.WindowStart} {row.Dimension} {row.Measures}";
 
-    private static Dimension Dimension(string name, string firstSuffix, string secondSuffix) =>
-        new DimensionTable(firstSuffix, secondSuffix).Get(Encoding.UTF8.GetBytes(name));
+    private static long? Bits(double? number) => number is { } value ? BitConverter.DoubleToInt64Bits(value) : null;
 }

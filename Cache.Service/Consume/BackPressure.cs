@@ -8,7 +8,7 @@ namespace Cache.Service.Consume;
 
 /// <summary>
 /// Keeps the queue bounded without leaving the group: while the queue is full, partitions are paused and the loop keeps
-/// polling. Used only by the consume loop.
+/// polling. Those that await a schema stay paused (<see cref="SchemaWaits"/>). Used only by the consume loop.
 /// </summary>
 internal sealed partial class BackPressure(RowQueue queue, Assignment assignment, TimeProvider time, ILogger<BackPressure> logger)
 {
@@ -74,7 +74,7 @@ internal sealed partial class BackPressure(RowQueue queue, Assignment assignment
                 // The client remembers pauses across rebalances: a partition revoked while paused comes back paused, and nothing
                 // else would ever resume it.
                 _running = assignment.Current;
-                OnAssigned(consumer.Resume);
+                ResumeAll(consumer);
             }
         }
         else if (TryEnqueueHeld() && queue.IsAtLowWater)
@@ -129,14 +129,16 @@ internal sealed partial class BackPressure(RowQueue queue, Assignment assignment
     {
         LogResumed();
         _paused = [];
-        OnAssigned(consumer.Resume);
+        ResumeAll(consumer);
     }
 
-    private void OnAssigned(Action<IEnumerable<TopicPartition>> action)
+    private void ResumeAll(IConsumer<RowKey, Row> consumer) => OnAssigned(consumer.Resume, partition => !partition.AwaitsSchema);
+
+    private void OnAssigned(Action<IEnumerable<TopicPartition>> action, Func<AssignedPartition, bool>? only = null)
     {
         try
         {
-            action([.. assignment.Current.Select(partition => partition.TopicPartition)]);
+            action([.. assignment.Current.Where(only ?? (_ => true)).Select(partition => partition.TopicPartition)]);
         }
         catch (KafkaException exception) when (exception.Error.Code is ErrorCode.Local_State or ErrorCode.Local_UnknownPartition)
         {

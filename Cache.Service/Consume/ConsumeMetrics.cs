@@ -9,9 +9,11 @@ namespace Cache.Service.Consume;
 internal sealed class ConsumeMetrics
 {
     private readonly ConcurrentDictionary<string, RowCounter> _rows = new();
+    private readonly Total _withoutType = new();
     private readonly Total _commits = new();
     private readonly Total _commitErrors = new();
     private readonly Total _rebuilds = new();
+    private readonly Total _schemaErrors = new();
     private readonly Counter<long> _rebalances;
 
     public ConsumeMetrics(IMeterFactory meters, Assignment assignment, TimeProvider time)
@@ -20,6 +22,8 @@ internal sealed class ConsumeMetrics
         meter.CreateObservableCounter("cache.kafka.records", () => ByTopic(rows => rows.Value), description: "Rows consumed.");
         meter.CreateObservableCounter("cache.kafka.records.missed", () => ByTopic(rows => rows.Missed),
             description: "Rows that Kafka deleted before they were read.");
+        meter.CreateObservableCounter("cache.kafka.records.without.type", () => _withoutType.Value,
+            description: "Rows skipped because no metric type has their topic, or more than one has.");
         meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
             description: "Rows consumed and not yet committed.");
         meter.CreateObservableGauge("cache.kafka.lag.rows", () => ByPartition(partition => partition.LagRows),
@@ -34,6 +38,10 @@ internal sealed class ConsumeMetrics
         meter.CreateObservableCounter("cache.kafka.commit.batches", () => _commits.Value, description: "Commits.");
         meter.CreateObservableCounter("cache.kafka.commit.errors", () => _commitErrors.Value, description: "Commits that failed and are retried.");
         meter.CreateObservableCounter("cache.rebuilds", () => _rebuilds.Value, description: "Partitions rewound because Redis had lost its data.");
+        meter.CreateObservableGauge("cache.schema.waiting.partitions", () => assignment.Current.Count(partition => partition.AwaitsSchema),
+            description: "Partitions whose next row awaits a schema.");
+        meter.CreateObservableCounter("cache.schema.registry.errors", () => _schemaErrors.Value,
+            description: "Requests to the schema registry that failed and are retried.");
         _rebalances = meter.CreateCounter<long>("cache.rebalances", description: "Rebalances, by kind.");
 
         IEnumerable<Measurement<long>> ByTopic(Func<RowCounter, long> value) =>
@@ -44,14 +52,21 @@ internal sealed class ConsumeMetrics
             assignment.Current.Where(partition => partition.LogEnd >= 0).Select(partition => new Measurement<T>(value(partition), partition.Tags));
     }
 
+    /// <summary>The topics consumed so far.</summary>
+    public ICollection<string> Topics => _rows.Keys;
+
     /// <summary>Gets the row counter of a topic.</summary>
     public RowCounter Rows(string topic) => _rows.GetOrAdd(topic, _ => new RowCounter());
+
+    public void WithoutType() => _withoutType.Add(1);
 
     public void Committed() => _commits.Add(1);
 
     public void CommitFailed() => _commitErrors.Add(1);
 
     public void Rebuilt(int partitions) => _rebuilds.Add(partitions);
+
+    public void SchemaFailed() => _schemaErrors.Add(1);
 
     public void Rebalanced(string kind) => _rebalances.Add(1, new KeyValuePair<string, object?>("kind", kind));
 }

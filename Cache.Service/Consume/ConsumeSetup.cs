@@ -21,6 +21,10 @@ internal static class ConsumeSetup
         .AddSingleton<BackPressure>()
         .AddSingleton<Repositioning>()
         .AddSingleton<Rewinding>()
+        .AddSingleton<Schemas>()
+        .AddSingleton<SchemaClient>()
+        .AddSingleton<SchemaRegistry>()
+        .AddSingleton<SchemaWaits>()
         .AddSingleton<Poller>()
         .AddSingleton<ConsumeLoop>()
         .AddSingleton<IOffsetCommit, ConsumerCommits>()
@@ -28,7 +32,8 @@ internal static class ConsumeSetup
         .AddSingleton<LagMonitor>()
         .AddHostedService(provider => provider.GetRequiredService<ConsumeLoop>())
         .AddHostedService(provider => provider.GetRequiredService<OffsetCommitter>())
-        .AddHostedService(provider => provider.GetRequiredService<LagMonitor>());
+        .AddHostedService(provider => provider.GetRequiredService<LagMonitor>())
+        .AddHostedService(provider => provider.GetRequiredService<SchemaRegistry>());
 
     /// <summary>Adds the consumer of the metric topics.</summary>
     public static void AddKafka(this WebApplicationBuilder builder, CacheOptions options)
@@ -49,7 +54,7 @@ internal static class ConsumeSetup
             },
             (services, consumer) =>
             {
-                var deserializer = new RowDeserializer(options, services.GetRequiredService<TimeProvider>());
+                var deserializer = new RowDeserializer(options, services.GetRequiredService<TimeProvider>(), services.GetRequiredService<Schemas>());
                 consumer.SetKeyDeserializer(deserializer);
                 consumer.SetValueDeserializer(deserializer);
                 services.GetRequiredService<RebalanceCallbacks>().Attach(consumer);

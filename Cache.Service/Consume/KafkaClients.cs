@@ -1,3 +1,4 @@
+using Cache.Metrics;
 using Cache.Service.Options;
 using Confluent.Kafka;
 
@@ -30,6 +31,13 @@ internal static class KafkaClients
         config.EnableAutoOffsetStore = false;
         config.EnablePartitionEof = true;
         config.IsolationLevel = IsolationLevel.ReadCommitted;
+
+        // A pattern must not match the dead letters, which would come back forever, nor Kafka's own topics. Both may be forbidden.
+        if (options.Topics.Any(TopicPattern.IsPattern))
+        {
+            string?[] ignored = ["^__", options.DeadLetterTopic is "" ? null : $"^{options.DeadLetterTopic.Replace(".", @"\.", StringComparison.Ordinal)}$", options.KafkaProperties.GetValueOrDefault("topic.blacklist")];
+            config.TopicBlacklist = string.Join(',', ignored.Where(pattern => pattern is not null));
+        }
 
         // If Kafka does not have an offset, the client reports an error; the loop logs which rows were missed, and continues.
         config.AutoOffsetReset = AutoOffsetReset.Error;

@@ -1,3 +1,4 @@
+using Cache.Metrics;
 using Cache.Service.Options;
 using Confluent.Kafka;
 using Confluent.Kafka.Admin;
@@ -10,8 +11,11 @@ namespace Cache.Service.Consume;
 /// </summary>
 internal interface IKafkaLookups
 {
-    /// <summary>Looks up topics.</summary>
-    /// <returns>The number of partitions of each, or the error that Kafka reports instead.</returns>
+    /// <summary>Looks up topics; patterns, and the topics that match them.</summary>
+    /// <returns>
+    /// The number of partitions of each, or the error that Kafka reports instead. A pattern has the partitions of all topics that
+    /// match it; if there is none, it does not exist.
+    /// </returns>
     Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics);
 
     /// <summary>Looks up the group's committed offsets.</summary>
@@ -53,7 +57,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     /// <inheritdoc/>
     public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => CallAsync<IReadOnlyList<TopicAnswer>>((client, admin) =>
     {
-        var answers = Task.Run(() => topics.Select(topic => admin.GetMetadata(topic, TopicTimeout).Topics[0]).ToList());
+        var answers = Task.Run(() => Answers(admin, topics).ToList());
 
         // The client reports why it cannot connect only while it is polled.
         while (!answers.IsCompleted)
@@ -61,7 +65,7 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
             Serve(client);
         }
 
-        return answers.GetAwaiter().GetResult().ConvertAll(topic => new TopicAnswer(topic.Topic, topic.Error.IsError ? 0 : topic.Partitions.Count, topic.Error.Code));
+        return answers.GetAwaiter().GetResult();
     });
 
     /// <inheritdoc/>
@@ -111,6 +115,30 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
                 _client?.Dispose();
             }
         }).Wait(DisposeTimeout);
+
+    private IEnumerable<TopicAnswer> Answers(IAdminClient admin, IReadOnlyCollection<string> topics)
+    {
+        foreach (var topic in topics.Where(topic => !TopicPattern.IsPattern(topic)))
+        {
+            yield return Answer(admin.GetMetadata(topic, TopicTimeout).Topics[0]);
+        }
+
+        List<string> patterns = [.. topics.Where(TopicPattern.IsPattern)];
+        var all = patterns.Count > 0 ? admin.GetMetadata(TopicTimeout).Topics.ConvertAll(Answer) : [];
+        foreach (var pattern in patterns)
+        {
+            var matches = all.FindAll(topic => topic.Topic != options.DeadLetterTopic && TopicPattern.Matches(pattern, topic.Topic));
+            foreach (var match in matches.Where(match => match.Error != ErrorCode.UnknownTopicOrPart))
+            {
+                yield return match;
+            }
+
+            var partitions = matches.Sum(match => match.Partitions);
+            yield return new(pattern, partitions, partitions > 0 ? ErrorCode.NoError : ErrorCode.UnknownTopicOrPart);
+        }
+
+        static TopicAnswer Answer(TopicMetadata topic) => new(topic.Topic, topic.Error.IsError ? 0 : topic.Partitions.Count, topic.Error.Code);
+    }
 
     /// <summary>Calls the client on a thread of the pool, one call at a time.</summary>
     private Task<T> CallAsync<T>(Func<IConsumer<Ignore, Ignore>, IAdminClient, T> call) => Task.Run(() =>

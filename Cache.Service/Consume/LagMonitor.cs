@@ -31,6 +31,20 @@ internal sealed partial class LagMonitor(Assignment assignment, CacheOptions opt
     /// <summary>Why the ends are unknown; null if they are known.</summary>
     public string? Failure => Volatile.Read(ref _failure);
 
+    /// <summary>What about the lag keeps the service from being ready; null if nothing does.</summary>
+    public string? Obstacle
+    {
+        get
+        {
+            var assigned = assignment.Current;
+            return Failure is { } failure ? failure
+                : assigned.Any(partition => partition.LogEnd < 0) ? "lag not known yet"
+                : assigned.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold
+                    ? $"lag is {rows} rows, above ready_lag_threshold ({options.ReadyLagThreshold})"
+                : null;
+        }
+    }
+
     /// <inheritdoc/>
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {

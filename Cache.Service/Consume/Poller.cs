@@ -1,6 +1,5 @@
 using Cache.Service.Enqueue;
 using Cache.Service.Model;
-using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
@@ -12,7 +11,7 @@ namespace Cache.Service.Consume;
 /// stays full, it polls with its partitions paused, so that the process never drops out of the group for being slow.
 /// </summary>
 internal sealed partial class Poller(
-    Assignment assignment, Topics topics, BackPressure pressure, Repositioning repositioning, Rewinding rewinding, CacheOptions options, TimeProvider time,
+    Assignment assignment, Topics topics, BackPressure pressure, Repositioning repositioning, Rewinding rewinding, SchemaWaits waits, TimeProvider time,
     ILogger<Poller> logger)
 {
     private static readonly TimeSpan PollWait = TimeSpan.FromMilliseconds(100);
@@ -45,9 +44,10 @@ internal sealed partial class Poller(
         NoteWatermarks(consumer);
         repositioning.Apply(consumer);
         rewinding.Apply(consumer);
+        waits.Apply(consumer);
 
         // Wait only for the first row.
-        var wait = pressure.HoldsRows || pressure.IsPaused ? HeldPollWait : PollWait;
+        var wait = pressure.HoldsRows || pressure.IsPaused || waits.ExpectSoon ? HeldPollWait : PollWait;
         var rows = 0;
         while (rows < RowQueue.MaxAtOnce && Poll(consumer, wait) && !pressure.HoldsRows)
         {
@@ -87,6 +87,11 @@ internal sealed partial class Poller(
 
         _hasConsumed = true;
         topics.NoteRead(result.Topic);
+        if (waits.Holds(consumer, partition, result))
+        {
+            return true;
+        }
+
         if (result.IsPartitionEOF)
         {
             // Transaction markers and aborted rows use up offsets but are never delivered; only the end reveals them.
@@ -99,7 +104,12 @@ internal sealed partial class Poller(
         }
 
         partition.Records.Increment();
-        using var receipt = ReceiveSpan.Start(result, options.ConsumerGroup);
+        if (result.Message.Value.Kind == RowKind.WithoutType)
+        {
+            topics.NoteWithoutType(result.Topic);
+        }
+
+        using var receipt = ReceiveSpan.Start(result, topics.ConsumerGroup);
         pressure.Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value, receipt));
         return true;
     }

@@ -21,6 +21,9 @@ internal sealed partial class StartPositions(
     /// <summary>Whether there may be partitions whose start Kafka has not reported yet.</summary>
     public bool AnyUnknown { get; set; }
 
+    /// <summary>Whether every topic that existed at startup is known: any other has been created since.</summary>
+    public bool OthersAreNew { get; set; }
+
     /// <summary>Records how many partitions a topic had at startup, 0 if it did not exist; only the first call counts.</summary>
     public void NoteTopic(string topic, int partitions) => _partitionsAtStart.TryAdd(topic, partitions);
 
@@ -115,10 +118,14 @@ internal sealed partial class StartPositions(
         kafka.OffsetsAsync(partitions, OffsetSpec.Earliest());
 
     private (ConsumeFromKind Kind, DateTimeOffset Time) From(TopicPartition partition, DateTimeOffset now) =>
-        _partitionsAtStart.TryGetValue(partition.Topic, out var count) && partition.Partition.Value >= count ? (ConsumeFromKind.Earliest, default)
+        IsNew(partition) ? (ConsumeFromKind.Earliest, default)
         : options.ConsumeFrom.Kind == ConsumeFromKind.Duration ? (ConsumeFromKind.Duration, now - options.ConsumeFrom.Back)
         : options.ConsumeFrom.Kind == ConsumeFromKind.Latest && _unsureSince.TryGetValue(partition.Topic, out var since) ? (ConsumeFromKind.Duration, since)
         : (options.ConsumeFrom.Kind, default);
+
+    private bool IsNew(TopicPartition partition) => _partitionsAtStart.TryGetValue(partition.Topic, out var count)
+        ? partition.Partition.Value >= count
+        : OthersAreNew && !_unsureSince.ContainsKey(partition.Topic);
 
     private Task<IReadOnlyDictionary<TopicPartition, Offset>> FirstAsync(IReadOnlyCollection<TopicPartition> partitions, ConsumeFromKind kind, DateTimeOffset time) => kind switch
     {

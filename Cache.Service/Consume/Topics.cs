@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cache.Metrics;
 using Cache.Service.Options;
 using Cache.Service.Telemetry;
 using Confluent.Kafka;
@@ -10,7 +11,7 @@ namespace Cache.Service.Consume;
 /// or Kafka does not answer at all.
 /// </summary>
 internal sealed partial class Topics(
-    IKafkaLookups kafka, StartPositions positions, CacheOptions options, KafkaErrors errors, TimeProvider time, ILogger<Topics> logger)
+    IKafkaLookups kafka, StartPositions positions, CacheOptions options, ConsumeMetrics metrics, KafkaErrors errors, TimeProvider time, ILogger<Topics> logger)
 {
     // A broker that is starting up knows no topics until it has read its metadata, so one such answer proves nothing.
     private static readonly TimeSpan SettleTime = TimeSpan.FromSeconds(5);
@@ -24,10 +25,14 @@ internal sealed partial class Topics(
     private const string Group = "";
 
     private volatile ImmutableSortedDictionary<string, string> _troubles = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
+    private readonly HashSet<string> _withoutType = [];
     private volatile bool _answered;
 
     /// <summary>The topics to consume.</summary>
     public IReadOnlyList<string> Names => options.Topics;
+
+    /// <summary>The consumer group that reads them.</summary>
+    public string ConsumerGroup => options.ConsumerGroup;
 
     /// <summary>What has to happen before partitions can be assigned, as far as is known.</summary>
     public string WaitsFor
@@ -67,6 +72,8 @@ internal sealed partial class Topics(
                 open.ExceptWith(answers.Where(answer => IsSettled(answer, since, isSettled)).Select(answer => answer.Topic));
                 if (open.Count == 0)
                 {
+                    // A topic that matches a pattern later is new.
+                    positions.OthersAreNew = true;
                     return;
                 }
 
@@ -91,7 +98,7 @@ internal sealed partial class Topics(
         switch (error)
         {
             case ErrorCode.UnknownTopicOrPart:
-                if (IsNew(topic, $"the topic {topic} does not exist yet"))
+                if (IsNew(topic, TopicPattern.IsPattern(topic) ? $"no topic matches {topic} yet" : $"the topic {topic} does not exist yet"))
                 {
                     LogMissing(topic);
                 }
@@ -113,7 +120,18 @@ internal sealed partial class Topics(
     {
         if (!_troubles.IsEmpty)
         {
-            _troubles = _troubles.Remove(topic).Remove(Group);
+            _troubles = _troubles.Remove(topic).Remove(Group).RemoveRange(_troubles.Keys.Where(pattern => TopicPattern.IsPattern(pattern) && TopicPattern.Matches(pattern, topic)));
+        }
+    }
+
+    /// <summary>Counts a row of a topic that has no metric type, or more than one; logs the first of each topic.</summary>
+    public void NoteWithoutType(string topic)
+    {
+        metrics.WithoutType();
+        if (_withoutType.Add(topic))
+        {
+            LogWithoutType(topic, string.Join(" and ", options.MetricTypes
+                .Where(type => options.TopicsOf(type).Any(pattern => TopicPattern.Matches(pattern, topic))).Select(type => type.Name).DefaultIfEmpty("none")));
         }
     }
 
@@ -175,6 +193,10 @@ internal sealed partial class Topics(
 
     [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. {Advice}")]
     private partial void LogWaiting(string servers, string error, string advice);
+
+    [LoggerMessage(EventIds.Consume + 46, LogLevel.Warning,
+        "Rows of the topic {Topic} are skipped: the metric types that have it are {Types}, and it must be one. Logged once per topic; cache_kafka_records_without_type_total counts every row.")]
+    private partial void LogWithoutType(string topic, string types);
 
     [LoggerMessage(EventIds.Consume + 31, LogLevel.Warning, "The topic {Topic} does not exist yet; it is read from its beginning once it does.")]
     private partial void LogMissing(string topic);

@@ -1,20 +1,20 @@
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Model;
 
 namespace Cache.Service.Decode;
 
 /// <summary>
-/// Interns dimensions by their UTF-8 bytes: the dimension and its field names are allocated once, not per row. Not thread-safe.
+/// Interns the dimensions of one metric type by their UTF-8 bytes: a dimension and its field names are allocated once, not per row.
+/// Not thread-safe.
 /// </summary>
-/// <param name="firstSuffix">What the field name of the first measure ends with.</param>
-/// <param name="secondSuffix">What the field name of the second measure ends with.</param>
-internal sealed class DimensionTable(string firstSuffix, string secondSuffix)
+internal sealed class DimensionTable(MetricType type)
 {
-    // Bounds what hostile input can take: 20 MB of short names (200 bytes per entry) or 80 MB of the longest.
-    private const int MaxEntries = 100_000;
+    // Bounds what hostile input can take: 20 MB of short names (100 bytes per field) or 80 MB of the longest.
+    private const int MaxFields = 200_000;
 
-    private readonly byte[] _firstSuffix = Encoding.UTF8.GetBytes(firstSuffix);
-    private readonly byte[] _secondSuffix = Encoding.UTF8.GetBytes(secondSuffix);
+    private readonly int _maxEntries = MaxFields / type.Measures.Count;
+    private readonly byte[][] _suffixes = [.. type.Measures.Select(measure => Encoding.UTF8.GetBytes($".{measure.Name}"))];
     private readonly Dictionary<byte[], Dimension> _byName = new(Utf8Comparer.Instance);
 
     /// <summary>The dimension of that name; a new one if the table does not have it.</summary>
@@ -26,13 +26,13 @@ internal sealed class DimensionTable(string firstSuffix, string secondSuffix)
             return dimension;
         }
 
-        if (_byName.Count == MaxEntries)
+        if (_byName.Count >= _maxEntries)
         {
             _byName.Clear();
         }
 
         var name = utf8.ToArray();
-        dimension = new Dimension(name, _firstSuffix, _secondSuffix);
+        dimension = new Dimension(type, name, _suffixes);
         _byName.Add(name, dimension);
         return dimension;
     }

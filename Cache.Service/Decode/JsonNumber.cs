@@ -4,7 +4,7 @@ using Cache.Service.Model;
 
 namespace Cache.Service.Decode;
 
-/// <summary>Reads and rejects measures: counts, durations in milliseconds and load times. Null leaves a measure absent.</summary>
+/// <summary>Reads and rejects measures: counts, durations in milliseconds and numbers. Null leaves a measure absent.</summary>
 internal static class JsonNumber
 {
     /// <summary>Reads a whole number from 0 to <see cref="long.MaxValue"/>.</summary>
@@ -28,9 +28,9 @@ internal static class JsonNumber
         }
     }
 
-    /// <summary>Reads a finite number that is not negative, as the bits of a <see cref="double"/>.</summary>
+    /// <summary>Reads a finite number, as the bits of a <see cref="double"/>.</summary>
     /// <returns><see cref="RejectReason.BadMeasure"/> for anything else but null.</returns>
-    public static RejectReason ReadLoadTime(ref Utf8JsonReader reader, out long bits, out bool has)
+    public static RejectReason ReadNumber(ref Utf8JsonReader reader, bool signed, out long bits, out bool has)
     {
         bits = 0;
         has = false;
@@ -40,7 +40,7 @@ internal static class JsonNumber
                 return RejectReason.None;
 
             case JsonTokenType.Number:
-                has = reader.TryGetDouble(out var number) && double.IsFinite(number) && number >= 0;
+                has = reader.TryGetDouble(out var number) && double.IsFinite(number) && (signed || number >= 0);
 
                 // Adding 0 turns -0 into 0.
                 bits = has ? BitConverter.DoubleToInt64Bits(number + 0.0) : 0;

@@ -57,14 +57,9 @@ internal static class JsonText
         return unescaped[..length].TryCopyTo(buffer);
     }
 
-    /// <summary>
-    /// Whether an escaped property name may have a surrogate: comparing a lone one throws. No name that is asked for has any.
-    /// </summary>
-    public static bool MayHaveSurrogate(ReadOnlySpan<byte> escaped) => escaped.IndexOf("\\ud"u8) >= 0 || escaped.IndexOf("\\uD"u8) >= 0;
-
     /// <summary>Copies a name.</summary>
     /// <returns>Why the name is rejected; the length is 0 then, and if there is no name.</returns>
-    private static RejectReason CopyName(ref Utf8JsonReader reader, scoped Span<byte> buffer, RejectReason absent, RejectReason bad, out int length)
+    public static RejectReason CopyName(ref Utf8JsonReader reader, scoped Span<byte> buffer, RejectReason absent, RejectReason bad, out int length)
     {
         length = 0;
         if (reader.TokenType == JsonTokenType.Null)
@@ -88,9 +83,9 @@ internal static class JsonText
     }
 
     /// <summary>
-    /// Whether escaped text has a lone surrogate: unescaping it would throw, at the cost of an exception per text.
+    /// Whether escaped text has a lone surrogate: unescaping or comparing it would throw, at the cost of an exception per text.
     /// </summary>
-    private static bool HasLoneSurrogate(ReadOnlySpan<byte> escaped)
+    public static bool HasLoneSurrogate(ReadOnlySpan<byte> escaped)
     {
         for (var at = escaped.IndexOf((byte)'\\'); at >= 0; at = escaped.IndexOf((byte)'\\'))
         {

@@ -1,3 +1,5 @@
+using Cache.Metrics;
+
 namespace Cache.Service.Decode;
 
 /// <summary>
@@ -67,11 +69,14 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
         return TryDigits(ref number, MaxWholeDigits, out _) && !IsInNumber();
     }
 
-    /// <summary>Reads a number that is not negative, of up to 15 digits, with or without a fraction.</summary>
-    public bool TryNumber(out double number)
+    /// <summary>Reads a number of up to 15 digits, with or without a fraction.</summary>
+    /// <param name="signed">Whether it may be negative.</param>
+    /// <param name="number">The number; never -0.</param>
+    public bool TryNumber(bool signed, out double number)
     {
         long digits = 0;
         number = 0;
+        var isNegative = signed && TryTake((byte)'-');
         if (!TryDigits(ref digits, MaxExactDigits, out var whole))
         {
             return false;
@@ -83,16 +88,16 @@ internal ref struct PlainReader(ReadOnlySpan<byte> json)
             return false;
         }
 
-        number = digits / PowersOfTen[fraction];
+        number = (isNegative ? -digits : digits) / PowersOfTen[fraction];
         return !IsInNumber();
     }
 
-    /// <summary>Reads a time in any format, as milliseconds since 1970 UTC; it must not be before that.</summary>
-    public bool TryTime(out long milliseconds)
+    /// <summary>Reads a time in any format, as milliseconds since 1970 UTC; as text it must not be before that, as a number not before 2001.</summary>
+    public bool TryTime(TimeUnit unit, out long milliseconds)
     {
         if (!IsAtText())
         {
-            return TryWhole(out milliseconds);
+            return TryWhole(out var number) & JsonTime.TryConvert(number, unit, out milliseconds) && milliseconds >= JsonTime.EarliestNumber;
         }
 
         milliseconds = 0;

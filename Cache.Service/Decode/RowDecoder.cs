@@ -1,5 +1,7 @@
+using System.Buffers.Binary;
 using System.Text.Json;
 using System.Text.Unicode;
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Service.Options;
 
@@ -8,7 +10,7 @@ namespace Cache.Service.Decode;
 /// <summary>
 /// Decodes the bytes of a Kafka value into a <see cref="Row"/>, without intermediate objects and without ever throwing. Window
 /// rows in plain JSON take the fast path through <see cref="PlainReader"/>; everything else takes the full path through
-/// <see cref="Utf8JsonReader"/>, which alone rejects. Not thread-safe: each consumer has its own.
+/// <see cref="Utf8JsonReader"/>, which alone rejects. Avro is first written as JSON. Not thread-safe: each consumer has its own.
 /// </summary>
 public sealed class RowDecoder
 {
@@ -21,41 +23,85 @@ public sealed class RowDecoder
     // Unknown fields may nest as deep as the value's size allows; the reader keeps one bit per level.
     private static readonly JsonReaderOptions Json = new() { MaxDepth = MaxValueBytes };
 
-    private readonly WindowDecoder _windows;
+    // A zero and the four bytes of a schema's id, which a schema registry's serializer puts before the value.
+    private const int FrameBytes = 5;
+
+    private readonly Schemas? _schemas;
+    private readonly AvroJson _avro = new();
+    private readonly TypeDecoder[] _types;
     private readonly SessionDecoder _sessions;
+    private readonly TopicRoutes _routes;
 
     /// <summary>Creates a decoder that knows no dimensions yet.</summary>
-    /// <param name="maxFuture">How far ahead of the clock a window may start, or a session end.</param>
+    /// <param name="options">The metric types, their topics, and how far ahead of the clock a window may start, or a session end.</param>
     /// <param name="time">The clock.</param>
-    public RowDecoder(TimeSpan maxFuture, TimeProvider time)
+    public RowDecoder(CacheOptions options, TimeProvider time)
+        : this(options, time, null)
     {
-        var limit = new FutureLimit(maxFuture, time);
-        var devices = new DimensionTable(".avg_load_time", ".p95_load_time");
-        _windows = new WindowDecoder(new DimensionTable(".count", ".users"), devices, limit);
-        _sessions = new SessionDecoder(devices, limit);
     }
 
-    /// <summary>The kind of row that a topic carries; <see cref="RowKind.Skipped"/> if no stage handles the topic.</summary>
-    public static RowKind KindOf(string topic) => topic switch
+    /// <summary>Creates a decoder that knows no dimensions yet.</summary>
+    /// <param name="options">The metric types, their topics, and how far ahead of the clock a window may start, or a session end.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="schemas">The schemas that values may name; without <c>schema_registry_url</c> they are JSON, whatever schema they name.</param>
+    internal RowDecoder(CacheOptions options, TimeProvider time, Schemas? schemas)
     {
-        MetricTopics.Event => RowKind.Event,
-        MetricTopics.Performance => RowKind.Performance,
-        MetricTopics.Session => RowKind.Session,
-        _ => RowKind.Skipped,
-    };
+        _schemas = options.SchemaRegistryUrl.Length > 0 ? schemas : null;
+        var limit = new FutureLimit(TimeSpan.FromSeconds(options.WindowMaxFutureSeconds), time);
+        _routes = new(options);
+        _types = [.. options.MetricTypes.Select(type => new TypeDecoder(type, new DimensionTable(type), limit))];
+        _sessions = new SessionDecoder(options.SessionTimeUnit, new DimensionTable(MetricType.Performance), limit);
+    }
 
     /// <summary>Decodes one value.</summary>
-    /// <param name="kind"><see cref="RowKind.Event"/>, <see cref="RowKind.Performance"/> or <see cref="RowKind.Session"/>.</param>
+    /// <param name="topic">The topic it comes from.</param>
     /// <param name="value">The value's bytes, of any size.</param>
-    /// <returns>A row of that kind, or of kind <see cref="RowKind.Rejected"/> with the reason.</returns>
-    public Row Decode(RowKind kind, ReadOnlySpan<byte> value)
+    /// <returns>
+    /// A row of the topic's kind; or of kind <see cref="RowKind.Rejected"/> with the reason, <see cref="RowKind.AwaitsSchema"/> with the
+    /// schema's id, or <see cref="RowKind.WithoutType"/>.
+    /// </returns>
+    public Row Decode(string topic, ReadOnlySpan<byte> value)
     {
+        var route = _routes.Of(topic);
+        if (route.Kind == RowKind.WithoutType)
+        {
+            return Row.WithoutType;
+        }
+
         if (value.Length > MaxValueBytes)
         {
             return Row.Reject(RejectReason.TooLarge);
         }
 
-        if (kind != RowKind.Session && _windows.TryDecodePlain(kind, value, out var row))
+        return _schemas is not null && IsFramed(value) ? DecodeFramed(route, _schemas, value) : DecodeJson(route, WithoutFrame(value));
+    }
+
+    private static bool IsFramed(ReadOnlySpan<byte> value) => value is [0, _, _, _, _, ..];
+
+    /// <summary>Decodes a value by the schema that it names.</summary>
+    private Row DecodeFramed(TopicRoute route, Schemas schemas, ReadOnlySpan<byte> value)
+    {
+        var id = BinaryPrimitives.ReadInt32BigEndian(value[1..]);
+        if (id < 0)
+        {
+            // No registry gives such an id away; what it would answer is not worth waiting for.
+            return Row.Reject(RejectReason.SchemaUnknown);
+        }
+
+        return schemas.Find(id) switch
+        {
+            null => Row.AwaitsSchema(id),
+            { Avro: { } avro } => _avro.TryWrite(avro, value[FrameBytes..], out var json) ? DecodeJson(route, json) : Row.Reject(RejectReason.BadAvro),
+            { Format: SchemaFormat.Json } => DecodeJson(route, WithoutFrame(value)),
+            { Format: SchemaFormat.Unknown } => Row.Reject(RejectReason.SchemaUnknown),
+            _ => Row.Reject(RejectReason.SchemaUnsupported),
+        };
+    }
+
+    private Row DecodeJson(TopicRoute route, ReadOnlySpan<byte> value)
+    {
+        var type = route.Kind == RowKind.Window ? _types[route.Type] : null;
+        if (type is not null && type.TryDecodePlain(value, out var row))
         {
             return row;
         }
@@ -70,13 +116,28 @@ public sealed class RowDecoder
         {
             var reader = new Utf8JsonReader(value, Json);
             return !reader.Read() || reader.TokenType != JsonTokenType.StartObject ? RejectNonObject(ref reader)
-                : kind == RowKind.Session ? _sessions.Decode(ref reader)
-                : _windows.Decode(kind, ref reader);
+                : type is null ? _sessions.Decode(ref reader)
+                : type.Decode(ref reader);
         }
         catch (JsonException)
         {
             return Row.Reject(RejectReason.NotJson);
         }
+    }
+
+    /// <summary>
+    /// Removes what some producers put before the JSON: the frame of a schema registry, and a byte order mark. No JSON begins with
+    /// either.
+    /// </summary>
+    private static ReadOnlySpan<byte> WithoutFrame(ReadOnlySpan<byte> value)
+    {
+        if (value is [(byte)'{', ..])
+        {
+            return value;
+        }
+
+        value = IsFramed(value) ? value[FrameBytes..] : value;
+        return value.StartsWith("\uFEFF"u8) ? value[3..] : value;
     }
 
     private static Row RejectNonObject(ref Utf8JsonReader reader)

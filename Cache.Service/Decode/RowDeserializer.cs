@@ -8,9 +8,12 @@ namespace Cache.Service.Decode;
 /// Decodes values inside the Kafka client, from the client's own memory, so that no array is allocated per row; only a rejected
 /// row's bytes are copied. Not thread-safe: each consumer has its own, and calls it on its polling thread only.
 /// </summary>
-internal sealed class RowDeserializer(CacheOptions options, TimeProvider time) : IDeserializer<RowKey>, IDeserializer<Row>
+/// <param name="options">The metric types and their topics.</param>
+/// <param name="time">The clock.</param>
+/// <param name="schemas">The schemas that values may name; without <c>schema_registry_url</c> they are JSON, whatever schema they name.</param>
+internal sealed class RowDeserializer(CacheOptions options, TimeProvider time, Schemas? schemas = null) : IDeserializer<RowKey>, IDeserializer<Row>
 {
-    private readonly RowDecoder _decoder = new(TimeSpan.FromSeconds(options.WindowMaxFutureSeconds), time);
+    private readonly RowDecoder _decoder = new(options, time, schemas);
     private byte[] _key = new byte[256];
     private int _keyLength = -1;
 
@@ -29,13 +32,12 @@ internal sealed class RowDeserializer(CacheOptions options, TimeProvider time) :
 
     Row IDeserializer<Row>.Deserialize(ReadOnlySpan<byte> data, bool isNull, SerializationContext context)
     {
-        var kind = RowDecoder.KindOf(context.Topic);
-        if (isNull || kind == RowKind.Skipped)
+        if (isNull)
         {
             return Row.Skip;
         }
 
-        var row = _decoder.Decode(kind, data);
+        var row = _decoder.Decode(context.Topic, data);
         return row.Kind == RowKind.Rejected ? Row.Reject(row.Reason, Keep(data, context.Headers)) : row;
     }
 

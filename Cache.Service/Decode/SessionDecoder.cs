@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Cache.Metrics;
 using Cache.Service.Model;
 
 namespace Cache.Service.Decode;
@@ -6,7 +7,7 @@ namespace Cache.Service.Decode;
 /// <summary>
 /// Decodes session rows: a session id and an end time, and whatever else the row says of the session. Not thread-safe.
 /// </summary>
-internal sealed class SessionDecoder(DimensionTable devices, FutureLimit limit)
+internal sealed class SessionDecoder(TimeUnit unit, DimensionTable devices, FutureLimit limit)
 {
     /// <summary>Decodes or rejects any row.</summary>
     /// <param name="reader">The reader, at the start of the object.</param>
@@ -27,7 +28,7 @@ internal sealed class SessionDecoder(DimensionTable devices, FutureLimit limit)
         // The last of a repeated property counts, so reasons are compared only at the end.
         while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
         {
-            if (reader.ValueIsEscaped && JsonText.MayHaveSurrogate(reader.ValueSpan))
+            if (reader.ValueIsEscaped && JsonText.HasLoneSurrogate(reader.ValueSpan))
             {
                 reader.Skip();
             }
@@ -39,13 +40,13 @@ internal sealed class SessionDecoder(DimensionTable devices, FutureLimit limit)
             else if (reader.ValueTextEquals("end_time"u8))
             {
                 reader.Read();
-                endReason = JsonTime.Read(ref reader, RejectReason.NoEndTime, RejectReason.BadEndTime, out end);
+                endReason = JsonTime.Read(ref reader, unit, RejectReason.NoEndTime, RejectReason.BadEndTime, out end);
             }
             else if (reader.ValueTextEquals("start_time"u8))
             {
                 reader.Read();
                 hasStart = reader.TokenType != JsonTokenType.Null;
-                startReason = JsonTime.Read(ref reader, RejectReason.None, RejectReason.BadStartTime, out start);
+                startReason = JsonTime.Read(ref reader, unit, RejectReason.None, RejectReason.BadStartTime, out start);
             }
             else if (reader.ValueTextEquals("user_id"u8))
             {

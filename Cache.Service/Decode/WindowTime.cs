@@ -4,7 +4,8 @@ namespace Cache.Service.Decode;
 
 /// <summary>
 /// Parses the text formats of a time: ISO-8601 with <c>Z</c> or an offset, and Flink's SQL timestamp
-/// (<c>2025-01-01 00:00:00.123Z</c>, 0 to 9 fraction digits) with or without a zone; without one it is UTC.
+/// (<c>2025-01-01 00:00:00.123Z</c>, 0 to 9 fraction digits) with or without a zone; without one it is UTC. Also as others write
+/// them: with a lower-case <c>t</c> or <c>z</c>, a comma before the fraction, or a space before the zone.
 /// </summary>
 public static class WindowTime
 {
@@ -17,7 +18,7 @@ public static class WindowTime
         milliseconds = 0;
 
         // The shortest is yyyy-MM-ddTHH:mm: Java omits seconds that are zero.
-        if (text.Length < 16 || text[4] != '-' || text[7] != '-' || text[10] is not ((byte)'T' or (byte)' ') || text[13] != ':'
+        if (text.Length < 16 || text[4] != '-' || text[7] != '-' || text[10] is not ((byte)'T' or (byte)'t' or (byte)' ') || text[13] != ':'
             || !TryNumber(text[..4], out var year) || !TryNumber(text[5..7], out var month) || !TryNumber(text[8..10], out var day)
             || !TryNumber(text[11..13], out var hour) || !TryNumber(text[14..16], out var minute)
             || year < 1 || month is < 1 or > 12 || day < 1 || day > DateTime.DaysInMonth(year, month) || hour > 23 || minute > 59)
@@ -36,7 +37,7 @@ public static class WindowTime
             }
 
             rest = rest[3..];
-            if (rest is [(byte)'.', ..] && !TryFraction(ref rest, out fraction))
+            if (rest is [(byte)'.' or (byte)',', ..] && !TryFraction(ref rest, out fraction))
             {
                 return false;
             }
@@ -52,7 +53,7 @@ public static class WindowTime
         return true;
     }
 
-    /// <summary>Parses a point and one to nine digits, of which the first three count.</summary>
+    /// <summary>Parses a point or comma and one to nine digits, of which the first three count.</summary>
     private static bool TryFraction(ref ReadOnlySpan<byte> rest, out int milliseconds)
     {
         milliseconds = 0;
@@ -66,16 +67,22 @@ public static class WindowTime
         return digits is > 1 and <= 10;
     }
 
-    /// <summary>Parses the zone: nothing, <c>Z</c>, <c>±HH:mm</c>, <c>±HHmm</c> or <c>±HH</c>.</summary>
+    /// <summary>Parses the zone: nothing, or <c>Z</c>, <c>±HH:mm</c>, <c>±HHmm</c> or <c>±HH</c>, with or without a space before it.</summary>
     private static bool TryOffset(ReadOnlySpan<byte> zone, out int minutes)
     {
         minutes = 0;
-        if (zone is [] or [(byte)'Z'])
+        if (zone is [])
         {
             return true;
         }
 
-        if (zone[0] is not ((byte)'+' or (byte)'-') || zone.Length < 3 || !TryNumber(zone[1..3], out var hours) || hours > 18)
+        zone = zone[0] == ' ' ? zone[1..] : zone;
+        if (zone is [(byte)'Z' or (byte)'z'])
+        {
+            return true;
+        }
+
+        if (zone is [] || zone[0] is not ((byte)'+' or (byte)'-') || zone.Length < 3 || !TryNumber(zone[1..3], out var hours) || hours > 18)
         {
             return false;
         }

@@ -1,5 +1,4 @@
 using Cache.Service.Consume;
-using Cache.Service.Model;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
@@ -57,8 +56,8 @@ internal sealed partial class BatchWriter(
     {
         if (result.WrongType.Count > 0 || result.Sessions.WrongType.Count > 0)
         {
-            LogWrongType(string.Join(", ", result.WrongType.Select(window => $"{RedisKeys.TypeName(window.Kind)} {window.Start}")
-                .Concat(result.Sessions.WrongType.Select(id => $"{RedisKeys.TypeName(RowKind.Session)} {id}"))));
+            LogWrongType(string.Join(", ", result.WrongType.Select(window => $"{window.Type.Name} {window.Start}")
+                .Concat(result.Sessions.WrongType.Select(id => $"{RedisKeys.SessionType} {id}"))));
         }
 
         if (!result.IsComplete)

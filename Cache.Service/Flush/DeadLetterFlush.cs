@@ -8,7 +8,8 @@ using Cache.Service.Persist;
 namespace Cache.Service.Flush;
 
 /// <summary>Sends the rejected rows of a batch to the dead-letter topic, retrying until it accepts them.</summary>
-internal sealed class DeadLetterFlush(DeadLetters deadLetters, RowReader reader, BatchRetry retry, CacheOptions options, TimeProvider time)
+internal sealed class DeadLetterFlush(
+    DeadLetters deadLetters, RowReader reader, BatchRetry retry, SchemaRegistry registry, CacheOptions options, TimeProvider time)
 {
     /// <summary>Sends the dead letters that the batch holds.</summary>
     public async Task SendAsync(Batch batch)
@@ -29,7 +30,7 @@ internal sealed class DeadLetterFlush(DeadLetters deadLetters, RowReader reader,
     /// </summary>
     public async Task AddRefusedAsync(Batch batch, WriteResult result)
     {
-        var decoder = new RowDecoder(TimeSpan.FromSeconds(options.WindowMaxFutureSeconds), time);
+        var decoder = new RowDecoder(options, time, registry.Schemas);
         foreach (var range in batch.Ranges.ToList())
         {
             var next = range.First;
@@ -46,8 +47,25 @@ internal sealed class DeadLetterFlush(DeadLetters deadLetters, RowReader reader,
                 next = rows is [.., var last] && rows.Sum(RowReader.SizeOf) >= Batch.MaxDeadLetterBytes ? last.Offset + 1 : range.Next;
                 foreach (var read in rows)
                 {
-                    if (read.Message.Value is { } value
-                        && result.Refused(decoder.Decode(RowDecoder.KindOf(read.Topic), value)) is not RejectReason.None and var reason)
+                    if (read.Message.Value is not { } value)
+                    {
+                        continue;
+                    }
+
+                    var row = decoder.Decode(read.Topic, value);
+                    while (row.Kind == RowKind.AwaitsSchema)
+                    {
+                        // The registry had answered when the row was consumed; that answer is forgotten by now.
+                        var id = row.SchemaId;
+                        if (!await retry.RetryAsync("The schema registry", () => registry.LearnAsync(id), batch))
+                        {
+                            return;
+                        }
+
+                        row = decoder.Decode(read.Topic, value);
+                    }
+
+                    if (result.Refused(row) is not RejectReason.None and var reason)
                     {
                         batch.DeadLetters.Add(new(range.Partition, read.Offset.Value, read.Message.Timestamp.UnixTimestampMs, reason,
                             new(read.Message.Key, value, read.Message.Headers)));

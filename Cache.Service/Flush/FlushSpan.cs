@@ -26,7 +26,7 @@ internal static class FlushSpan
             activity.SetTag("messaging.batch.message_count", batch.Rows);
             activity.SetTag("db.system.name", "redis");
             activity.SetTag("cache.batch.windows", batch.Windows.Count);
-            activity.SetTag("cache.batch.fields", batch.Windows.Values.Sum(fields => fields.Count));
+            activity.SetTag("cache.batch.fields", batch.Windows.Values.Sum(window => window.Count));
             activity.SetTag("cache.batch.sessions", batch.Sessions.Count);
             activity.SetTag("cache.batch.partitions", batch.Ranges.Count);
             activity.SetTag("cache.batch.rejected", batch.DeadLetters.Count);

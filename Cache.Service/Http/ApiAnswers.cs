@@ -35,20 +35,18 @@ internal static class ApiAnswers
     }
 
     /// <summary>Parses <c>limit</c>, 20 by default; adds an error if it is invalid.</summary>
-    public static int Limit(string? text, Dictionary<string, string[]> errors)
-    {
-        if (text is null)
-        {
-            return DefaultLimit;
-        }
+    public static int Limit(string? text, Dictionary<string, string[]> errors) => text is null ? DefaultLimit : Whole("limit", text, errors);
 
+    /// <summary>Parses a whole number of 1 or more; adds an error if it is invalid.</summary>
+    public static int Whole(string name, string text, Dictionary<string, string[]> errors)
+    {
         // Any number of digits: a limit beyond what exists means all.
         if (text.Length > 0 && text.All(char.IsAsciiDigit) && text.TrimStart('0') is { Length: > 0 } digits)
         {
-            return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var limit) ? limit : int.MaxValue;
+            return int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : int.MaxValue;
         }
 
-        errors["limit"] = ["limit must be a whole number of 1 or more"];
+        errors[name] = [$"{name} must be a whole number of 1 or more"];
         return DefaultLimit;
     }
 

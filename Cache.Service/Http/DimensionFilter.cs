@@ -2,11 +2,14 @@ using System.Text;
 
 namespace Cache.Service.Http;
 
-/// <summary>The dimensions that a reader asks for: a comma-separated list of names.</summary>
+/// <summary>
+/// The dimensions that a reader asks for: a comma-separated list of names, which are taken as they are. A backslash before a comma
+/// or another backslash makes it part of a name.
+/// </summary>
 internal sealed class DimensionFilter
 {
     /// <summary>The description of a query parameter with a filter.</summary>
-    public const string Description = "Event types or device categories, comma-separated; all by default. Unknown ones select nothing.";
+    public const string Description = @"Event types or device categories, comma-separated; all by default. Unknown ones select nothing. A comma or backslash in a name needs a backslash before it: `Cart\, viewed`. Spaces count.";
 
     // Looked up once per field, and a list of windows has hundreds of thousands of fields.
     private readonly HashSet<byte[]>.AlternateLookup<ReadOnlySpan<byte>> _names;
@@ -16,8 +19,8 @@ internal sealed class DimensionFilter
     /// <summary>Parses a filter; returns null for all dimensions, also if the list has no names.</summary>
     public static DimensionFilter? Of(string? text)
     {
-        var names = text is null ? [] : text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-        return names.Length == 0 ? null : new(names.Select(Encoding.UTF8.GetBytes));
+        var names = text is null ? [] : Names(text);
+        return names.Count == 0 ? null : new(names.Select(Encoding.UTF8.GetBytes));
     }
 
     /// <summary>Whether it selects a field, named <c>{dimension}.{measure}</c>.</summary>
@@ -25,6 +28,40 @@ internal sealed class DimensionFilter
 
     /// <summary>Whether it selects a dimension.</summary>
     public bool SelectsDimension(string dimension) => SelectsDimension(Encoding.UTF8.GetBytes(dimension));
+
+    private static List<string> Names(string text)
+    {
+        var names = new List<string>();
+        var name = new StringBuilder();
+        for (var at = 0; at < text.Length; at++)
+        {
+            if (text[at] == ',')
+            {
+                End();
+                continue;
+            }
+
+            if (text[at] == '\\' && at + 1 < text.Length && text[at + 1] is ',' or '\\')
+            {
+                at++;
+            }
+
+            name.Append(text[at]);
+        }
+
+        End();
+        return names;
+
+        // No dimension is empty.
+        void End()
+        {
+            if (name.Length > 0)
+            {
+                names.Add(name.ToString());
+                name.Clear();
+            }
+        }
+    }
 
     private bool SelectsDimension(ReadOnlySpan<byte> dimension) => _names.Contains(dimension);
 

@@ -9,9 +9,6 @@ namespace Cache.Service.Http;
 /// <summary>A changed window or session, as published on <c>cache:updates</c>, with its event for the streams: built once, shared by all.</summary>
 internal sealed class Update
 {
-    /// <summary>All types of updates.</summary>
-    public static readonly IReadOnlyList<string> Types = ["event", "performance", "session"];
-
     private static readonly byte[] BeforeMessage = "data: "u8.ToArray();
 
     private readonly byte[] _id;
@@ -29,7 +26,7 @@ internal sealed class Update
     /// <summary>Counts up from 1 in this process, without gaps; the second part of the event id.</summary>
     public long Number { get; }
 
-    /// <summary><c>event</c>, <c>performance</c> or <c>session</c>.</summary>
+    /// <summary>The name of the metric type, or <c>session</c>.</summary>
     public string Type { get; }
 
     /// <summary>The whole update as a Server-Sent Event.</summary>
@@ -41,11 +38,15 @@ internal sealed class Update
     /// Parses a message; returns null if it is not an update but something that another program published. The whole message is
     /// validated here, so no later step has to check it again.
     /// </summary>
-    public static Update? Read(long number, byte[] message, string id)
+    /// <param name="number">Its number.</param>
+    /// <param name="message">The message.</param>
+    /// <param name="id">The event id.</param>
+    /// <param name="types">All types of updates.</param>
+    public static Update? Read(long number, byte[] message, string id, IReadOnlyList<string> types)
     {
         try
         {
-            var type = Utf8.IsValid(message) ? TypeOf(message) : null;
+            var type = Utf8.IsValid(message) ? TypeOf(message, types) : null;
 
             // A line break between two values, which JSON allows, would end the event.
             return type is null ? null : new(number, type, message.AsSpan().ContainsAny((byte)'\r', (byte)'\n') ? OneLine(message) : message, Encoding.ASCII.GetBytes(id));
@@ -57,7 +58,7 @@ internal sealed class Update
     }
 
     /// <summary>The update with the fields of the selected dimensions, as a Server-Sent Event; empty if it has none of them.</summary>
-    public byte[] FrameOf(DimensionFilter dimensions) => Type == "session" ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
+    public byte[] FrameOf(DimensionFilter dimensions) => Type == RedisKeys.SessionType ? FrameOfSession(dimensions) : FrameOfWindow(dimensions);
 
     /// <summary>A session has a single dimension, its device category, and is sent as a whole or not at all.</summary>
     private byte[] FrameOfSession(DimensionFilter dimensions)
@@ -134,7 +135,7 @@ internal sealed class Update
     /// The type of an update; null, or an exception, if the message is not one: invalid JSON, an unknown type, a duplicate
     /// property, or half a character.
     /// </summary>
-    private static string? TypeOf(byte[] message)
+    private static string? TypeOf(byte[] message, IReadOnlyList<string> types)
     {
         string? type = null;
         var (hasFields, isType, isFields) = (false, false, false);
@@ -181,7 +182,7 @@ internal sealed class Update
             (isType, isFields) = (false, false);
         }
 
-        return hasFields && Types.Contains(type) ? type : null;
+        return hasFields && type is not null && types.Contains(type) ? type : null;
     }
 
     private static byte[] OneLine(byte[] message)

@@ -1,7 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using Cache.Service.Hosting;
-using Cache.Service.Model;
+using Cache.Service.Options;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
 using StackExchange.Redis;
@@ -13,7 +13,7 @@ namespace Cache.Service.Http;
 /// position: an update costs a stream no more than being woken. A client that reconnects resumes at its position. If that
 /// position is no longer in the ring, or precedes a gap in the subscription, the client gets a resync: read everything again.
 /// </summary>
-internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, StreamMetrics metrics, TimeProvider time, FatalError fatal, ILogger<UpdateHub> logger)
+internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, CacheOptions options, StreamMetrics metrics, TimeProvider time, FatalError fatal, ILogger<UpdateHub> logger)
     : Worker(fatal, time, logger)
 {
     /// <summary>Updates kept in the ring: a few seconds' worth under load, minutes otherwise.</summary>
@@ -43,11 +43,12 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
     private volatile bool _isSilent;
     private bool _loggedIgnored;
     private long _last;
-    private long _lastEvent;
-    private long _lastPerformance;
     private long _lastGap;
     private long _oldest = 1;
     private long _keptBytes;
+
+    /// <summary>The last update of each type.</summary>
+    public LatestUpdates Latest { get; } = new(options);
 
     /// <summary>The number of open streams.</summary>
     public int Clients => _clients.Length;
@@ -63,9 +64,6 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
 
     private bool IsSubscribed =>
         Volatile.Read(ref _subscriber) is { } subscriber && subscriber.SubscribedEndpoint(keys.Updates) is not null && subscriber.IsConnected(keys.Updates);
-
-    /// <summary>The number of the last update to windows of one type, or of the last gap.</summary>
-    public long LastOf(RowKind kind) => Volatile.Read(ref kind == RowKind.Event ? ref _lastEvent : ref _lastPerformance);
 
     /// <summary>The event id of an update.</summary>
     public string IdOf(long number) => string.Create(CultureInfo.InvariantCulture, $"{_instance}-{number}");
@@ -103,7 +101,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
         lock (_gate)
         {
             var number = _last + 1;
-            if (Update.Read(number, message, IdOf(number)) is not { } update)
+            if (Update.Read(number, message, IdOf(number), Latest.Types) is not { } update)
             {
                 metrics.UpdateIgnored();
                 if (!_loggedIgnored)
@@ -124,15 +122,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
             Volatile.Write(ref _ring[number % KeptUpdates], update);
 
             // Before any stream can send the update: a client that reads after it must not get an older answer.
-            if (update.Type == RedisKeys.TypeName(RowKind.Event))
-            {
-                Volatile.Write(ref _lastEvent, number);
-            }
-            else if (update.Type == RedisKeys.TypeName(RowKind.Performance))
-            {
-                Volatile.Write(ref _lastPerformance, number);
-            }
-
+            Latest.Note(update.Type, number);
             Volatile.Write(ref _last, number);
         }
 
@@ -152,8 +142,7 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, S
             // The gap takes a number of its own, so that an id from before it is no longer the latest.
             _oldest = _last + 2;
             Volatile.Write(ref _lastGap, _last + 1);
-            Volatile.Write(ref _lastEvent, _last + 1);
-            Volatile.Write(ref _lastPerformance, _last + 1);
+            Latest.NoteAll(_last + 1);
             Volatile.Write(ref _last, _last + 1);
         }
 

@@ -20,7 +20,7 @@ public enum RejectReason : byte
     /// <summary>The window start is missing.</summary>
     NoWindowStart,
 
-    /// <summary>The window start is in none of the four formats, or before 1970.</summary>
+    /// <summary>The window start is in none of the formats, or before 1970.</summary>
     BadWindowStart,
 
     /// <summary>The window starts more than <c>window_max_future_seconds</c> ahead of the clock.</summary>
@@ -32,7 +32,7 @@ public enum RejectReason : byte
     /// <summary>The dimension, or a session's device category, is not text, is empty or too long, or contains control characters.</summary>
     BadDimension,
 
-    /// <summary>Both measures are missing.</summary>
+    /// <summary>All measures are missing.</summary>
     NoMeasure,
 
     /// <summary>A measure, or a session's duration or page count, is of the wrong type, negative, or out of range.</summary>
@@ -47,13 +47,13 @@ public enum RejectReason : byte
     /// <summary>The end time is missing.</summary>
     NoEndTime,
 
-    /// <summary>The end time is in none of the four formats, or before 1970.</summary>
+    /// <summary>The end time is in none of the formats, or before 1970.</summary>
     BadEndTime,
 
     /// <summary>The session ends more than <c>window_max_future_seconds</c> ahead of the clock.</summary>
     FutureSession,
 
-    /// <summary>The start time is in none of the four formats, before 1970, or after the end time.</summary>
+    /// <summary>The start time is in none of the formats, before 1970, or after the end time.</summary>
     BadStartTime,
 
     /// <summary>The user id is not text, is empty or too long, or contains control characters.</summary>
@@ -64,6 +64,24 @@ public enum RejectReason : byte
 
     /// <summary>The window already has <c>window_max_dimensions</c> dimensions.</summary>
     TooManyDimensions,
+
+    /// <summary>A time is a number that as milliseconds lies before 2001: seconds, most likely.</summary>
+    TimeInSeconds,
+
+    /// <summary>The window end, of a type with <c>window_seconds</c>, is in none of the formats, or before 1970.</summary>
+    BadWindowEnd,
+
+    /// <summary>The window is longer or shorter than its type's <c>window_seconds</c>.</summary>
+    WrongWindowLength,
+
+    /// <summary>The schema registry does not know the schema that the value names.</summary>
+    SchemaUnknown,
+
+    /// <summary>The schema that the value names is neither Avro nor JSON.</summary>
+    SchemaUnsupported,
+
+    /// <summary>The value is not Avro of the schema that it names.</summary>
+    BadAvro,
 }
 
 /// <summary>Names of <see cref="RejectReason"/> in headers and metrics.</summary>
@@ -91,6 +109,12 @@ public static class RejectReasons
         RejectReason.BadUserId => "bad_user_id",
         RejectReason.WrongKeyType => "wrong_key_type",
         RejectReason.TooManyDimensions => "too_many_dimensions",
+        RejectReason.TimeInSeconds => "time_in_seconds",
+        RejectReason.BadWindowEnd => "bad_window_end",
+        RejectReason.WrongWindowLength => "wrong_window_length",
+        RejectReason.SchemaUnknown => "schema_unknown",
+        RejectReason.SchemaUnsupported => "schema_unsupported",
+        RejectReason.BadAvro => "bad_avro",
         _ => "none",
     };
 }

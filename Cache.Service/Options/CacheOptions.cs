@@ -1,4 +1,5 @@
 using System.Net;
+using Cache.Metrics;
 
 namespace Cache.Service.Options;
 
@@ -8,11 +9,23 @@ namespace Cache.Service.Options;
 /// </summary>
 public sealed class CacheOptions
 {
+    /// <summary>The topic of sessions, which belong to no metric type.</summary>
+    public const string SessionTopic = "session_metrics";
+
     /// <summary><c>kafka_bootstrap_servers</c>: <c>host:port[,host:port…]</c>; <c>ConnectionStrings:kafka</c> takes precedence.</summary>
     public string KafkaBootstrapServers { get; init; } = "kafka1:19092";
 
-    /// <summary><c>cache_kafka_topics</c>: the topics to consume.</summary>
-    public IReadOnlyList<string> Topics { get; init; } = [MetricTopics.Event, MetricTopics.Performance];
+    /// <summary><c>metric_types</c>: all metric types, in the order in which they are shown.</summary>
+    public IReadOnlyList<MetricType> MetricTypes { get; init; } = MetricType.Defaults;
+
+    /// <summary>
+    /// The topics to consume: those of <c>cache_kafka_topics</c>, and those of the types given in <c>metric_types</c>, of which some
+    /// may be patterns.
+    /// </summary>
+    public IReadOnlyList<string> Topics { get; init; } = [.. MetricType.Defaults.SelectMany(type => type.Topics)];
+
+    /// <summary><c>session_time_unit</c>: what the times of sessions count if they are numbers.</summary>
+    public TimeUnit SessionTimeUnit { get; init; }
 
     /// <summary><c>cache_kafka_consumer_group</c>: the consumer group that commits the offsets.</summary>
     public string ConsumerGroup { get; init; } = "cache-service";
@@ -68,6 +81,18 @@ public sealed class CacheOptions
     /// <summary><c>cache_dead_letter_topic</c>: the topic for rejected rows; if empty, they are only logged and counted.</summary>
     public string DeadLetterTopic { get; init; } = "cache_dead_letters";
 
+    /// <summary>
+    /// <c>schema_registry_url</c>: <c>http://host:port</c> or <c>https://host:port</c>, several with commas; empty if there is none, and the
+    /// frame that a registry's serializer puts before a value is only removed.
+    /// </summary>
+    public string SchemaRegistryUrl { get; init; } = "";
+
+    /// <summary><c>schema_registry_user</c>: the user of the schema registry; empty if it asks for none.</summary>
+    public string SchemaRegistryUser { get; init; } = "";
+
+    /// <summary><c>schema_registry_password</c>: the user's password; set if and only if the user is.</summary>
+    public string SchemaRegistryPassword { get; init; } = "";
+
     /// <summary><c>redis_rebuild_lookback_seconds</c>: how far back partitions are rewound when Redis has lost its data.</summary>
     public int RebuildLookbackSeconds { get; init; } = 21600;
 
@@ -110,6 +135,9 @@ public sealed class CacheOptions
     /// <summary>Whether the section <c>Authentication:Schemes:Bearer</c> exists: then JWT bearer tokens grant access, too.</summary>
     public bool AcceptsTokens { get; init; }
 
+    /// <summary>The topics and patterns that a metric type is consumed from; a default type is consumed only from those listed.</summary>
+    public IEnumerable<string> TopicsOf(MetricType type) => type.IsDefault ? type.Topics.Where(Topics.Contains) : type.Topics;
+
     /// <summary>Whether the data routes and the stream require a key or a token.</summary>
     public bool IsProtected => ApiKeys.Count > 0 || AcceptsTokens;
 
@@ -144,17 +172,12 @@ public readonly record struct ConsumeFrom(ConsumeFromKind Kind, TimeSpan Back)
             return true;
         }
 
-        var unitSeconds = text is [.., var unit]
-            ? char.ToLowerInvariant(unit) switch { 's' => 1, 'm' => 60, 'h' => 3600, 'd' => 86400, _ => 0 }
-            : 0;
-        if (unitSeconds == 0
-            || !int.TryParse(text.AsSpan(0, text.Length - 1), System.Globalization.NumberStyles.None, null, out var number)
-            || number is 0 or > 100_000)
+        if (!Durations.TryParse(text, out var back))
         {
             return false;
         }
 
-        value = new(ConsumeFromKind.Duration, TimeSpan.FromSeconds((long)number * unitSeconds));
+        value = new(ConsumeFromKind.Duration, back);
         return true;
     }
 }

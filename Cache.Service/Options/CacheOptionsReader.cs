@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Cache.Metrics;
 using Confluent.Kafka;
 
 namespace Cache.Service.Options;
@@ -58,12 +59,16 @@ public sealed class CacheOptionsReader
         // like may have another origin (Kubernetes sets REDIS_PORT=tcp://… for a service named redis).
         var kafka = _configuration.GetConnectionString("kafka") is { } text ? KafkaConnectionString.Read(text, _keys.Errors) : null;
         var redis = _configuration.GetConnectionString("redis") is { } given ? RedisConnectionString.Read(given, _keys.Errors) : null;
-        var topics = TopicList("cache_kafka_topics", defaults.Topics);
+        var types = MetricTypesReader.Read(_keys);
+        var topics = TopicList("cache_kafka_topics", types);
+        var registry = SchemaRegistrySettings.Read(_keys);
 
         return new CacheOptions
         {
             KafkaBootstrapServers = kafka?.Servers ?? _keys.Servers("kafka_bootstrap_servers", defaults.KafkaBootstrapServers),
+            MetricTypes = types,
             Topics = topics,
+            SessionTimeUnit = _keys.Value<TimeUnit>("session_time_unit", defaults.SessionTimeUnit, MetricTypesReader.TryParseUnit, "it must be ms, s or us."),
             ConsumerGroup = _keys.Text("cache_kafka_consumer_group", defaults.ConsumerGroup, required: true),
             ConsumeFrom = _keys.Value<ConsumeFrom>(
                 "cache_consume_from", defaults.ConsumeFrom, ConsumeFrom.TryParse, "it must be latest, earliest, or a duration back such as 90s, 30m, 6h or 2d."),
@@ -83,6 +88,9 @@ public sealed class CacheOptionsReader
             QueueMaxSize = _keys.Number("redis_queue_max_size", defaults.QueueMaxSize, 2, 10_000_000),
             ReadyLagThreshold = _keys.Number("ready_lag_threshold", defaults.ReadyLagThreshold, 0, long.MaxValue),
             DeadLetterTopic = DeadLetters("cache_dead_letter_topic", defaults.DeadLetterTopic, topics),
+            SchemaRegistryUrl = registry.Url,
+            SchemaRegistryUser = registry.User,
+            SchemaRegistryPassword = registry.Password,
             RebuildLookbackSeconds = _keys.Number("redis_rebuild_lookback_seconds", defaults.RebuildLookbackSeconds, 1, int.MaxValue),
             ApiKeys = KeyList("api_keys"),
             CorsOrigins = Origins("cors_origins"),
@@ -105,32 +113,55 @@ public sealed class CacheOptionsReader
         ? $" Kubernetes sets {key.ToUpperInvariant()} like this for a service named redis: set {RedisConnectionString.Key}, or enableServiceLinks: false in the pod."
         : "";
 
-    private IReadOnlyList<string> TopicList(string key, IReadOnlyList<string> fallback)
+    /// <summary>Picks among the topics of the default types and sessions, and adds those of the given types.</summary>
+    private List<string> TopicList(string key, IReadOnlyList<MetricType> types)
     {
-        var topics = _keys.List(key);
-        if (topics is null)
+        List<string> defaults = [.. types.Where(type => type.IsDefault).SelectMany(type => type.Topics)];
+        List<string> given = [.. types.Where(type => !type.IsDefault).SelectMany(type => type.Topics)];
+        var errors = _keys.Errors.Count;
+        var picked = _keys.List(key) ?? [.. defaults];
+        if (picked.Count == 0 && given.Count == 0)
         {
-            return fallback;
+            _keys.Refuse(key, "", $"name at least one topic, or leave the key out for {string.Join(", ", defaults)}.");
         }
 
-        if (topics.Count == 0)
-        {
-            _keys.Refuse(key, "", $"name at least one topic, or leave the key out for {string.Join(", ", fallback)}.");
-        }
-
-        foreach (var topic in topics.Where(topic => !MetricTopics.IsKnown(topic)))
+        defaults.Add(CacheOptions.SessionTopic);
+        foreach (var topic in picked.Where(topic => !defaults.Contains(topic) && !given.Exists(pattern => TopicPattern.Matches(pattern, topic))))
         {
             // Its rows would be read and committed, but never written.
-            _keys.Refuse(key, topic, $"the service knows no rows of this topic; it must be {MetricTopics.All}.");
+            _keys.Refuse(key, topic, $"no metric type has this topic. It must be {string.Join(", ", defaults)}, or the topic of a type of your own ({MetricTypesReader.Key}).");
         }
 
-        return [.. topics.Distinct()];
+        if (_keys.Errors.Count > errors)
+        {
+            // For the checks to come.
+            picked = defaults;
+        }
+
+        List<(string Topic, string Of)> all =
+        [
+            .. types.SelectMany(type => type.Topics.Where(topic => !type.IsDefault || picked.Contains(topic)).Select(topic => (topic, type.Name))),
+            .. picked.Where(topic => topic == CacheOptions.SessionTopic).Select(topic => (topic, "sessions")),
+        ];
+        foreach (var (at, (topic, of)) in all.Index())
+        {
+            foreach (var (other, name) in all[..at].Where(other => other.Of != of && Overlap(other.Topic, topic)))
+            {
+                _keys.Errors.Add($"{MetricTypesReader.Key}: {name} takes {other}, and {of} takes {topic}, which is the same topic; a topic has rows of one type.");
+            }
+        }
+
+        return [.. all.Select(entry => entry.Topic).Distinct()];
+
+        // Whether two patterns match the same topic shows only once there is one.
+        static bool Overlap(string one, string other) =>
+            one == other || (!TopicPattern.IsPattern(one) && TopicPattern.Matches(other, one)) || (!TopicPattern.IsPattern(other) && TopicPattern.Matches(one, other));
     }
 
-    private string DeadLetters(string key, string fallback, IReadOnlyList<string> consumed)
+    private string DeadLetters(string key, string fallback, List<string> consumed)
     {
         var topic = _keys.Text(key, fallback);
-        if (topic.Length > 0 && !IsTopic(topic))
+        if (topic.Length > 0 && !TopicPattern.IsName(topic))
         {
             _keys.Refuse(key, topic, "it must be a topic's name (1 to 249 letters, digits, dots, underscores or hyphens) or empty.");
         }
@@ -141,10 +172,6 @@ public sealed class CacheOptionsReader
 
         return topic;
     }
-
-    private static bool IsTopic(string topic) =>
-        topic.Length is > 0 and <= 249 && topic is not ("." or "..")
-        && topic.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-');
 
     /// <summary>Reads API keys; no error repeats one.</summary>
     private List<string> KeyList(string key)

@@ -5,7 +5,7 @@ internal static class Secrets
 {
     // A key whose name contains one of these may hold a secret.
     private static readonly string[] SensitiveNames =
-        ["ConnectionStrings", "password", "passphrase", "secret", "token", "key", "pem", "username", "jaas", "oauth", "cors_origins", "bootstrap", "redis_host", "SigningKeys", "Authority", "headers"];
+        ["ConnectionStrings", "password", "passphrase", "secret", "token", "key", "pem", "username", "jaas", "oauth", "cors_origins", "bootstrap", "redis_host", "SigningKeys", "Authority", "headers", "schema_registry"];
 
     // Shorter values occur in ordinary text.
     private const int MinLength = 3;

@@ -1,4 +1,4 @@
-// The two charts. They draw on a canvas, and show no text from Kafka: names and numbers are next to them, as text.
+// The two kinds of chart. They draw on a canvas, and show no text from Kafka: names and numbers are next to them, as text.
 
 /* global echarts */
 
@@ -59,8 +59,8 @@ class Chart {
   }
 }
 
-/** Stacked columns: events by type. */
-export class EventsChart extends Chart {
+/** Stacked columns: what adds up, such as events by type. */
+export class StackChart extends Chart {
   /** @param series Array of { name, color, values }, from the bottom up. @param openFrom Windows from this slot on are still filling. */
   render(places, series, openFrom, look, fromScratch) {
     this.places = places;
@@ -72,7 +72,7 @@ export class EventsChart extends Chart {
       series: series.map(({ name, color, values }) => ({
         id: name,
         type: "bar",
-        stack: "events",
+        stack: "all",
         barCategoryGap: "28%",
         itemStyle: { color },
         emphasis: { disabled: true },
@@ -82,23 +82,27 @@ export class EventsChart extends Chart {
   }
 }
 
-/** Lines: load times by device, the average above and the 95th percentile below. */
-export class LoadChart extends Chart {
-  /** @param series Array of { name, color, values: [averages, p95s] }. */
-  render(places, series, look, fromScratch) {
+/** Lines: one measure, such as load times by device, or two above each other. */
+export class LinesChart extends Chart {
+  /** @param measures Array of { title, axis }: one or two. @param series Array of { name, color, values }, with an array of values per measure. */
+  render(places, measures, series, look, fromScratch) {
     this.places = places;
-    const titles = ["Average", "95th percentile"];
+    const isPair = measures.length > 1;
     this.draw({
-      title: titles.map((text, panel) => ({
-        text, left: 6, top: panel === 0 ? 4 : "52%", padding: 0, textStyle: { color: look.muted, fontSize: 12, fontWeight: 400, fontFamily: look.font },
+      title: measures.map(({ title }, panel) => ({
+        text: title, left: 6, top: panel === 0 ? 4 : "52%", padding: 0, textStyle: { color: look.muted, fontSize: 12, fontWeight: 400, fontFamily: look.font },
       })),
       axisPointer: { link: [{ xAxisIndex: "all" }] },
-      grid: [{ left: 52, top: 28, height: "28%", ...FIXED }, { left: 52, bottom: 24, height: "28%", ...FIXED }],
-      xAxis: titles.map((_, panel) => ({ ...timeAxis(places, look, panel === 1), gridIndex: panel })),
-      yAxis: titles.map((_, panel) => ({ ...valueAxis(look, format.duration), gridIndex: panel, splitNumber: 2 })),
+      grid: isPair
+        ? [{ left: 52, top: 28, height: "28%", ...FIXED }, { left: 52, bottom: 24, height: "28%", ...FIXED }]
+        : [{ left: 52, top: 28, bottom: 24, ...FIXED }],
+      xAxis: measures.map((_, panel) => ({ ...timeAxis(places, look, panel === measures.length - 1), gridIndex: panel })),
+      yAxis: measures.map(({ axis }, panel) => ({
+        ...valueAxis(look, axis), gridIndex: panel, splitNumber: isPair ? 2 : 3, min: ({ min }) => min < 0 ? null : 0,
+      })),
       tooltip: pointer("line", look),
-      series: titles.flatMap((title, panel) => series.map(({ name, color, values }) => ({
-        id: `${title} ${name}`,
+      series: measures.flatMap((_, panel) => series.map(({ name, color, values }) => ({
+        id: `${panel} ${name}`,
         type: "line",
         xAxisIndex: panel,
         yAxisIndex: panel,

@@ -17,8 +17,8 @@ const MAX_SESSIONS = 8;
 // Poll, because sessions expire without an update.
 const SESSIONS_POLL_MS = 15_000;
 
-// With thousands of dimensions, fewer windows are read.
-const MAX_FIELDS = 200_000;
+// With thousands of dimensions, or many types, fewer windows are read.
+const MAX_FIELDS = 400_000;
 
 export class Feed {
   /** The last known state of the pipeline. */
@@ -35,15 +35,19 @@ export class Feed {
   /** Whether the service requires a key, or rejected the current one. */
   isRefused = false;
 
+  /** Whether the list of types, without which there is nothing to show, could not be read. */
+  isTypeless = false;
+
   #handlers;
   #source;
   #heardAt = 0;
+  #types;
   #turns = 0;
   #reloading = 0;
   #missed = [];
   #sessionsAt = 0;
 
-  /** @param handlers reset(type, windows), update(message), changed() */
+  /** @param handlers types(types), once; reset(type, windows), update(message), changed() */
   constructor(handlers) {
     this.#handlers = handlers;
   }
@@ -57,7 +61,7 @@ export class Feed {
   /** Continues with an API key, which is kept until the tab is closed. */
   use(key) {
     sessionStorage.setItem(KEY_STORE, key);
-    this.isRefused = false;
+    this.isRefused = this.isTypeless = false;
     this.answeredAt = Date.now();
     this.#begin();
   }
@@ -126,11 +130,11 @@ export class Feed {
     this.#sessionsAt = 0;
     while (turn === this.#reloading && !this.isRefused) {
       try {
-        const [events, performance] = await Promise.all([this.#windows("event"), this.#windows("performance")]);
+        const types = await this.#readTypes();
+        const answers = await Promise.all(types.map(({ name }) => this.#windows(name, types.length).catch(noneIfGone)));
         if (turn === this.#reloading) {
           this.#reloading = 0;
-          this.#handlers.reset("event", events);
-          this.#handlers.reset("performance", performance);
+          types.forEach(({ name }, index) => this.#handlers.reset(name, answers[index]));
           this.#missed.splice(0).forEach((update) => this.#handlers.update(update));
         }
       } catch {
@@ -139,9 +143,22 @@ export class Feed {
     }
   }
 
-  async #windows(type) {
+  /** Reads the types once: they do not change while the service runs. After a restart that changes them, the page has to be reloaded. */
+  #readTypes() {
+    return this.#types ??= read("types").then(({ types }) => {
+      this.isTypeless = false;
+      this.#handlers.types(types);
+      return types;
+    }).catch((error) => {
+      this.isTypeless = true;
+      this.#types = undefined;
+      throw error;
+    });
+  }
+
+  async #windows(type, types) {
     const fields = Object.keys(await read(`metrics/${type}/latest`)).length;
-    const limit = Math.max(5, Math.min(MAX_WINDOWS, Math.floor(MAX_FIELDS / Math.max(1, fields))));
+    const limit = Math.max(5, Math.min(MAX_WINDOWS, Math.floor(MAX_FIELDS / Math.max(2, types) / Math.max(1, fields))));
     return (await read(`metrics/${type}/windows?limit=${limit}`)).windows;
   }
 
@@ -189,6 +206,15 @@ export class Feed {
       }
     }
   }
+}
+
+/** A type that a restart removed has no windows, and does not hold up the others. */
+function noneIfGone(error) {
+  if (error.status === 404) {
+    return [];
+  }
+
+  throw error;
 }
 
 const key = () => sessionStorage.getItem(KEY_STORE);

@@ -2,7 +2,9 @@
 
 const whole = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 const fine = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const decimal = new Intl.NumberFormat(undefined, { maximumFractionDigits: 2 });
 const compact = new Intl.NumberFormat(undefined, { notation: "compact", maximumSignificantDigits: 3 });
+const scientific = new Intl.NumberFormat(undefined, { notation: "scientific", maximumSignificantDigits: 3 });
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const shortClock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
@@ -12,8 +14,21 @@ export const absent = "–";
 /** A count; abbreviated from a million on, so that columns keep their width. */
 export const count = (value) => value === undefined ? absent : Math.abs(value) < 1e6 ? whole.format(value) : compact.format(value);
 
+/** A number that need not be whole; abbreviated from a million on, like a count. */
+export function number(value) {
+  if (value === undefined) {
+    return absent;
+  }
+
+  const size = Math.abs(value);
+  return isExtreme(size) ? scientific.format(value) : size < 1 ? fine.format(value) : size < 1e6 ? decimal.format(value) : compact.format(value);
+}
+
 /** A number for an axis. */
-export const axis = (value) => compact.format(value);
+export const axis = (value) => isExtreme(Math.abs(value)) ? scientific.format(value) : compact.format(value);
+
+// Otherwise, such a number would have hundreds of digits.
+const isExtreme = (size) => size >= 1e15 || size > 0 && size < 1e-6;
 
 /** A rate; below 100 with up to three significant digits. */
 export const rate = (value) => value < 100 ? fine.format(value) : count(value);
@@ -24,19 +39,20 @@ export function duration(ms) {
     return absent;
   }
 
-  if (ms < 1000) {
-    return `${ms < 10 ? fine.format(ms) : whole.format(ms)} ms`;
+  const size = Math.abs(ms);
+  if (size < 1000) {
+    return `${size < 10 ? fine.format(ms) : whole.format(ms)} ms`;
   }
 
-  if (ms < 120_000) {
+  if (size < 120_000) {
     return `${fine.format(ms / 1000)} s`;
   }
 
-  return ms < 7_200_000 ? `${whole.format(ms / 60_000)} min` : `${whole.format(ms / 3_600_000)} h`;
+  return size < 7_200_000 ? `${whole.format(ms / 60_000)} min` : `${whole.format(ms / 3_600_000)} h`;
 }
 
 /** A load time: in milliseconds while that is readable, so that a column has a single unit. */
-export const load = (ms) => ms === undefined || ms >= 100_000 ? duration(ms) : `${ms < 10 ? fine.format(ms) : whole.format(ms)} ms`;
+export const load = (ms) => ms === undefined || Math.abs(ms) >= 100_000 ? duration(ms) : `${Math.abs(ms) < 10 ? fine.format(ms) : whole.format(ms)} ms`;
 
 /** How long ago something was; in whole seconds up to two minutes. */
 export function ago(ms) {

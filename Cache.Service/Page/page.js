@@ -1,9 +1,10 @@
 // Renders what the feed delivers into the elements of index.html.
 
-import { EventsChart, LoadChart, look } from "./charts.js";
+import { LinesChart, StackChart, look } from "./charts.js";
 import { rows, text } from "./dom.js";
 import { Feed } from "./feed.js";
 import * as format from "./format.js";
+import { describe } from "./types.js";
 import { MAX_SHOWN, MAX_WINDOWS, Windows, places } from "./windows.js";
 
 const DRAW_MS = 250;
@@ -16,40 +17,86 @@ const byId = (id) => document.getElementById(id);
 const narrow = matchMedia("(max-width: 40rem)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
+/** The cards of a type that index.html has no words for are copies of those of one that it has. */
+const patterns = Object.fromEntries(["type", "windows"].map((role) => [role, document.querySelector(`[data-${role}=event]`).cloneNode(true)]));
+
+function card(role, name, title) {
+  if (title === undefined) {
+    return document.querySelector(`[data-${role}=${name}]`);
+  }
+
+  const copy = patterns[role].cloneNode(true);
+  copy.dataset[role] = name;
+  copy.classList.add("wide");
+  const heading = copy.querySelector("h2");
+  text(heading, title);
+
+  // With a prefix, because a type may be called "key" or "empty".
+  heading.id = `type-${name}-${role}-title`;
+  for (const labelled of [copy, ...copy.querySelectorAll("[aria-labelledby]")]) {
+    labelled.setAttribute("aria-labelledby", heading.id);
+  }
+
+  return copy;
+}
+
 /** One metric type: its windows, and the cards that show them. */
 class Panel {
-  constructor(windows, chart, show) {
-    this.windows = windows;
-    this.show = show;
-    this.card = document.querySelector(`[data-type=${windows.type}]`);
-    this.table = document.querySelector(`[data-windows=${windows.type}] table`);
+  /** @param type A type as described by types.js. */
+  constructor(type) {
+    const { name, title, subject, headline, dimension, measures } = type;
+    this.type = type;
+    this.windows = new Windows(measures.map((measure) => measure.name));
+    this.card = card("type", name, title);
+    this.tableCard = card("windows", name, title && `Latest ${subject} windows`);
+    this.table = this.tableCard.querySelector("table");
     this.card.append(byId("numbers").content.cloneNode(true));
-    const columns = windows.type === "event" ? ["Type", "Events", "Users"] : ["Device", "Average", "p95"];
-    for (const head of this.card.querySelectorAll("thead")) {
-      rows(head, [columns.map((column) => ({ tag: "th", scope: "col", text: column }))]);
+    this.legend = this.card.querySelector(".legend");
+    if (title !== undefined) {
+      this.card.querySelector(".chart").ariaLabel = `Window of the ${subject} chart`;
+      text(this.card.querySelector(".big small"), headline.label);
+
+      // There may be more columns than fit.
+      const scroll = Object.assign(document.createElement("div"), { className: "scroll", tabIndex: 0, role: "group", ariaLabel: "Numbers of the selected window" });
+      this.legend.replaceWith(scroll);
+      scroll.append(this.legend);
     }
 
-    this.chart = new chart(this.card.querySelector(".chart"), (index) => {
-      this.selected = index;
-      draw();
-    });
+    for (const head of this.card.querySelectorAll("thead")) {
+      rows(head, [[dimension, ...measures.map(({ label }) => label)].map((column) => ({ tag: "th", scope: "col", text: column }))]);
+    }
+
     this.find = this.card.querySelector("input");
     this.find.addEventListener("input", draw);
     this.card.querySelector("details").addEventListener("toggle", draw);
   }
 
   draw(look, fromScratch) {
-    const { windows } = this;
+    const { windows, type } = this;
+    const isNew = !this.chart;
+
+    // Not earlier, because a chart that is not visible has no size.
+    this.chart ??= new (type.isStacked ? StackChart : LinesChart)(this.card.querySelector(".chart"), (index) => {
+      this.selected = index;
+      draw();
+    });
+
     const starts = windows.starts;
     const shown = windows.shown;
     const axis = places(starts, narrow.matches ? [15, 30] : [15, 30, MAX_WINDOWS]);
-    const openFrom = axis.step ? axis.starts.findIndex((start) => start + axis.step > serverTime()) : -1;
+    const length = type.windowMs ?? axis.step;
+    const openFrom = length ? axis.starts.findIndex((start) => start + length > serverTime()) : -1;
     const index = axis.starts[this.selected] === undefined ? axis.starts.length - 1 : this.selected;
     const start = axis.starts[index];
     const series = shown.map((name, place) => ({ name, color: look.series(place) }));
     const others = windows.dimensionCount - shown.length;
 
-    this.show({ panel: this, axis, series, others, openFrom: openFrom < 0 ? Infinity : openFrom, look, fromScratch, start });
+    const view = { axis, series, others, openFrom: openFrom < 0 ? Infinity : openFrom, look, fromScratch: fromScratch || isNew, start };
+    type.isStacked ? this.#showStack(view) : this.#showLines(view);
+
+    const { measure, pick } = type.headline;
+    const headline = start === undefined ? undefined : pick === "sum" ? windows.total(start, measure) : windows.extreme(start, measure, pick);
+    this.part("total", type.measures[measure].full(headline));
 
     const notes = [index === axis.starts.length - 1 ? "newest" : "", openFrom >= 0 && index >= openFrom ? "still filling" : ""].filter(Boolean);
     this.part("at", start === undefined ? "" : format.time(start)).dateTime = start === undefined ? "" : new Date(start).toISOString();
@@ -60,13 +107,42 @@ class Panel {
     this.#drawTable(starts, series);
   }
 
-  /** A table row: the dimension, and its two values in a window. */
-  line(start, name, color) {
-    return [{ tag: "th", scope: "row", text: name, title: name, color }, ...this.#cells(this.windows.values(start, name))];
+  #showStack({ axis, series, others, openFrom, look, fromScratch, start }) {
+    const { windows } = this;
+    const { measures } = this.type;
+    const charted = new Set(series.map(({ name }) => name));
+    const isOther = (name) => !charted.has(name);
+    const layers = series.map(({ name, color }) => ({ name, color, values: axis.starts.map((at) => windows.values(at, name)[0]) }));
+    if (others > 0) {
+      layers.push({ name: "\0others", color: look.others, values: axis.starts.map((at) => windows.total(at, 0, isOther)) });
+    }
+
+    this.chart.render(axis, layers, openFrom, look, fromScratch);
+    rows(this.legend.tBodies[0], [
+      ...series.map(({ name, color }) => this.#line(start, name, color)),
+      ...others > 0
+        ? [[
+          { tag: "th", scope: "row", text: `${format.count(others)} others`, color: look.others },
+          ...measures.map(({ rollup, full }, measure) => rollup === "sum" ? full(windows.total(start, measure, isOther)) : ""),
+        ]]
+        : [],
+    ]);
   }
 
-  #cells(values) {
-    return values.map(this.windows.type === "event" ? format.count : format.load);
+  #showLines({ axis, series, look, fromScratch, start }) {
+    const { windows } = this;
+    const measures = this.type.measures.slice(0, this.type.lines);
+    const lines = series.map(({ name, color }) => ({
+      name, color, values: measures.map((_, measure) => axis.starts.map((at) => windows.values(at, name)[measure])),
+    }));
+    this.chart.render(axis, measures, lines, look, fromScratch);
+    rows(this.legend.tBodies[0], series.map(({ name, color }) => this.#line(start, name, color)));
+  }
+
+  /** A table row: the dimension, and its values in a window. */
+  #line(start, name, color) {
+    const values = this.windows.values(start, name);
+    return [{ tag: "th", scope: "row", text: name, title: name, color }, ...this.type.measures.map(({ full }, measure) => full(values[measure]))];
   }
 
   /** Lists all dimensions, if there are more than colours: those that match the search, up to a readable number. */
@@ -77,29 +153,30 @@ class Panel {
       return;
     }
 
-    const title = `All ${format.count(others + MAX_SHOWN)} ${this.windows.type === "event" ? "types" : "devices"}`;
+    const title = `All ${format.count(others + MAX_SHOWN)} ${this.type.many}`;
     text(all.querySelector("summary"), title);
     all.querySelector(".scroll").ariaLabel = title;
     if (all.open) {
       const wanted = this.find.value.trim().toLowerCase();
       const found = this.windows.dimensions(start).filter((name) => name.toLowerCase().includes(wanted));
-      rows(all.querySelector("tbody"), found.slice(0, MAX_LISTED).map((name) => this.line(start, name, "transparent")));
+      rows(all.querySelector("tbody"), found.slice(0, MAX_LISTED).map((name) => this.#line(start, name, "transparent")));
       this.part("more", found.length > MAX_LISTED ? `${format.count(found.length - MAX_LISTED)} more; type to find them.` : found.length === 0 ? "No match in this window." : "");
     }
   }
 
   /** The chart's numbers as a table, newest window first. */
   #drawTable(starts, series) {
-    const [first, second] = this.windows.type === "event" ? ["Events", "Users"] : ["Avg ms", "p95 ms"];
+    const { measures } = this.type;
+    const apart = (column) => column === 0 ? "apart" : "";
     rows(this.table.tHead, [
       [{ tag: "th", scope: "col", text: "Window" },
-        ...series.map(({ name, color }) => ({ tag: "th", scope: "colgroup", text: name, title: name, color, span: 2, className: "group apart" }))],
+        ...series.map(({ name, color }) => ({ tag: "th", scope: "colgroup", text: name, title: name, color, span: measures.length, className: "group apart" }))],
       [{ tag: "td", text: "" },
-        ...series.flatMap(() => [{ tag: "th", scope: "col", text: first, className: "apart" }, { tag: "th", scope: "col", text: second }])],
+        ...series.flatMap(() => measures.map(({ column }, measure) => ({ tag: "th", scope: "col", text: column, className: apart(measure) })))],
     ]);
     rows(this.table.tBodies[0], starts.slice(-MAX_TABLE_WINDOWS).reverse().map((start) => [
       { tag: "th", scope: "row", text: format.time(start) },
-      ...series.flatMap(({ name }) => this.windows.values(start, name).map((value, column) => ({ text: format.count(value), className: column === 0 ? "apart" : "" }))),
+      ...series.flatMap(({ name }) => this.windows.values(start, name).map((value, measure) => ({ text: measures[measure].cell(value), className: apart(measure) }))),
     ]));
   }
 
@@ -108,36 +185,6 @@ class Panel {
     text(element, value);
     return element;
   }
-}
-
-function showEvents({ panel, axis, series, others, openFrom, look, fromScratch, start }) {
-  const { windows } = panel;
-  const charted = new Set(series.map(({ name }) => name));
-  const isOther = (name) => !charted.has(name);
-  const layers = series.map(({ name, color }) => ({ name, color, values: axis.starts.map((at) => windows.values(at, name)[0]) }));
-  if (others > 0) {
-    layers.push({ name: "\0others", color: look.others, values: axis.starts.map((at) => windows.total(at, isOther)) });
-  }
-
-  panel.chart.render(axis, layers, openFrom, look, fromScratch);
-  panel.part("total", start === undefined ? format.absent : format.count(windows.total(start)));
-  rows(panel.card.querySelector(".legend tbody"), [
-    ...series.map(({ name, color }) => panel.line(start, name, color)),
-    ...others > 0
-      ? [[{ tag: "th", scope: "row", text: `${format.count(others)} others`, color: look.others }, format.count(windows.total(start, isOther)), ""]]
-      : [],
-  ]);
-}
-
-function showPerformance({ panel, axis, series, look, fromScratch, start }) {
-  const { windows } = panel;
-  const lines = series.map(({ name, color }) => ({
-    name, color, values: [0, 1].map((measure) => axis.starts.map((at) => windows.values(at, name)[measure])),
-  }));
-  panel.chart.render(axis, lines, look, fromScratch);
-  const slowest = Math.max(...windows.dimensions(start).map((name) => windows.values(start, name)[1] ?? -1));
-  panel.part("total", slowest < 0 ? format.absent : format.load(slowest));
-  rows(panel.card.querySelector(".legend tbody"), series.map(({ name, color }) => panel.line(start, name, color)));
 }
 
 /** The service's clock, if known: it decides whether a window has ended. */
@@ -272,6 +319,10 @@ function judge(now) {
       : ["warn", why, false, "not ready"];
   }
 
+  if (feed.isTypeless) {
+    return ["warn", "The types of windows cannot be read; retrying.", false, "loading"];
+  }
+
   if (now - (feed.openAt ?? startedAt) > STALE_MS) {
     return ["warn", "The stream is interrupted; reconnecting.", true, "interrupted"];
   }
@@ -318,13 +369,16 @@ function draw() {
 
 const startedAt = Date.now();
 let loaded = false;
-const panels = [
-  new Panel(new Windows("event", ["count", "users"]), EventsChart, showEvents),
-  new Panel(new Windows("performance", ["avg_load_time", "p95_load_time"]), LoadChart, showPerformance),
-];
-const panelOf = (type) => panels.find(({ windows }) => windows.type === type);
+const panels = [];
+const panelOf = (name) => panels.find(({ type }) => type.name === name);
 
 const feed = new Feed({
+  types(types) {
+    panels.push(...types.map((type) => new Panel(describe(type))));
+    byId("charts").replaceChildren(...panels.map((panel) => panel.card));
+    byId("tables").replaceChildren(...panels.map((panel) => panel.tableCard));
+    draw();
+  },
   reset(type, windows) {
     loaded = true;
     panelOf(type).windows.replace(windows);
@@ -354,6 +408,7 @@ byId("key").querySelector("form").addEventListener("submit", (event) => {
   draw();
 });
 
+document.querySelectorAll("[data-note]").forEach((note) => text(note, "Loading …"));
 text(byId("zone"), `Times are local (${Intl.DateTimeFormat().resolvedOptions().timeZone})`);
 feed.start();
 

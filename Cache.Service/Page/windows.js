@@ -9,11 +9,12 @@ export const MAX_SHOWN = 7;
 export class Windows {
   #byStart = new Map();
   #shown = [];
+  #none;
 
-  /** @param measures The two measures of the type; the first one ranks dimensions. */
-  constructor(type, measures) {
-    this.type = type;
+  /** @param measures The names of the type's measures; the first one ranks dimensions. */
+  constructor(measures) {
     this.measures = measures;
+    this.#none = measures.map(() => undefined);
   }
 
   /** Window starts, oldest first. */
@@ -46,7 +47,7 @@ export class Windows {
       const measure = this.measures.indexOf(field.slice(dot + 1));
       if (dot > 0 && measure >= 0 && typeof value === "number") {
         const dimension = field.slice(0, dot);
-        const values = window.get(dimension) ?? [undefined, undefined];
+        const values = window.get(dimension) ?? [...this.#none];
         values[measure] = value;
         window.set(dimension, values);
       }
@@ -57,19 +58,29 @@ export class Windows {
     }
   }
 
-  /** The two values of a dimension in a window; undefined if missing. */
+  /** The values of a dimension in a window, one for each measure; undefined if missing. */
   values(start, dimension) {
-    return this.#byStart.get(start)?.get(dimension) ?? [undefined, undefined];
+    return this.#byStart.get(start)?.get(dimension) ?? this.#none;
   }
 
-  /** The sum of the first measure in a window, over the dimensions that a filter selects. */
-  total(start, wanted = () => true) {
+  /** The sum of a measure in a window, over the dimensions that a filter selects. */
+  total(start, measure, wanted = () => true) {
     let sum = 0;
-    for (const [dimension, [value]] of this.#byStart.get(start) ?? []) {
-      sum += wanted(dimension) ? value ?? 0 : 0;
+    for (const [dimension, values] of this.#byStart.get(start) ?? []) {
+      sum += wanted(dimension) ? values[measure] ?? 0 : 0;
     }
 
     return sum;
+  }
+
+  /** The lowest ("min") or highest ("max") value of a measure in a window; undefined if there is none. */
+  extreme(start, measure, pick) {
+    let found;
+    for (const values of this.#byStart.get(start)?.values() ?? []) {
+      found = found === undefined ? values[measure] : Math[pick](found, values[measure] ?? found);
+    }
+
+    return found;
   }
 
   /** The dimensions of a window, in alphabetical order. */
@@ -90,7 +101,7 @@ export class Windows {
     const sums = new Map();
     for (const window of this.#byStart.values()) {
       for (const [dimension, values] of window) {
-        sums.set(dimension, (sums.get(dimension) ?? 0) + (values[0] ?? 0));
+        sums.set(dimension, (sums.get(dimension) ?? 0) + Math.abs(values[0] ?? 0));
       }
     }
 

@@ -12,6 +12,7 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
 {
     private volatile bool _owned = true;
     private volatile bool _mayBeElsewhere;
+    private volatile bool _awaitsSchema;
     private volatile string? _coveredEpoch;
     private long _committedAt = -1;
     private long _start = -1;
@@ -40,6 +41,13 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
 
     /// <summary>The offset after the last row enqueued; negative if there is none. Used only by the consume loop.</summary>
     public long Next { get; set; } = -1;
+
+    /// <summary>Whether it is paused because its next row awaits a schema; set only by the consume loop.</summary>
+    public bool AwaitsSchema
+    {
+        get => _awaitsSchema;
+        set => _awaitsSchema = value;
+    }
 
     /// <summary>The offset before which every row is in Redis or in the dead-letter topic; negative if unknown.</summary>
     public long Written => Volatile.Read(ref _written);

@@ -17,18 +17,18 @@ internal sealed class Batch
     /// <summary>Bytes of rejected rows at which the batch is full.</summary>
     public const int MaxDeadLetterBytes = 8 * 1024 * 1024;
 
-    private readonly Dictionary<WindowKey, Dictionary<Dimension, FieldWrite>> _windows = [];
-    private readonly Stack<Dictionary<Dimension, FieldWrite>> _spareFields = [];
+    private readonly Dictionary<WindowKey, WindowWrite> _windows = [];
+    private readonly Stack<WindowWrite> _spares = [];
     private readonly Dictionary<string, SessionWrite> _sessions = [];
     private readonly HashSet<(WindowKey Window, Dimension Dimension)> _refused = [];
     private int _sessionParts;
     private long _deadLetterBytes;
     private WindowKey _lastKey;
-    private Dictionary<Dimension, FieldWrite>? _lastFields;
+    private WindowWrite? _lastWindow;
     private OffsetRange? _lastRange;
 
-    /// <summary>The windows to write, with their fields.</summary>
-    public IReadOnlyDictionary<WindowKey, Dictionary<Dimension, FieldWrite>> Windows => _windows;
+    /// <summary>The windows to write.</summary>
+    public IReadOnlyDictionary<WindowKey, WindowWrite> Windows => _windows;
 
     /// <summary>The sessions to write, by id.</summary>
     public IReadOnlyDictionary<string, SessionWrite> Sessions => _sessions;
@@ -62,7 +62,7 @@ internal sealed class Batch
         _windows.Count + _sessionParts >= maxWindows || DeadLetters.Count >= MaxDeadLetters || _deadLetterBytes >= MaxDeadLetterBytes || Markers.Count > 0;
 
     /// <summary>Adds a row or a marker.</summary>
-    /// <param name="row">The row; ignored if its partition is no longer owned.</param>
+    /// <param name="row">The row, whose measures must not be used any more; ignored if its partition is no longer owned.</param>
     /// <param name="now">The current time (<see cref="TimeProvider.GetTimestamp"/>), used for the first row.</param>
     public void Add(in QueuedRow row, long now)
     {
@@ -94,10 +94,10 @@ internal sealed class Batch
 
         switch (row.Row.Kind)
         {
-            case RowKind.Event or RowKind.Performance:
-                var fields = FieldsOf(new(row.Row.Kind, row.Row.WindowStart));
-                ref var field = ref CollectionsMarshal.GetValueRefOrAddDefault(fields, row.Row.Dimension!, out _);
-                field = field.With(row.Row.Measures, partition);
+            case RowKind.Window:
+                var measures = row.Row.Measures;
+                WindowOf(row.Row.Key).Add(row.Row.Dimension!, measures, partition);
+                measures.Release();
                 break;
 
             case RowKind.Session:
@@ -111,7 +111,7 @@ internal sealed class Batch
                 _deadLetterBytes += row.Row.Rejected!.Size;
                 break;
 
-            case RowKind.Skipped:
+            case RowKind.Skipped or RowKind.WithoutType or RowKind.AwaitsSchema:
             default:
                 break;
         }
@@ -120,10 +120,10 @@ internal sealed class Batch
     /// <summary>Removes a dimension that exceeds the limit of its window.</summary>
     public void Refuse(WindowKey window, Dimension dimension)
     {
-        var fields = _windows[window];
-        fields.Remove(dimension);
+        var write = _windows[window];
+        write.Remove(dimension);
         _refused.Add((window, dimension));
-        if (fields.Count == 0)
+        if (write.Count == 0)
         {
             _windows.Remove(window);
         }
@@ -139,19 +139,10 @@ internal sealed class Batch
 
         Ranges.RemoveAll(range => !range.Partition.Owned);
         DeadLetters.RemoveAll(letter => !letter.Partition.Owned);
-        foreach (var (key, fields) in _windows)
+        foreach (var (key, window) in _windows)
         {
-            foreach (var dimension in fields.Keys)
-            {
-                ref var field = ref CollectionsMarshal.GetValueRefOrNullRef(fields, dimension);
-                field = field.OfOwned();
-                if (!field.Measures.HasFirst && !field.Measures.HasSecond)
-                {
-                    fields.Remove(dimension);
-                }
-            }
-
-            if (fields.Count == 0)
+            window.DropRevoked();
+            if (window.Count == 0)
             {
                 _windows.Remove(key);
             }
@@ -170,13 +161,12 @@ internal sealed class Batch
     /// <summary>Empties the batch for reuse.</summary>
     public void Clear()
     {
-        foreach (var fields in _windows.Values)
+        foreach (var window in _windows.Values)
         {
-            // A dictionary keeps its capacity when cleared: windows of 10,000 dimensions must not make every spare that large.
-            if (_spareFields.Count < 100 && fields.Capacity <= 1024)
+            // It keeps its capacity when emptied: windows of 10,000 dimensions must not make every spare that large.
+            if (_spares.Count < 100 && window.Capacity <= 1024)
             {
-                fields.Clear();
-                _spareFields.Push(fields);
+                _spares.Push(window);
             }
         }
 
@@ -189,26 +179,27 @@ internal sealed class Batch
         _deadLetterBytes = 0;
         Markers.Clear();
         Traces.Clear();
-        _lastFields = null;
+        _lastWindow = null;
         _lastRange = null;
         Rows = 0;
     }
 
-    private Dictionary<Dimension, FieldWrite> FieldsOf(WindowKey key)
+    private WindowWrite WindowOf(WindowKey key)
     {
-        if (_lastFields is not null && _lastKey == key)
+        if (_lastWindow is not null && _lastKey == key)
         {
-            return _lastFields;
+            return _lastWindow;
         }
 
-        ref var fields = ref CollectionsMarshal.GetValueRefOrAddDefault(_windows, key, out var exists);
-        if (!exists)
+        ref var window = ref CollectionsMarshal.GetValueRefOrAddDefault(_windows, key, out _);
+        if (window is null)
         {
-            fields = _spareFields.TryPop(out var spare) ? spare : [];
+            window = _spares.TryPop(out var spare) ? spare : new();
+            window.Reset(key.Type);
         }
 
         _lastKey = key;
-        return _lastFields = fields!;
+        return _lastWindow = window;
     }
 
     private OffsetRange RangeOf(AssignedPartition partition, long offset)
@@ -218,13 +209,17 @@ internal sealed class Batch
             return _lastRange;
         }
 
-        var range = Ranges.Find(candidate => ReferenceEquals(candidate.Partition, partition));
-        if (range is null)
+        // Not with a lambda, which would cost an object per row.
+        foreach (var range in Ranges)
         {
-            range = new(partition) { First = offset };
-            Ranges.Add(range);
+            if (ReferenceEquals(range.Partition, partition))
+            {
+                return _lastRange = range;
+            }
         }
 
-        return _lastRange = range;
+        _lastRange = new(partition) { First = offset };
+        Ranges.Add(_lastRange);
+        return _lastRange;
     }
 }

@@ -26,11 +26,11 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
     public async ValueTask ApplyAsync(IDatabase database, Batch batch)
     {
         List<Check>? checks = null;
-        foreach (var (window, fields) in batch.Windows)
+        foreach (var (window, write) in batch.Windows)
         {
-            if (fields.Count + (_windows.GetValueOrDefault(window)?.Dimensions ?? 0) > _max)
+            if (write.Count + (_windows.GetValueOrDefault(window)?.Dimensions ?? 0) > _max)
             {
-                (checks ??= []).Add(Ask(database, window, fields));
+                (checks ??= []).Add(Ask(database, window, write));
             }
         }
 
@@ -61,12 +61,12 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
             _names = 0;
         }
 
-        foreach (var (window, fields) in batch.Windows)
+        foreach (var (window, write) in batch.Windows)
         {
             // All of them may have existed already, but nobody checked.
             if (_windows.TryGetValue(window, out var known) && known.Names is null)
             {
-                known.Dimensions += fields.Count;
+                known.Dimensions += write.Count;
             }
         }
 
@@ -74,34 +74,39 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         {
             if (fields.IsCompletedSuccessfully)
             {
-                _windows[window] = new() { Dimensions = DimensionsOf(fields.Result) };
+                _windows[window] = new() { Dimensions = DimensionsOf(window, fields.Result) };
             }
         }
     }
 
-    /// <summary>Counts two fields as one dimension; a dimension may have only one, but then takes up half the space.</summary>
-    private static int DimensionsOf(long fields) => (int)Math.Min(int.MaxValue, (fields + 1) / 2);
+    /// <summary>Counts as many fields as the type has measures as one dimension; one that has fewer takes up less space.</summary>
+    private static int DimensionsOf(WindowKey window, long fields)
+    {
+        var measures = window.Type.Measures.Count;
+        return (int)Math.Min(int.MaxValue, (fields + measures - 1) / measures);
+    }
 
     /// <summary>Asks which of the dimensions not known to exist do exist, unless all of them fit anyway.</summary>
-    private Check Ask(IDatabase database, WindowKey window, Dictionary<Dimension, FieldWrite> fields)
+    private Check Ask(IDatabase database, WindowKey window, WindowWrite write)
     {
         ref var known = ref CollectionsMarshal.GetValueRefOrAddDefault(_windows, window, out _);
         known ??= new();
         var names = known.Names;
-        var unknown = fields.Keys.Where(dimension => names?.Contains(dimension) != true).ToArray();
+        var unknown = write.Dimensions.Where(dimension => names?.Contains(dimension) != true).ToArray();
         if (names is not null && known.Dimensions + unknown.Length <= _max)
         {
             return new(window, known, unknown, null, null);
         }
 
         var key = keys.Window(window);
-        var both = new RedisValue[unknown.Length * 2];
+        var measures = window.Type.Measures.Count;
+        var all = new RedisValue[unknown.Length * measures];
         for (var number = 0; number < unknown.Length; number++)
         {
-            (both[2 * number], both[(2 * number) + 1]) = (unknown[number].First, unknown[number].Second);
+            unknown[number].Fields.CopyTo(all.AsSpan(number * measures));
         }
 
-        return new(window, known, unknown, database.HashLengthAsync(key), both.Length == 0 ? null : database.HashGetAsync(key, both));
+        return new(window, known, unknown, database.HashLengthAsync(key), all.Length == 0 ? null : database.HashGetAsync(key, all));
     }
 
     private async Task DecideAsync(Check check, Batch batch)
@@ -110,7 +115,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         RedisValue[] values = [];
         try
         {
-            known.Dimensions = check.Length is { } length ? DimensionsOf(await length) : known.Dimensions;
+            known.Dimensions = check.Length is { } length ? DimensionsOf(check.Window, await length) : known.Dimensions;
             values = check.Values is { } read ? await read : values;
         }
         catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))
@@ -120,9 +125,10 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         }
 
         known.Names ??= [];
+        var measures = check.Window.Type.Measures.Count;
         for (var number = 0; number < unknown.Length; number++)
         {
-            var exists = values.Length > 0 && !(values[2 * number].IsNull && values[(2 * number) + 1].IsNull);
+            var exists = values.Length > 0 && !Array.TrueForAll(values[(number * measures)..((number + 1) * measures)], value => value.IsNull);
             if (!exists && known.Dimensions >= _max)
             {
                 batch.Refuse(check.Window, unknown[number]);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using StackExchange.Redis;
@@ -16,29 +17,22 @@ internal sealed class RedisKeys(CacheOptions options)
     /// <summary>The channel that carries one update per window and session written.</summary>
     public RedisChannel Updates { get; } = RedisChannel.Literal(options.RedisKeyPrefix + "cache:updates");
 
+    /// <summary>The type of updates to sessions.</summary>
+    public const string SessionType = "session";
+
     /// <summary>The index of a metric type: member and score are the window's start in milliseconds.</summary>
-    public RedisKey Index(RowKind kind) => $"{_prefix}metrics:{Segment(kind)}:windows";
+    public RedisKey Index(MetricType type) => $"{_prefix}metrics:{type.Key}:windows";
 
     /// <summary>The fields of one window.</summary>
-    public RedisKey Window(RowKind kind, long start) =>
-        string.Create(CultureInfo.InvariantCulture, $"{_prefix}metrics:{Segment(kind)}:{start}");
+    public RedisKey Window(MetricType type, long start) =>
+        string.Create(CultureInfo.InvariantCulture, $"{_prefix}metrics:{type.Key}:{start}");
 
     /// <summary>The fields of one window.</summary>
-    public RedisKey Window(WindowKey key) => Window(key.Kind, key.Start);
+    public RedisKey Window(WindowKey key) => Window(key.Type, key.Start);
 
     /// <summary>The index of active sessions: the member is the id, the score the end in milliseconds.</summary>
     public RedisKey Sessions { get; } = options.RedisKeyPrefix + "sessions:active";
 
     /// <summary>The fields of one session.</summary>
     public RedisKey Session(string id) => $"{_prefix}session:{id}";
-
-    /// <summary>The metric type's name in updates and metrics.</summary>
-    public static string TypeName(RowKind kind) => kind switch
-    {
-        RowKind.Event => "event",
-        RowKind.Session => "session",
-        _ => "performance",
-    };
-
-    private static string Segment(RowKind kind) => kind == RowKind.Event ? "event" : "perf";
 }

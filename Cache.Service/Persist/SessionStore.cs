@@ -101,7 +101,7 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
                 await database.SortedSetRemoveAsync(keys.Sessions, [.. wrongType.Select(id => (RedisValue)id)]);
             }
 
-            metrics.Trimmed(RedisKeys.TypeName(RowKind.Session), replies.Trimmed.Result);
+            metrics.Trimmed(RedisKeys.SessionType, replies.Trimmed.Result);
         }
         else
         {
@@ -140,7 +140,7 @@ internal sealed class SessionStore(RedisKeys keys, CacheOptions options, Persist
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            json.WriteString("type"u8, RedisKeys.TypeName(RowKind.Session));
+            json.WriteString("type"u8, RedisKeys.SessionType);
             json.WriteString(Id, session.Id);
             json.WriteStartObject("fields"u8);
             foreach (var entry in Entries(session).Where(entry => entry.Name != Id))

@@ -1,5 +1,5 @@
-using System.Globalization;
 using System.Text.Json;
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
@@ -32,7 +32,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         var ttls = new List<OriginalTtl>();
         var expirations = new List<Task>(batch.Windows.Count);
         var lengths = new List<(WindowKey Window, Task<long> Fields)>();
-        foreach (var (window, fields) in batch.Windows)
+        foreach (var (window, write) in batch.Windows)
         {
             var key = keys.Window(window);
             if (limit.IsNew(window))
@@ -40,7 +40,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
                 ttls.Add(OriginalTtl.Ask(pipeline, key));
             }
 
-            hashes.Add((window, pipeline.HashSetAsync(key, Entries(window.Kind, fields))));
+            hashes.Add((window, pipeline.HashSetAsync(key, write.Entries())));
             expirations.Add(pipeline.KeyExpireAsync(key, _ttl));
             limit.Learn(pipeline, lengths, window);
         }
@@ -61,7 +61,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
             sessions.SetIndex(pipeline, sessionReplies);
         }
 
-        var indices = batch.Windows.Keys.GroupBy(window => window.Kind).Select(windows => AddToIndex(pipeline, windows.Key, windows)).ToList();
+        var indices = batch.Windows.Keys.GroupBy(window => window.Type).Select(windows => AddToIndex(pipeline, windows.Key, windows)).ToList();
         pipeline.Execute();
 
         await Settle([epoch, .. hashes.Select(hash => hash.Set), .. ttls.Select(ttl => ttl.Before), .. expirations, .. indices.SelectMany(index => index.Replies), .. lengths.Select(length => length.Fields), .. sessionReplies?.All ?? []]);
@@ -83,16 +83,16 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
             ThrowIfAnyFailed(epoch);
         }
 
-        foreach (var kind in indices)
+        foreach (var index in indices)
         {
-            if (kind.Added.IsCompletedSuccessfully)
+            if (index.Added.IsCompletedSuccessfully)
             {
-                await TrimAsync(database, kind, wrongType);
+                await TrimAsync(database, index, wrongType);
             }
             else
             {
                 // The index cannot list these hashes, so nothing would ever trim them.
-                await DeleteAsync(database, [.. hashes.Where(hash => hash.Window.Kind == kind.Kind && !MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window))]);
+                await DeleteAsync(database, [.. hashes.Where(hash => hash.Window.Type == index.Type && !MetWrongType(hash.Set)).Select(hash => keys.Window(hash.Window))]);
             }
         }
 
@@ -107,9 +107,9 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
     public async Task PublishAsync(Batch batch, WriteResult result)
     {
         var database = await redis.GetAsync();
-        foreach (var (window, fields) in batch.Windows.Where(write => !result.WrongType.Contains(write.Key)))
+        foreach (var (window, write) in batch.Windows.Where(write => !result.WrongType.Contains(write.Key)))
         {
-            _ = database.PublishAsync(keys.Updates, Message(window, fields), CommandFlags.FireAndForget);
+            _ = database.PublishAsync(keys.Updates, Message(window, write), CommandFlags.FireAndForget);
         }
 
         foreach (var session in result.Sessions.Written)
@@ -121,20 +121,20 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
     private static bool IsCluster(IDatabase database) =>
         database.Multiplexer is { } multiplexer && Array.Exists(multiplexer.GetServers(), server => server.ServerType == ServerType.Cluster);
 
-    private IndexWrite AddToIndex(IBatch pipeline, RowKind kind, IEnumerable<WindowKey> windows)
+    private IndexWrite AddToIndex(IBatch pipeline, MetricType type, IEnumerable<WindowKey> windows)
     {
-        var index = keys.Index(kind);
+        var index = keys.Index(type);
         return new(
-            kind,
+            type,
             OriginalTtl.Ask(pipeline, index),
             pipeline.SortedSetAddAsync(index, [.. windows.Select(window => new SortedSetEntry(window.Start, window.Start))]),
             pipeline.KeyExpireAsync(index, _ttl),
-            FindPastRetentionAsync(pipeline, kind));
+            FindPastRetentionAsync(pipeline, type));
     }
 
     /// <summary>Lists the windows in the index that are past retention.</summary>
-    private Task<RedisValue[]> FindPastRetentionAsync(IDatabaseAsync database, RowKind kind) =>
-        database.SortedSetRangeByRankAsync(keys.Index(kind), 0, -(options.WindowRetentionCount + 1L));
+    private Task<RedisValue[]> FindPastRetentionAsync(IDatabaseAsync database, MetricType type) =>
+        database.SortedSetRangeByRankAsync(keys.Index(type), 0, -(options.WindowRetentionCount + 1L));
 
     /// <summary>Collects the windows whose hash or index holds another type; throws on any other failure.</summary>
     private static HashSet<WindowKey> WrongType(List<(WindowKey Window, Task Set)> hashes, List<IndexWrite> indices)
@@ -156,7 +156,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         {
             if (MetWrongType(index.Added))
             {
-                wrong.UnionWith(hashes.Select(hash => hash.Window).Where(window => window.Kind == index.Kind));
+                wrong.UnionWith(hashes.Select(hash => hash.Window).Where(window => window.Type == index.Type));
             }
             else
             {
@@ -171,13 +171,13 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
     private async Task TrimAsync(IDatabase database, IndexWrite index, HashSet<WindowKey> wrongType)
     {
         var pastRetention = index.PastRetention.Result;
-        var withoutHash = wrongType.Where(window => window.Kind == index.Kind).Select(window => (RedisValue)window.Start).ToArray();
+        var withoutHash = wrongType.Where(window => window.Type == index.Type).Select(window => (RedisValue)window.Start).ToArray();
         if (withoutHash.Length > 0)
         {
             // These windows were briefly in the index and may have pushed others past retention, so the list is read again.
             // Their keys are not ours to delete.
-            await database.SortedSetRemoveAsync(keys.Index(index.Kind), withoutHash);
-            pastRetention = await FindPastRetentionAsync(database, index.Kind);
+            await database.SortedSetRemoveAsync(keys.Index(index.Type), withoutHash);
+            pastRetention = await FindPastRetentionAsync(database, index.Type);
         }
 
         if (pastRetention.Length == 0)
@@ -188,51 +188,28 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
         // Hashes first: a crash in between leaves an index entry, which the next flush trims, and never an orphaned hash.
         // Hashes again at the end: another replica may have written a late row to one of them in the meantime.
         // An index member that is not a number is not ours; it has no hash, and is removed from the index like the rest.
-        RedisKey[] hashes = [.. pastRetention.Where(start => start.TryParse(out long _)).Select(start => keys.Window(index.Kind, (long)start))];
+        RedisKey[] hashes = [.. pastRetention.Where(start => start.TryParse(out long _)).Select(start => keys.Window(index.Type, (long)start))];
         await DeleteAsync(database, hashes);
-        await database.SortedSetRemoveAsync(keys.Index(index.Kind), pastRetention);
+        await database.SortedSetRemoveAsync(keys.Index(index.Type), pastRetention);
         await DeleteAsync(database, hashes);
-        metrics.Trimmed(RedisKeys.TypeName(index.Kind), pastRetention.Length);
+        metrics.Trimmed(index.Type.Name, pastRetention.Length);
     }
 
     /// <summary>Sends one command per key, because keys of one command must share a slot on a cluster.</summary>
     private static Task<bool[]> DeleteAsync(IDatabase database, RedisKey[] hashes) =>
         Task.WhenAll(Array.ConvertAll(hashes, hash => database.KeyDeleteAsync(hash)));
 
-    private static HashEntry[] Entries(RowKind kind, Dictionary<Dimension, FieldWrite> fields)
+    private static byte[] Message(WindowKey window, WindowWrite write)
     {
-        var entries = new HashEntry[fields.Values.Sum(field => Convert.ToInt32(field.Measures.HasFirst) + Convert.ToInt32(field.Measures.HasSecond))];
-        var next = 0;
-        foreach (var (dimension, field) in fields)
-        {
-            if (field.Measures.HasFirst)
-            {
-                entries[next++] = new(dimension.First, Value(kind, field.Measures.First));
-            }
-
-            if (field.Measures.HasSecond)
-            {
-                entries[next++] = new(dimension.Second, Value(kind, field.Measures.Second));
-            }
-        }
-
-        return entries;
-    }
-
-    /// <summary>An integer, or the shortest text that parses back to the same double.</summary>
-    private static RedisValue Value(RowKind kind, long bits) =>
-        kind == RowKind.Event ? bits : BitConverter.Int64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
-
-    private static byte[] Message(WindowKey window, Dictionary<Dimension, FieldWrite> fields)
-    {
-        using var buffer = new MemoryStream(128 + (fields.Count * 48));
+        var entries = write.Entries();
+        using var buffer = new MemoryStream(128 + (entries.Length * 24));
         using (var json = new Utf8JsonWriter(buffer))
         {
             json.WriteStartObject();
-            json.WriteString("type"u8, RedisKeys.TypeName(window.Kind));
+            json.WriteString("type"u8, window.Type.Name);
             json.WriteNumber("window_start"u8, window.Start);
             json.WriteStartObject("fields"u8);
-            foreach (var entry in Entries(window.Kind, fields))
+            foreach (var entry in entries)
             {
                 json.WritePropertyName(entry.Name.ToString());
                 json.WriteRawValue(entry.Value.ToString(), skipInputValidation: true);
@@ -246,7 +223,7 @@ internal sealed class WindowStore(RedisConnection redis, RedisKeys keys, CacheOp
     }
 
     /// <summary>The pending replies for the index of one metric type.</summary>
-    private sealed record IndexWrite(RowKind Kind, OriginalTtl Ttl, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> PastRetention)
+    private sealed record IndexWrite(MetricType Type, OriginalTtl Ttl, Task<long> Added, Task<bool> Expires, Task<RedisValue[]> PastRetention)
     {
         public IEnumerable<Task> Replies => [Ttl.Before, Added, Expires, PastRetention];
     }
@@ -274,12 +251,12 @@ internal sealed record WriteResult(
             return Sessions.WrongType.Contains(row.Session!.Id) ? RejectReason.WrongKeyType : RejectReason.None;
         }
 
-        if (row.Kind is not (RowKind.Event or RowKind.Performance))
+        if (row.Kind != RowKind.Window)
         {
             return RejectReason.None;
         }
 
-        var window = new WindowKey(row.Kind, row.WindowStart);
+        var window = row.Key;
         return WrongType.Contains(window) ? RejectReason.WrongKeyType
             : NoRoom.Contains((window, row.Dimension!)) ? RejectReason.TooManyDimensions
             : RejectReason.None;

@@ -2,6 +2,9 @@ using System.Text.Json;
 using Aspire.Hosting;
 using Aspire.Hosting.ApplicationModel;
 using Aspire.Hosting.Testing;
+using Cache.Embedded;
+using Cache.Metrics;
+using Microsoft.Extensions.Configuration;
 
 namespace Cache.Tests.AppHost;
 
@@ -90,6 +93,24 @@ public sealed class ModelTests
     }
 
     [Fact]
+    public async Task Revenue_IsAThirdType_OfTheServiceAndTheSimulator_IfRequested()
+    {
+        await using var without = await CreateAsync(Containers);
+        await using var with = await CreateAsync([.. Containers, "--revenue", "true"]);
+        AllocateEndpoints(without);
+        AllocateEndpoints(with);
+
+        foreach (var name in new[] { "cache", "simulator" })
+        {
+            Assert.DoesNotContain("metric_types", (await EnvironmentAsync(without, name)).Keys);
+            Assert.Equal(RevenueType.MetricTypes, (await EnvironmentAsync(with, name))["metric_types"]);
+        }
+
+        Assert.DoesNotContain("simulator_types", (await EnvironmentAsync(without, "simulator")).Keys);
+        Assert.Equal("event,performance,revenue", (await EnvironmentAsync(with, "simulator"))["simulator_types"]);
+    }
+
+    [Fact]
     public async Task Embedded_NeedsNoContainer()
     {
         await using var builder = await CreateAsync(Embedded);
@@ -155,6 +176,7 @@ public sealed class ModelTests
 
         // These are for a developer's machine only.
         Assert.False(environment.TryGetProperty("Kafka__allow_auto_create_topics", out _));
+        Assert.DoesNotContain(environment.EnumerateObject(), variable => variable.Name.StartsWith("metric_types", StringComparison.Ordinal));
         foreach (var name in new[] { "simulator", "kafka-ui", "redisinsight" })
         {
             Assert.False(resources.TryGetProperty(name, out _), name);
@@ -185,6 +207,29 @@ public sealed class ModelTests
         Assert.Equal("{simulator-rate.value}", environment.GetProperty("simulator_rate").GetString());
         Assert.Equal("{kafka.connectionString}", environment.GetProperty("ConnectionStrings__kafka").GetString());
         Assert.False(environment.TryGetProperty("ConnectionStrings__redis", out _));
+        Assert.DoesNotContain(environment.EnumerateObject(), variable => variable.Name.StartsWith("metric_types", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Manifest_WithRevenue_HasItAsKeys_BecauseBracesAreExpressions()
+    {
+        var resources = await PublishAsync("--simulator", "true", "--revenue", "true");
+
+        foreach (var name in new[] { "cache", "simulator" })
+        {
+            var variables = resources.GetProperty(name).GetProperty("env").EnumerateObject()
+                .Where(variable => variable.Name.StartsWith("metric_types", StringComparison.Ordinal))
+                .ToDictionary(variable => variable.Name.Replace("__", ":", StringComparison.Ordinal), variable => variable.Value.GetString());
+            Assert.All(variables.Values, value => Assert.DoesNotContain('{', value!));
+
+            var type = MetricTypesReader.Read(new(new ConfigurationBuilder().AddInMemoryCollection(variables).Build()))[^1];
+            Assert.Equal((RevenueType.Name, 5), (type.Name, type.WindowSeconds));
+            Assert.Equal([RevenueType.Topic], type.Topics);
+            Assert.Equal(["country", "plan"], type.DimensionFields);
+            Assert.Equal(["total", "orders"], type.Measures.Select(measure => measure.Name));
+        }
+
+        Assert.Equal("event,performance,revenue", resources.GetProperty("simulator").GetProperty("env").GetProperty("simulator_types").GetString());
     }
 
     private static Task<IDistributedApplicationTestingBuilder> CreateAsync(params string[] args) =>

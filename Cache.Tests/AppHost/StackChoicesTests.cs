@@ -34,11 +34,26 @@ public sealed class StackChoicesTests
     }
 
     [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Revenue_IsOnlyThereIfRequested(bool publishing)
+    {
+        var without = StackChoices.Choose([], Configuration(), publishing, () => "docker");
+        var with = StackChoices.Choose([], Configuration("--revenue", "true"), publishing, () => "docker");
+
+        Assert.Equal((false, true), (without.Revenue, with.Revenue));
+        Assert.DoesNotContain("revenue", without.ToString(), StringComparison.Ordinal);
+        Assert.EndsWith(" A third metric type, revenue, is on (--revenue).", with.ToString(), StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData(false, "--kafka box: it must be embedded, container or external.", "--kafka", "box")]
     [InlineData(false, "--redis 1: it must be embedded, container or external.", "--redis", "1")]
     [InlineData(true, "--redis embedded: it must be container or external when publishing.", "--redis", "embedded")]
     [InlineData(false, "--simulator maybe: it must be followed by true or false.", "--simulator", "maybe")]
     [InlineData(false, "--simulator: it must be followed by true or false.", "--simulator")]
+    [InlineData(false, "--revenue maybe: it must be followed by true or false.", "--revenue", "maybe")]
+    [InlineData(true, "--revenue: it must be followed by true or false.", "--revenue")]
     [InlineData(false, "--embedded no longer exists; use --kafka embedded --redis embedded.", "--embedded")]
     [InlineData(true, "--external-kafka no longer exists; use --kafka external.", "--external-kafka")]
     public void InvalidOption_IsOneLine_WithWhatWouldBeValid(bool publishing, string said, params string[] args) =>

@@ -80,7 +80,7 @@ public sealed class ConsumeLoopTests : IDisposable
 
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Same(partition, row.Partition);
-        Assert.Equal((7, 1234, RowKind.Event), (row.Offset, row.Timestamp, row.Row.Kind));
+        Assert.Equal((7, 1234, RowKind.Window), (row.Offset, row.Timestamp, row.Row.Kind));
         Assert.Equal(8, partition.Next);
         Assert.Equal(1, partition.Records.Value);
         Assert.Null(_loop.WaitsFor);

@@ -22,6 +22,9 @@ internal sealed class FakeLookups : IKafkaLookups
     /// <summary>The answers about topics; a topic not set here has two partitions.</summary>
     public Dictionary<string, TopicAnswer> Topics { get; } = [];
 
+    /// <summary>The topics that match a pattern.</summary>
+    public Dictionary<string, List<TopicAnswer>> Matching { get; } = [];
+
     /// <summary>How many of the next lookups fail.</summary>
     public int Failures { get; set; }
 
@@ -36,7 +39,9 @@ internal sealed class FakeLookups : IKafkaLookups
 
     public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => AnswerAsync<IReadOnlyList<TopicAnswer>>(
         $"topics {string.Join(' ', topics.Order(StringComparer.Ordinal))}",
-        () => [.. topics.Select(topic => Topics.GetValueOrDefault(topic) ?? new(topic, 2, ErrorCode.NoError))]);
+        () => [.. topics.SelectMany(topic => Matching.TryGetValue(topic, out var matching)
+            ? [.. matching, new(topic, matching.Count, matching.Count > 0 ? ErrorCode.NoError : ErrorCode.UnknownTopicOrPart)]
+            : new[] { Topics.GetValueOrDefault(topic) ?? new(topic, 2, ErrorCode.NoError) })]);
 
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions) =>
         EachAsync("committed", partitions, partition => Committed.TryGetValue(partition, out var offset) ? offset : Offset.Unset);

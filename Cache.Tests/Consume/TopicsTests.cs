@@ -1,7 +1,10 @@
+using System.Diagnostics.Metrics;
 using Cache.Service.Consume;
 using Cache.Service.Options;
+using Cache.Service.Partitions;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
+using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Microsoft.Extensions.Time.Testing;
@@ -14,6 +17,7 @@ public sealed class TopicsTests : IDisposable
     private readonly FakeTimeProvider _time = new();
     private readonly FakeLookups _kafka = new();
     private readonly LogCapture _log = new();
+    private readonly ServiceProvider _services = new ServiceCollection().AddMetrics().BuildServiceProvider();
     private readonly LoggerFactory _loggers;
     private readonly KafkaErrors _errors;
     private readonly StartPositions _positions;
@@ -27,10 +31,66 @@ public sealed class TopicsTests : IDisposable
         _loggers = new([_log]);
         _errors = new(_time, NullLogger<KafkaErrors>.Instance);
         _positions = new(_kafka, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
-        _topics = new(_kafka, _positions, options, _errors, _time, _loggers.CreateLogger<Topics>());
+        _topics = new(_kafka, _positions, options, new ConsumeMetrics(_services.GetRequiredService<IMeterFactory>(), new Assignment(), _time), _errors, _time, _loggers.CreateLogger<Topics>());
     }
 
-    public void Dispose() => _loggers.Dispose();
+    public void Dispose()
+    {
+        _loggers.Dispose();
+        _services.Dispose();
+    }
+
+    [Fact]
+    public async Task TopicsOfAPattern_ThatExist_AreKnown_AndAllOthersAreNew()
+    {
+        var (topics, positions) = With("^shop\\..*$");
+        _kafka.Matching["^shop\\..*$"] = [new("shop.a", 2, ErrorCode.NoError)];
+
+        await topics.FindAsync(TestContext.Current.CancellationToken);
+
+        Assert.Equal("partitions are being assigned", topics.WaitsFor);
+        var starts = await positions.FindAsync([new("shop.a", 1), new("shop.a", 2), new("shop.b", 0)]);
+        Assert.Equal([9, 3, 3], starts.Select(start => start.Start.Offset.Value));
+    }
+
+    [Fact]
+    public async Task PatternThatMatchesNothing_IsSaidOnce_UntilSomethingDoes()
+    {
+        var (topics, _) = With("^shop\\..*$");
+        _kafka.Matching["^shop\\..*$"] = [];
+        var finding = topics.FindAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() =>
+        {
+            _time.Advance(TimeSpan.FromSeconds(1));
+            Assert.True(finding.IsCompleted);
+        });
+        await finding;
+
+        Assert.Contains(@"no topic matches ^shop\..*$ yet", topics.WaitsFor, StringComparison.Ordinal);
+        topics.NoteRead("other");
+        Assert.Contains("no topic matches", topics.WaitsFor, StringComparison.Ordinal);
+        topics.NoteRead("shop.a");
+        Assert.Equal("partitions are being assigned", topics.WaitsFor);
+    }
+
+    [Fact]
+    public void RowsOfATopicWithoutAType_AreCounted_AndSaidOncePerTopic()
+    {
+        _topics.NoteWithoutType("orders");
+        _topics.NoteWithoutType("orders");
+        _topics.NoteWithoutType("bills");
+
+        Assert.Equal(2, _log.Lines.Count(line => line.Contains("are skipped", StringComparison.Ordinal)));
+        Assert.Single(_log.Lines, line => line.Contains("Rows of the topic orders are skipped: the metric types that have it are none", StringComparison.Ordinal));
+    }
+
+    private (Topics Topics, StartPositions Positions) With(string pattern)
+    {
+        var type = DrawnTypes.Draw(new Random(1), 0);
+        var options = new CacheOptions { KafkaBootstrapServers = "kafka:9092", MetricTypes = [type], Topics = [pattern] };
+        var positions = new StartPositions(_kafka, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
+        return (new(_kafka, positions, options, new ConsumeMetrics(_services.GetRequiredService<IMeterFactory>(), new Assignment(), _time), _errors, _time, _loggers.CreateLogger<Topics>()), positions);
+    }
 
     [Fact]
     public async Task TopicsThatAreThere_AreAskedForOnce()

@@ -4,6 +4,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using System.Text.Unicode;
+using Cache.Metrics;
 using Cache.Service.Decode;
 using Cache.Service.Model;
 
@@ -18,16 +19,18 @@ internal static partial class DecodeOracle
     private static readonly JsonDocumentOptions Json = new() { MaxDepth = RowDecoder.MaxValueBytes };
 
     /// <summary>Decodes one value.</summary>
-    /// <param name="kind">The kind of row that the topic carries.</param>
+    /// <param name="type">The metric type; null for sessions.</param>
     /// <param name="value">The value's bytes.</param>
     /// <param name="latest">The latest time that is not too far ahead, milliseconds.</param>
-    public static Decoded Decode(RowKind kind, byte[] value, long latest)
+    public static Decoded Decode(MetricType? type, byte[] value, long latest)
     {
         if (value.Length > 1024 * 1024)
         {
             return new(RejectReason.TooLarge);
         }
 
+        value = value.Length >= 5 && value[0] == 0 ? value[5..] : value;
+        value = value is [0xEF, 0xBB, 0xBF, ..] ? value[3..] : value;
         if (!Utf8.IsValid(value))
         {
             return new(RejectReason.NotJson);
@@ -59,24 +62,33 @@ internal static partial class DecodeOracle
                 }
             }
 
-            return kind == RowKind.Session ? Session(new(fields), latest) : Window(kind, new(fields), latest);
+            return type is null ? Session(new(fields), latest) : Window(type, new(fields), latest);
         }
     }
 
-    private static Decoded Window(RowKind kind, Reading reading, long latest)
+    private static Decoded Window(MetricType type, Reading reading, long latest)
     {
-        var (dimensionName, firstName, secondName) = kind == RowKind.Event
-            ? ("event_type", "event_count", "user_count")
-            : ("device_category", "avg_load_time", "p95_load_time");
-        var start = reading.Time("window_start", RejectReason.NoWindowStart, RejectReason.BadWindowStart);
+        var start = reading.Time(type.TimeField, RejectReason.NoWindowStart, RejectReason.BadWindowStart, type.TimeUnit);
         reading.Require(!(start > latest), RejectReason.FutureWindow);
-        var dimension = reading.Name(dimensionName, RejectReason.NoDimension, RejectReason.BadDimension);
-        var first = reading.Number(firstName, kind == RowKind.Event);
-        var second = reading.Number(secondName, kind == RowKind.Event);
-        reading.Require(first is not null || second is not null, RejectReason.NoMeasure);
+        if (type.WindowSeconds is { } seconds)
+        {
+            var end = reading.Time(type.EndField, RejectReason.None, RejectReason.BadWindowEnd, type.TimeUnit);
+            reading.Require(end is null || end - start == seconds * 1000L, RejectReason.WrongWindowLength);
+        }
+
+        var parts = new List<string?>();
+        foreach (var field in type.DimensionFields)
+        {
+            var part = reading.Name(field, RejectReason.NoDimension, RejectReason.BadDimension);
+            reading.Require(type.DimensionFields.Count == 1 || part?.Contains(type.Separator, StringComparison.Ordinal) != true, RejectReason.BadDimension);
+            parts.Add(part);
+        }
+
+        long?[] values = [.. type.Measures.Select(measure => reading.Number(measure.Field, measure.Kind == MeasureKind.Count, measure.IsSigned))];
+        reading.Require(Array.Exists(values, value => value is not null), RejectReason.NoMeasure);
         return reading.Reason != RejectReason.None
             ? new(reading.Reason)
-            : new(RejectReason.None, start!.Value, dimension, new(first ?? 0, second ?? 0, first is not null, second is not null));
+            : new(RejectReason.None, start!.Value, string.Join(type.Separator, parts), TestRows.Measures(values));
     }
 
     private static Decoded Session(Reading reading, long latest)
@@ -108,7 +120,7 @@ internal static partial class DecodeOracle
         }
     }
 
-    [GeneratedRegex("^([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:\\.([0-9]{1,9}))?)?(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?\\z")]
+    [GeneratedRegex("^([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]{1,9}))?)?(?: ?(Z|z|[+-][0-9]{2}(?::?[0-9]{2})?))?\\z")]
     private static partial Regex TimeShape { get; }
 
     private static long? Time(string text)
@@ -120,7 +132,7 @@ internal static partial class DecodeOracle
 
         var parts = Enumerable.Range(1, 6).Select(part => match.Groups[part].Success ? int.Parse(match.Groups[part].Value, CultureInfo.InvariantCulture) : 0).ToArray();
         var fraction = int.Parse(match.Groups[7].Value.PadRight(3, '0')[..3], CultureInfo.InvariantCulture);
-        var zone = match.Groups[8].Value is "" or "Z" ? "+0000" : match.Groups[8].Value.Replace(":", "", StringComparison.Ordinal).PadRight(5, '0');
+        var zone = match.Groups[8].Value is "" or "Z" or "z" ? "+0000" : match.Groups[8].Value.Replace(":", "", StringComparison.Ordinal).PadRight(5, '0');
         var (hours, minutes) = (int.Parse(zone.AsSpan(1, 2), CultureInfo.InvariantCulture), int.Parse(zone.AsSpan(3, 2), CultureInfo.InvariantCulture));
         if (hours > 18 || minutes > 59)
         {
@@ -141,6 +153,16 @@ internal static partial class DecodeOracle
 
     [GeneratedRegex("^(-?)([0-9]+)(?:\\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\\z")]
     private static partial Regex NumberShape { get; }
+
+    /// <summary>A number as milliseconds; null if it is not a whole number, but for seconds, or beyond int64.</summary>
+    private static long? Numeric(string raw, TimeUnit unit) => unit switch
+    {
+        TimeUnit.Seconds when Whole(raw) is null => decimal.TryParse(raw, NumberStyles.Float, CultureInfo.InvariantCulture, out var seconds) && Math.Abs(seconds) < long.MaxValue / 1000m
+            ? (long)Math.Floor(seconds * 1000) : null,
+        TimeUnit.Seconds => Whole(raw) is > long.MinValue / 1000 and < long.MaxValue / 1000 and var whole ? whole * 1000 : null,
+        TimeUnit.Microseconds => Whole(raw) is { } micros ? (long)Math.Floor(micros / 1000m) : null,
+        _ => Whole(raw),
+    };
 
     /// <summary>A JSON number as an int64, exactly; null if it is not one.</summary>
     private static long? Whole(string raw)
@@ -177,7 +199,7 @@ internal static partial class DecodeOracle
 
         public void Require(bool rule, RejectReason reason) => Reason = Reason == RejectReason.None && !rule ? reason : Reason;
 
-        public long? Time(string name, RejectReason none, RejectReason bad)
+        public long? Time(string name, RejectReason none, RejectReason bad, TimeUnit unit = TimeUnit.Milliseconds)
         {
             if (!Present(name, none, out var field))
             {
@@ -186,10 +208,17 @@ internal static partial class DecodeOracle
 
             var time = field.ValueKind switch
             {
-                JsonValueKind.Number => Whole(field.GetRawText()),
+                JsonValueKind.Number => Numeric(field.GetRawText(), unit),
                 JsonValueKind.String => Text(field.GetString) is { } text ? DecodeOracle.Time(text) : null,
                 _ => null,
             };
+            if (field.ValueKind == JsonValueKind.Number)
+            {
+                var number = double.Parse(field.GetRawText(), CultureInfo.InvariantCulture);
+                Require(unit != TimeUnit.Milliseconds || number is < 0 or >= 978_307_200_000, RejectReason.TimeInSeconds);
+                Require(time >= 978_307_200_000, bad);
+            }
+
             Require(time >= 0, bad);
             return time;
         }
@@ -207,7 +236,7 @@ internal static partial class DecodeOracle
         }
 
         /// <summary>A count, or the bits of a load time.</summary>
-        public long? Number(string name, bool whole)
+        public long? Number(string name, bool whole, bool signed = false)
         {
             if (!Present(name, RejectReason.None, out var field))
             {
@@ -216,10 +245,10 @@ internal static partial class DecodeOracle
 
             long? number = field.ValueKind != JsonValueKind.Number ? null
                 : whole ? Whole(field.GetRawText())
-                : double.Parse(field.GetRawText(), CultureInfo.InvariantCulture) is var time && double.IsFinite(time) && time >= 0
-                    ? BitConverter.DoubleToInt64Bits(Math.Abs(time))
+                : double.Parse(field.GetRawText(), CultureInfo.InvariantCulture) is var time && double.IsFinite(time) && (signed || time >= 0)
+                    ? BitConverter.DoubleToInt64Bits(time + 0.0)
                     : null;
-            Require(number >= 0, RejectReason.BadMeasure);
+            Require(whole ? number >= 0 : number is not null, RejectReason.BadMeasure);
             return number;
         }
 

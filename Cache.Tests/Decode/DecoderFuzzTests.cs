@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
 using Cache.Service.Model;
 using Microsoft.Extensions.Time.Testing;
@@ -24,12 +25,17 @@ public sealed class DecoderFuzzTests
     private const int BytesPerByte = 12;
     private const int FixedBytes = 4096;
 
+    // The defaults, and types drawn by the seed.
+    private static readonly long Seed = Setting("CACHE_FUZZ_SEED", 1);
+
+    private static readonly IReadOnlyList<MetricType> Types =
+        [.. MetricType.Defaults, .. Enumerable.Range(0, 6).Select(number => DrawnTypes.Draw(new Random((int)Seed + number), number))];
+
     private static readonly FakeTimeProvider Clock = new(DateTimeOffset.FromUnixTimeMilliseconds(Now));
 
     [Fact]
     public void MutatedRows_NeverThrow_AllocateWithinBounds_AndMatchTheOracle()
     {
-        var seed = Setting("CACHE_FUZZ_SEED", 1);
         var only = Setting("CACHE_FUZZ_ROW", -1);
         var rows = only >= 0 ? 1 : Setting("CACHE_FUZZ_ROWS", 100_000);
         var totals = new Totals();
@@ -40,12 +46,12 @@ public sealed class DecoderFuzzTests
         const long Share = 50_000;
         Parallel.For(0, (rows + Share - 1) / Share, new ParallelOptions { MaxDegreeOfParallelism = 2 }, share =>
         {
-            var mutator = new RowMutator((ulong)seed);
+            var mutator = new RowMutator((ulong)Seed, Types);
             var longLived = NewDecoder();
             var first = only >= 0 ? only : share * Share;
             for (var number = first; number < Math.Min(first + Share, only >= 0 ? only + 1 : rows); number++)
             {
-                Check(mutator, number, longLived, totals, seed);
+                Check(mutator, number, longLived, totals);
             }
 
             if (totals.Rows / 1_000_000 != (totals.Rows - Share) / 1_000_000)
@@ -55,7 +61,7 @@ public sealed class DecoderFuzzTests
         });
 
         TestContext.Current.TestOutputHelper!.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"fuzz: seed {seed}, {totals}, {Stopwatch.GetElapsedTime(started).TotalSeconds:F0} s"));
+            $"fuzz: seed {Seed}, {totals}, {Stopwatch.GetElapsedTime(started).TotalSeconds:F0} s"));
         Assert.Equal(rows, totals.Rows);
     }
 
@@ -66,8 +72,8 @@ public sealed class DecoderFuzzTests
         var before = GC.GetTotalMemory(forceFullCollection: true);
         for (var number = 0; number < 350_000; number++)
         {
-            Assert.Equal(RejectReason.None, decoder.Decode(RowKind.Performance, Encoding.UTF8.GetBytes($$"""{"window_start":1,"device_category":"{{number:D128}}","avg_load_time":1}""")).Reason);
-            Assert.Equal(RejectReason.None, decoder.Decode(RowKind.Session, Encoding.UTF8.GetBytes($$"""{"session_id":"{{number:D128}}","end_time":1,"device_category":"x{{number}}"}""")).Reason);
+            Assert.Equal(RejectReason.None, decoder.Decode(MetricType.Performance, Encoding.UTF8.GetBytes($$"""{"window_start":1735689600000,"device_category":"{{number:D128}}","avg_load_time":1}""")).Reason);
+            Assert.Equal(RejectReason.None, decoder.Decode("session_metrics", Encoding.UTF8.GetBytes($$"""{"session_id":"{{number:D128}}","end_time":1735689600000,"device_category":"x{{number}}"}""")).Reason);
         }
 
         // 100,000 of the longest names, each as UTF-8, as a string and in two field names: about 800 bytes.
@@ -76,51 +82,51 @@ public sealed class DecoderFuzzTests
         GC.KeepAlive(decoder);
     }
 
-    private static void Check(RowMutator mutator, long number, RowDecoder longLived, Totals totals, long seed)
+    private static void Check(RowMutator mutator, long number, RowDecoder longLived, Totals totals)
     {
-        var (kind, value) = mutator.Row(number);
+        var (type, value) = mutator.Row(number);
         try
         {
-            var (row, allocated) = Measured(kind, value);
+            var (row, allocated) = Measured(type, value);
             for (var again = 0; allocated > (BytesPerByte * (long)value.Length) + FixedBytes && again < 3; again++)
             {
                 // A garbage collection in between counts the unused rest of the thread's allocation buffer, some kilobytes, as allocated.
-                (row, allocated) = Measured(kind, value);
+                (row, allocated) = Measured(type, value);
             }
 
             var decoded = Decoded.Of(row);
-            Assert.Equal(DecodeOracle.Decode(kind, value, Now + 86_400_000), decoded);
-            Assert.Equal(decoded, Decoded.Of(longLived.Decode(kind, value)));
+            Assert.Equal(DecodeOracle.Decode(type, value, Now + 86_400_000), decoded);
+            Assert.Equal(decoded, Decoded.Of(longLived.Decode(type, value)));
             Assert.InRange(allocated, 0, (BytesPerByte * (long)value.Length) + FixedBytes);
             totals.Add(row.Kind != RowKind.Rejected, allocated - (BytesPerByte * (long)value.Length));
         }
         catch (Exception exception)
         {
             throw new InvalidOperationException(
-                $"Row {number} of seed {seed}, {kind}: {Shown(value)}\nReproduce: CACHE_FUZZ_SEED={seed} CACHE_FUZZ_ROW={number} dotnet test --filter Category=Fuzz", exception);
+                $"Row {number} of seed {Seed}, {type?.Name ?? "session"}: {Shown(value)}\nReproduce: CACHE_FUZZ_SEED={Seed} CACHE_FUZZ_ROW={number} dotnet test --filter Category=Fuzz", exception);
         }
     }
 
-    private static (Row Row, long Allocated) Measured(RowKind kind, byte[] value)
+    private static (Row Row, long Allocated) Measured(MetricType? type, byte[] value)
     {
         var decoder = NewDecoder();
         var before = GC.GetAllocatedBytesForCurrentThread();
-        var row = decoder.Decode(kind, value);
+        var row = decoder.Decode(type, value);
         return (row, GC.GetAllocatedBytesForCurrentThread() - before);
     }
 
     /// <summary>Warms up, so that what is allocated once per thread or process is not counted as a row's.</summary>
     private static void Warm()
     {
-        var (mutator, decoder) = (new RowMutator(0), NewDecoder());
+        var (mutator, decoder) = (new RowMutator(0, Types), NewDecoder());
         for (var number = 0; number < 2000; number++)
         {
-            var (kind, value) = mutator.Row(number);
-            decoder.Decode(kind, value);
+            var (type, value) = mutator.Row(number);
+            decoder.Decode(type, value);
         }
     }
 
-    private static RowDecoder NewDecoder() => new(TimeSpan.FromDays(1), Clock);
+    private static RowDecoder NewDecoder() => Decoders.New(Clock, [.. Types.Where(type => !type.IsDefault)]);
 
     private static string Shown(byte[] value) => value.Length > 2000
         ? $"{value.Length} bytes, starting with {Shown(value[..200])}"

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
 
 namespace Cache.Tests.Decode;
@@ -9,20 +10,24 @@ public sealed class DimensionTableTests
     [Fact]
     public void SameBytes_GiveTheSameDimension()
     {
-        var table = new DimensionTable(".count", ".users");
+        var table = new DimensionTable(MetricType.Event);
 
         var dimension = table.Get("é"u8);
 
         Assert.Same(dimension, table.Get("é"u8));
         Assert.NotEqual(dimension, table.Get("e"u8));
-        Assert.Equal(("é", "é.count", "é.users"), (dimension.Name, dimension.First.ToString(), dimension.Second.ToString()));
+        Assert.Equal(("é", "é.count", "é.users"), (dimension.Name, dimension.Fields[0].ToString(), dimension.Fields[1].ToString()));
         Assert.Equal("é", dimension.ToString());
     }
 
     [Fact]
+    public void Dimensions_OfTwoTypes_AreDifferent() =>
+        Assert.NotEqual(new DimensionTable(MetricType.Event).Get("a"u8), new DimensionTable(MetricType.Performance).Get("a"u8));
+
+    [Fact]
     public void FullTable_StartsOver_AndOldAndNewDimensionsAreEqual()
     {
-        var table = new DimensionTable(".count", ".users");
+        var table = new DimensionTable(MetricType.Event);
         var old = table.Get("0"u8);
         for (var i = 1; i < 100_000; i++)
         {

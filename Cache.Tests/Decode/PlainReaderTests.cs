@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
 
 namespace Cache.Tests.Decode;
@@ -70,13 +71,29 @@ public sealed class PlainReaderTests
     public void Number_IsReadIfPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
-        Assert.Equal(expected, reader.TryNumber(out var number) ? number.ToString(CultureInfo.InvariantCulture) : No);
+        Assert.Equal(expected, reader.TryNumber(signed: false, out var number) ? number.ToString(CultureInfo.InvariantCulture) : No);
+    }
+
+    [Theory]
+    [InlineData("-1.5", "-1.5")]
+    [InlineData("-0", "0")]
+    [InlineData("-0.0", "0")]
+    [InlineData("2.5", "2.5")]
+    [InlineData("--1", No)]
+    [InlineData("-", No)]
+    [InlineData("+1", No)]
+    public void SignedNumber_IsReadIfPlain(string json, string expected)
+    {
+        var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
+        Assert.Equal(expected, reader.TryNumber(signed: true, out var number) ? number.ToString(CultureInfo.InvariantCulture) : No);
     }
 
     [Theory]
     [InlineData("1735689600000", "1735689600000")]
     [InlineData("\"2025-01-01T00:00:00Z\"", "1735689600000")]
     [InlineData("\"1970-01-01T00:00:00Z\"", "0")]
+    [InlineData("978307200000", "978307200000")]
+    [InlineData("978307199999", No)]
     [InlineData("\"1969-12-31T23:59:59Z\"", No)]
     [InlineData("\"today\"", No)]
     [InlineData("1735689600000.5", No)]
@@ -85,7 +102,7 @@ public sealed class PlainReaderTests
     public void Time_IsReadIfPlain(string json, string expected)
     {
         var reader = new PlainReader(Encoding.UTF8.GetBytes(json));
-        Assert.Equal(expected, reader.TryTime(out var milliseconds) ? milliseconds.ToString(CultureInfo.InvariantCulture) : No);
+        Assert.Equal(expected, reader.TryTime(TimeUnit.Milliseconds, out var milliseconds) ? milliseconds.ToString(CultureInfo.InvariantCulture) : No);
     }
 
     /// <param name="json">The value.</param>

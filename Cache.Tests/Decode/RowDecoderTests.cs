@@ -1,4 +1,5 @@
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
 using Cache.Service.Model;
 using Microsoft.Extensions.Time.Testing;
@@ -12,12 +13,10 @@ public sealed class RowDecoderTests
     private const string GoodTime = "1735689600000";
     private const string GoodMeasures = "\"event_count\":2,\"user_count\":1";
 
-    private static readonly TimeSpan MaxFuture = TimeSpan.FromDays(1);
-
     private readonly FakeTimeProvider _time = new(DateTimeOffset.FromUnixTimeMilliseconds(NewYear));
     private readonly RowDecoder _decoder;
 
-    public RowDecoderTests() => _decoder = new RowDecoder(MaxFuture, _time);
+    public RowDecoderTests() => _decoder = Decoders.New(_time);
 
     [Fact]
     public void EventRow_BecomesItsCountsUnderItsType()
@@ -26,13 +25,13 @@ public sealed class RowDecoderTests
             {"window_start":1735689600000,"window_end":1735689660000,"event_type":"page_view","event_count":2,"user_count":1}
             """);
 
-        Assert.Equal(RowKind.Event, row.Kind);
+        Assert.Equal((RowKind.Window, MetricType.Event), (row.Kind, row.Dimension!.Type));
         Assert.Equal(RejectReason.None, row.Reason);
         Assert.Equal(NewYear, row.WindowStart);
-        Assert.Equal(new Measures(2, 1, true, true), row.Measures);
-        Assert.Equal("page_view", row.Dimension!.Name);
-        Assert.Equal("page_view.count", row.Dimension.First);
-        Assert.Equal("page_view.users", row.Dimension.Second);
+        Assert.Equal(TestRows.Measures(2, 1), row.Measures);
+        Assert.Equal("page_view", row.Dimension.Name);
+        Assert.Equal("page_view.count", row.Dimension.Fields[0]);
+        Assert.Equal("page_view.users", row.Dimension.Fields[1]);
         Assert.Null(row.Rejected);
     }
 
@@ -41,22 +40,27 @@ public sealed class RowDecoderTests
     {
         var row = Decode("""
             {"window_start":"2025-01-01 00:00:00","device_category":"mobile","avg_load_time":812.5,"p95_load_time":2e3}
-            """, RowKind.Performance);
+            """, MetricType.Performance);
 
-        Assert.Equal(RowKind.Performance, row.Kind);
+        Assert.Equal((RowKind.Window, MetricType.Performance), (row.Kind, row.Dimension!.Type));
         Assert.Equal(NewYear, row.WindowStart);
-        Assert.Equal(new Measures(Bits(812.5), Bits(2000), true, true), row.Measures);
-        Assert.Equal("mobile.avg_load_time", row.Dimension!.First);
-        Assert.Equal("mobile.p95_load_time", row.Dimension.Second);
+        Assert.Equal(TestRows.Measures(Bits(812.5), Bits(2000)), row.Measures);
+        Assert.Equal("mobile.avg_load_time", row.Dimension.Fields[0]);
+        Assert.Equal("mobile.p95_load_time", row.Dimension.Fields[1]);
     }
 
     [Theory]
-    [InlineData("event_metrics", RowKind.Event)]
-    [InlineData("performance_metrics", RowKind.Performance)]
-    [InlineData("session_metrics", RowKind.Session)]
-    [InlineData("EVENT_METRICS", RowKind.Skipped)]
-    [InlineData("orders", RowKind.Skipped)]
-    public void Topic_DeterminesTheKind(string topic, RowKind kind) => Assert.Equal(kind, RowDecoder.KindOf(topic));
+    [InlineData("event_metrics", "event")]
+    [InlineData("performance_metrics", "performance")]
+    [InlineData("EVENT_METRICS", null)]
+    [InlineData("orders", null)]
+    public void Topic_DeterminesTheType(string topic, string? type)
+    {
+        var row = _decoder.Decode(topic, """{"window_start":1735689600000,"event_type":"e","event_count":1,"device_category":"d","avg_load_time":1}"""u8);
+
+        Assert.Equal(type, row.Dimension?.Type.Name);
+        Assert.Equal(type is null ? RowKind.WithoutType : RowKind.Window, row.Kind);
+    }
 
     [Theory]
     [InlineData("1735689600123")]
@@ -70,6 +74,11 @@ public sealed class RowDecoderTests
     [InlineData("\"2025-01-01 00:00:00.123Z\"")]
     [InlineData("\"2025-01-01 00:00:00.123\"")]
     [InlineData("\"2025-01-01T00:00:00.123\"")]
+    [InlineData("\"2025-01-01t00:00:00.123z\"")]
+    [InlineData("\"2025-01-01T00:00:00,123Z\"")]
+    [InlineData("\"2025-01-01 00:00:00.123 Z\"")]
+    [InlineData("\"2025-01-01 02:00:00.123 +02:00\"")]
+    [InlineData("\"2025-01-01T00:00:00.123+0000\"")]
     [InlineData("\"2025-01-01 00:00:00.123456789Z\"")]
     [InlineData("\"\\u0032025-01-01\\u0020\\u0030\\u0030:00:00.123\\u005a\"")]
     public void WindowStart_IsTheSameInEveryFormat(string time) => AssertAccepted(NewYear + 123, EventRow(time));
@@ -93,14 +102,27 @@ public sealed class RowDecoderTests
     }
 
     [Theory]
-    [InlineData("0", 0)]
-    [InlineData("-0", 0)]
     [InlineData("\"1970-01-01T00:00:00Z\"", 0)]
     [InlineData("\"1969-12-31T22:00:00-02:00\"", 0)]
     public void WindowStart_MayBeTheEpoch(string time, long start) => AssertAccepted(start, EventRow(time));
 
     [Theory]
+    [InlineData("1735689600")]
+    [InlineData("1735689600.0")]
+    [InlineData("1735689600.123456789")]
+    [InlineData("1.7356896E9")]
+    [InlineData("0")]
+    [InlineData("-0")]
+    [InlineData("978307199999")]
+    [InlineData("978307199999.9")]
+    public void WindowStart_InSeconds_IsRejectedAsThat(string time) => AssertRejected(RejectReason.TimeInSeconds, EventRow(time));
+
+    [Fact]
+    public void WindowStart_AsANumber_IsInMillisecondsFrom2001On() => AssertAccepted(978_307_200_000, EventRow("978307200000"));
+
+    [Theory]
     [InlineData("-1")]
+    [InlineData("-1.5")]
     [InlineData("-1e3")]
     [InlineData("-9223372036854775808")]
     [InlineData("9223372036854775808")]
@@ -120,7 +142,9 @@ public sealed class RowDecoderTests
     [InlineData("\"2025-01-01 24:00:00\"")]
     [InlineData("\"2025-01-01 00:60:00\"")]
     [InlineData("\"2025-01-01 00:00:60\"")]
-    [InlineData("\"2025-01-01 00:00:00 Z\"")]
+    [InlineData("\"2025-01-01 00:00:00 \"")]
+    [InlineData("\"2025-01-01 00:00:00  Z\"")]
+    [InlineData("\"2025-01-01 00:00:00,\"")]
     [InlineData("\"2025-01-01T00:00:00+\"")]
     [InlineData("\"2025-01-01T00:00:00+02:\"")]
     [InlineData("\"2025-01-01T00:00:00+02:60\"")]
@@ -138,7 +162,7 @@ public sealed class RowDecoderTests
     [Fact]
     public void FutureWindow_IsRejectedFromOneMillisecondBeyondTheLimit_WhichMovesWithTheClock()
     {
-        var limit = NewYear + (long)MaxFuture.TotalMilliseconds;
+        var limit = NewYear + 86_400_000;
         AssertAccepted(limit, EventRow($"{limit}"));
         AssertRejected(RejectReason.FutureWindow, EventRow($"{limit + 1}"));
         AssertRejected(RejectReason.FutureWindow, EventRow("\"9999-12-31T23:59:59Z\""));
@@ -171,7 +195,7 @@ public sealed class RowDecoderTests
         {
             var row = Decode(EventRow(dimension: $"\"{text}\""));
             Assert.Equal(name, row.Dimension!.Name);
-            Assert.Equal(Encoding.UTF8.GetBytes(name + ".count"), (byte[]?)row.Dimension.First);
+            Assert.Equal(Encoding.UTF8.GetBytes(name + ".count"), (byte[]?)row.Dimension.Fields[0]);
         }
     }
 
@@ -183,7 +207,7 @@ public sealed class RowDecoderTests
     public void Dimension_HasUpTo128BytesOfUtf8(string character, int most)
     {
         var longest = string.Concat(Enumerable.Repeat(character, most));
-        Assert.Equal(RowKind.Event, Decode(EventRow(dimension: $"\"{longest}\"")).Kind);
+        Assert.Equal(RowKind.Window, Decode(EventRow(dimension: $"\"{longest}\"")).Kind);
         AssertRejected(RejectReason.BadDimension, EventRow(dimension: $"\"{longest}d\""));
         AssertRejected(RejectReason.BadDimension, EventRow(dimension: $"\"{longest}{longest}{longest}\""));
     }
@@ -228,9 +252,9 @@ public sealed class RowDecoderTests
     [Fact]
     public void Dimension_OfTheOtherTopic_IsIgnored()
     {
-        const string Both = """{"window_start":0,"event_type":"e","event_count":1,"device_category":"d","avg_load_time":2}""";
+        const string Both = """{"window_start":1735689600000,"event_type":"e","event_count":1,"device_category":"d","avg_load_time":2}""";
         Assert.Equal("e", Decode(Both).Dimension!.Name);
-        Assert.Equal("d", Decode(Both, RowKind.Performance).Dimension!.Name);
+        Assert.Equal("d", Decode(Both, MetricType.Performance).Dimension!.Name);
     }
 
     [Theory]
@@ -248,7 +272,7 @@ public sealed class RowDecoderTests
     [InlineData("9223372036854775807", long.MaxValue)]
     [InlineData("9223372036854775807.0", long.MaxValue)]
     public void Count_IsAWholeNumber_HoweverItIsWritten(string number, long count) =>
-        Assert.Equal(new Measures(count, 0, true, false), Decode(EventRow(measures: $"\"event_count\":{number}")).Measures);
+        Assert.Equal(TestRows.Measures(count, null), Decode(EventRow(measures: $"\"event_count\":{number}")).Measures);
 
     [Theory]
     [InlineData("-1")]
@@ -286,7 +310,7 @@ public sealed class RowDecoderTests
     [InlineData("5e-324", double.Epsilon)]
     [InlineData("12345678901234567890", 12345678901234567890d)]
     public void LoadTime_IsAnyFiniteNumber(string number, double time) =>
-        Assert.Equal(new Measures(0, Bits(time), false, true), Decode(PerformanceRow($"\"p95_load_time\":{number}"), RowKind.Performance).Measures);
+        Assert.Equal(TestRows.Measures(null, Bits(time)), Decode(PerformanceRow($"\"p95_load_time\":{number}"), MetricType.Performance).Measures);
 
     [Theory]
     [InlineData("-1")]
@@ -299,8 +323,8 @@ public sealed class RowDecoderTests
     [InlineData("[]")]
     public void LoadTime_ThatIsNotAFiniteNumber_IsRejected(string number)
     {
-        AssertRejected(RejectReason.BadMeasure, PerformanceRow($"\"avg_load_time\":{number}"), RowKind.Performance);
-        AssertRejected(RejectReason.BadMeasure, PerformanceRow($"\"avg_load_time\":1,\"p95_load_time\":{number}"), RowKind.Performance);
+        AssertRejected(RejectReason.BadMeasure, PerformanceRow($"\"avg_load_time\":{number}"), MetricType.Performance);
+        AssertRejected(RejectReason.BadMeasure, PerformanceRow($"\"avg_load_time\":1,\"p95_load_time\":{number}"), MetricType.Performance);
     }
 
     [Theory]
@@ -314,7 +338,7 @@ public sealed class RowDecoderTests
     public void Number_ThatJsonDoesNotAllow_IsNotJson(string number)
     {
         AssertRejected(RejectReason.NotJson, EventRow(measures: $"\"event_count\":{number}"));
-        AssertRejected(RejectReason.NotJson, PerformanceRow($"\"avg_load_time\":{number}"), RowKind.Performance);
+        AssertRejected(RejectReason.NotJson, PerformanceRow($"\"avg_load_time\":{number}"), MetricType.Performance);
     }
 
     [Theory]
@@ -323,7 +347,7 @@ public sealed class RowDecoderTests
     [InlineData("\"user_count\":3", false, true)]
     [InlineData("\"event_count\":null,\"user_count\":3", false, true)]
     public void Measure_ThatIsMissingOrNull_IsLeftOut(string measures, bool first, bool second) =>
-        Assert.Equal(new Measures(first ? 2 : 0, second ? 3 : 0, first, second), Decode(EventRow(measures: measures)).Measures);
+        Assert.Equal(TestRows.Measures(first ? 2 : null, second ? 3 : null), Decode(EventRow(measures: measures)).Measures);
 
     [Theory]
     [InlineData("\"event_count\":null,\"user_count\":null")]
@@ -351,11 +375,11 @@ public sealed class RowDecoderTests
             """);
         Assert.Equal(NewYear, row.WindowStart);
         Assert.Equal("last", row.Dimension!.Name);
-        Assert.Equal(new Measures(4, 0, true, false), row.Measures);
+        Assert.Equal(TestRows.Measures(4, null), row.Measures);
 
-        AssertRejected(RejectReason.NoWindowStart, $$"""{"window_start":1,"event_type":"e",{{GoodMeasures}},"window_start":null}""");
-        AssertRejected(RejectReason.BadDimension, $$"""{"window_start":1,"event_type":"e",{{GoodMeasures}},"event_type":""}""");
-        AssertRejected(RejectReason.BadMeasure, $$"""{"window_start":1,"event_type":"e",{{GoodMeasures}},"user_count":"1"}""");
+        AssertRejected(RejectReason.NoWindowStart, $$"""{"window_start":{{GoodTime}},"event_type":"e",{{GoodMeasures}},"window_start":null}""");
+        AssertRejected(RejectReason.BadDimension, $$"""{"window_start":{{GoodTime}},"event_type":"e",{{GoodMeasures}},"event_type":""}""");
+        AssertRejected(RejectReason.BadMeasure, $$"""{"window_start":{{GoodTime}},"event_type":"e",{{GoodMeasures}},"user_count":"1"}""");
     }
 
     [Fact]
@@ -365,7 +389,7 @@ public sealed class RowDecoderTests
             {"w\u0069ndow_start":1735689600000,"\u0065vent_type":"e","event\u005fcount":4,"user_coun\u0074":5}
             """);
         Assert.Equal(NewYear, row.WindowStart);
-        Assert.Equal(new Measures(4, 5, true, true), row.Measures);
+        Assert.Equal(TestRows.Measures(4, 5), row.Measures);
     }
 
     [Theory]
@@ -397,7 +421,6 @@ public sealed class RowDecoderTests
     [InlineData("{window_start:1}")]
     [InlineData("{\"window_start\":1,}")]
     [InlineData("// comment\n{}")]
-    [InlineData("\uFEFF{}")]
     public void Value_ThatIsNotJson_IsRejected(string value) => AssertRejected(RejectReason.NotJson, value);
 
     [Theory]
@@ -428,7 +451,7 @@ public sealed class RowDecoderTests
     public void InvalidUtf8_IsNotJson_EvenInAnUnknownField(string field)
     {
         byte[] row = [.. Encoding.UTF8.GetBytes($"{{{GoodMeasures},\"window_start\":0,\"event_type\":\"e\",\"{field}\":\"a"), 0xC3, 0x28, .. "\"}"u8];
-        Assert.Equal(RejectReason.NotJson, _decoder.Decode(RowKind.Event, row).Reason);
+        Assert.Equal(RejectReason.NotJson, _decoder.Decode(MetricType.Event, row).Reason);
     }
 
     [Fact]
@@ -440,6 +463,36 @@ public sealed class RowDecoderTests
         AssertAccepted(NewYear, largest);
         AssertRejected(RejectReason.TooLarge, largest + " ");
     }
+
+    /// <summary>A schema registry's frame is a zero and the id of the schema; a byte order mark is EF BB BF.</summary>
+    [Theory]
+    [InlineData("")]
+    [InlineData("0000000007")]
+    [InlineData("EFBBBF")]
+    [InlineData("00FFFFFFFFEFBBBF")]
+    public void Json_MayFollowAFrame(string frame)
+    {
+        var before = Convert.FromHexString(frame);
+        foreach (var json in new[] { EventRow(), $" {EventRow()}" })
+        {
+            var row = _decoder.Decode(MetricType.Event, [.. before, .. Encoding.UTF8.GetBytes(json)]);
+            Assert.Equal((RowKind.Window, NewYear), (row.Kind, row.WindowStart));
+        }
+
+        Assert.Equal(RejectReason.NotJson, _decoder.Decode(MetricType.Event, before).Reason);
+        Assert.Equal(RejectReason.NotAnObject, _decoder.Decode(MetricType.Event, [.. before, .. "[]"u8]).Reason);
+    }
+
+    [Theory]
+    [InlineData("00")]
+    [InlineData("00000007")]
+    [InlineData("0100000007")]
+    [InlineData("EFBB")]
+    [InlineData("EFBBBFEFBBBF")]
+    [InlineData("EFBBBF0000000007")]
+    [InlineData("00000000070000000007")]
+    public void OtherBytesBeforeTheJson_AreNotAFrame(string bytes) =>
+        Assert.Equal(RejectReason.NotJson, _decoder.Decode(MetricType.Event, [.. Convert.FromHexString(bytes), .. Encoding.UTF8.GetBytes(EventRow())]).Reason);
 
     [Fact]
     public void RejectReasons_HaveDistinctNames()
@@ -459,19 +512,19 @@ public sealed class RowDecoderTests
         return $"{{{string.Join(',', parts.Where(part => part is not null))}}}";
     }
 
-    private static string PerformanceRow(string measures) => $$"""{"window_start":0,"device_category":"mobile",{{measures}}}""";
+    private static string PerformanceRow(string measures) => $$"""{"window_start":{{GoodTime}},"device_category":"mobile",{{measures}}}""";
 
-    private Row Decode(string json, RowKind kind = RowKind.Event) => _decoder.Decode(kind, Encoding.UTF8.GetBytes(json));
+    private Row Decode(string json, MetricType? type = null) => _decoder.Decode(type ?? MetricType.Event, Encoding.UTF8.GetBytes(json));
 
     private void AssertAccepted(long windowStart, string json)
     {
         var row = Decode(json);
-        Assert.Equal((RowKind.Event, RejectReason.None, windowStart), (row.Kind, row.Reason, row.WindowStart));
+        Assert.Equal((RowKind.Window, RejectReason.None, windowStart), (row.Kind, row.Reason, row.WindowStart));
     }
 
-    private void AssertRejected(RejectReason reason, string json, RowKind kind = RowKind.Event)
+    private void AssertRejected(RejectReason reason, string json, MetricType? type = null)
     {
-        var row = Decode(json, kind);
+        var row = Decode(json, type);
         Assert.Equal((RowKind.Rejected, reason), (row.Kind, row.Reason));
         Assert.Null(row.Dimension);
     }

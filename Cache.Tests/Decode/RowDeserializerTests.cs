@@ -9,7 +9,7 @@ namespace Cache.Tests.Decode;
 /// <summary>Called as the Kafka client calls it: the key first, then the value.</summary>
 public sealed class RowDeserializerTests
 {
-    private const string Good = """{"window_start":0,"event_type":"e","event_count":1}""";
+    private const string Good = """{"window_start":1735689600000,"event_type":"e","event_count":1}""";
 
     private readonly RowDeserializer _deserializer = new(new CacheOptions(), TimeProvider.System);
 
@@ -17,7 +17,7 @@ public sealed class RowDeserializerTests
     public void GoodRow_KeepsNoBytes()
     {
         var row = Deserialize("event_metrics", "key", Good);
-        Assert.Equal(RowKind.Event, row.Kind);
+        Assert.Equal(RowKind.Window, row.Kind);
         Assert.Null(row.Rejected);
     }
 
@@ -62,8 +62,8 @@ public sealed class RowDeserializerTests
     [Theory]
     [InlineData(Good)]
     [InlineData("not even JSON")]
-    public void UnhandledTopic_IsSkipped(string value) =>
-        Assert.Equal(RowKind.Skipped, Deserialize("orders", "key", value).Kind);
+    public void TopicWithoutAType_SaysSo(string value) =>
+        Assert.Equal(RowKind.WithoutType, Deserialize("orders", "key", value).Kind);
 
     private Row Deserialize(string topic, string? key, string? value, Headers? headers = null)
     {

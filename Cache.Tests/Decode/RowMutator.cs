@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Cache.Service.Model;
+using Cache.Metrics;
 
 namespace Cache.Tests.Decode;
 
@@ -8,8 +8,14 @@ namespace Cache.Tests.Decode;
 /// Makes rows that are almost valid: assembled from tokens that lead parsers astray, then damaged byte by byte. A seed and a
 /// number always give the same row.
 /// </summary>
-internal sealed class RowMutator(ulong seed)
+internal sealed class RowMutator(ulong seed, IReadOnlyList<MetricType> types)
 {
+    private static readonly string[] SessionFields = ["session_id", "end_time", "start_time", "user_id", "duration", "page_count", "device_category"];
+
+    // Of every type, so that rows also have fields that mean something elsewhere.
+    private readonly string[] _fieldNames =
+        [.. types.SelectMany(type => (string[])[type.TimeField, type.EndField, .. type.DimensionFields, .. type.Measures.Select(measure => measure.Field)]).Concat(SessionFields).Distinct()];
+
     private static readonly string[] Times =
     [
         "1735689600000", "0", "-1", "-0", "1735689600000.0", "1735689600000.5", "1.7356896e12", "17356896e5", "0.0e-5", "1e400", "9223372036854775807",
@@ -17,6 +23,8 @@ internal sealed class RowMutator(ulong seed)
         "\"2025-01-01T02:30:00.5+02:30\"", "\"2024-12-31T19:30-0430\"", "\"2025-01-01T00:00\"", "\"2025-01-01 00:00:00.\"", "\"2025-02-29 00:00:00\"",
         "\"2024-02-29 23:59:59.999Z\"", "\"1970-01-01T00:00:00+00:01\"", "\"1969-12-31T22:00:00-02:00\"", "\"9999-12-31T23:59:59.999999999+18:59\"",
         "\"0001-01-01T00:00:00Z\"", "\"2025-01-01T00:00:00+19:00\"", "\"2025\\u002d01-01T00:00:00\\u005a\"", "\"\"", "\"1735689600000\"",
+        "1735689600", "1735689600.000000000", "1.7356896E9", "978307199999", "978307199999.99999", "978307200000", "\"2025-01-01t00:00:00,5z\"",
+        "\"2025-01-01 00:00:00 +0000\"", "\"2025-01-01 00:00:00 Z\"", "\"2025-01-01 00:00:00 \"",
     ];
 
     private static readonly string[] Names =
@@ -36,20 +44,9 @@ internal sealed class RowMutator(ulong seed)
 
     private static readonly string[] Others = ["null", "true", "false", "[]", "{}", "[[1,{\"a\":[]}],2]", "{\"window_start\":1,\"session_id\":\"x\"}", "nul", "", "[", "}"];
 
-    private static readonly string[] FieldNames =
-    [
-        "window_start", "window_end", "event_type", "event_count", "user_count", "device_category", "avg_load_time", "p95_load_time",
-        "session_id", "user_id", "start_time", "end_time", "duration", "page_count",
-    ];
-
-    private static readonly Dictionary<RowKind, string[]> FieldsOf = new()
-    {
-        [RowKind.Event] = ["window_start", "event_type", "event_count", "user_count"],
-        [RowKind.Performance] = ["window_start", "device_category", "avg_load_time", "p95_load_time"],
-        [RowKind.Session] = ["session_id", "end_time", "start_time", "user_id", "duration", "page_count", "device_category"],
-    };
-
     private static readonly string[] Spaces = ["", "", "", "", " ", "\n", "\t\r "];
+
+    private static readonly byte[][] Frames = [[0, 0, 0, 0, 7], [0xef, 0xbb, 0xbf], [0, 255, 255, 255, 255, 0xef, 0xbb, 0xbf]];
 
     private static readonly byte[][] Splinters =
     [
@@ -62,12 +59,18 @@ internal sealed class RowMutator(ulong seed)
 
     private ulong _state;
 
-    /// <summary>Makes the row with that number.</summary>
-    public (RowKind Kind, byte[] Value) Row(long number)
+    /// <summary>Makes the row with that number, of a type, or null for a session.</summary>
+    public (MetricType? Type, byte[] Value) Row(long number)
     {
         _state = seed ^ ((ulong)number * 0x9e3779b97f4a7c15);
-        var kind = (RowKind)(1 + (number % 3));
-        var value = Encoding.UTF8.GetBytes(Build(kind));
+        var place = (int)(number % (types.Count + 1));
+        var type = place == types.Count ? null : types[place];
+        var value = Encoding.UTF8.GetBytes(Build(type));
+
+        if (Below(20) == 0)
+        {
+            value = [.. Pick(Frames), .. value];
+        }
 
         // A third is left as it was built: valid JSON finds its way further into the decoder.
         for (var damages = Below(3) == 0 ? 0 : Below(4); damages > 0; damages--)
@@ -75,10 +78,10 @@ internal sealed class RowMutator(ulong seed)
             value = Damage(value);
         }
 
-        return (kind, value);
+        return (type, value);
     }
 
-    private string Build(RowKind kind)
+    private string Build(MetricType? type)
     {
         if (Below(10_000) == 0)
         {
@@ -86,10 +89,11 @@ internal sealed class RowMutator(ulong seed)
         }
 
         var text = new StringBuilder(256).Append(Pick(Spaces)).Append('{');
-        var fields = FieldsOf[kind].Where(_ => Below(20) != 0).ToList();
+        string[] all = type is null ? SessionFields : [type.TimeField, .. type.DimensionFields, .. type.Measures.Select(measure => measure.Field), type.EndField];
+        var fields = all.Where(_ => Below(20) != 0).ToList();
         for (var extra = Below(4); extra > 0; extra--)
         {
-            fields.Insert(Below(fields.Count + 1), Below(3) == 0 ? $"x{Below(100)}" : Pick(FieldNames));
+            fields.Insert(Below(fields.Count + 1), Below(3) == 0 ? $"x{Below(100)}" : Pick(_fieldNames));
         }
 
         if (Below(4) == 0)
@@ -102,11 +106,27 @@ internal sealed class RowMutator(ulong seed)
         for (var field = 0; field < fields.Count; field++)
         {
             text.Append(field == 0 ? "" : ",").Append(Pick(Spaces)).Append('"').Append(Escaped(fields[field])).Append("\":").Append(Pick(Spaces))
-                .Append(Below(100) < goodShare ? Good(fields[field]) : Any());
+                .Append(Below(100) < goodShare ? Good(type, fields[field]) : Any());
         }
 
         return text.Append('}').Append(Pick(Spaces)).ToString();
     }
+
+    private string Good(MetricType? type, string field) => type is null ? Good(field)
+        : field == type.TimeField ? GoodTime(type.TimeUnit, 1_735_689_600_000)
+        : field == type.EndField ? GoodTime(type.TimeUnit, Below(10) == 0 ? 1_735_689_660_001 : 1_735_689_660_000)
+        : type.DimensionFields.Contains(field) ? GoodName(type)
+        : type.Measures.FirstOrDefault(measure => measure.Field == field)?.Kind is not MeasureKind.Number ? Good(field)
+        : Good("p95_load_time") is var number && Below(3) == 0 ? $"-{number}" : number;
+
+    private string GoodTime(TimeUnit unit, long time) => Below(3) == 0 ? Pick(Times[14..20]) : unit switch
+    {
+        TimeUnit.Seconds => string.Create(CultureInfo.InvariantCulture, $"{time / 1000m}{(Below(2) == 0 ? "" : "e0")}"),
+        TimeUnit.Microseconds => string.Create(CultureInfo.InvariantCulture, $"{(time * 1000) + Below(1000)}"),
+        _ => time.ToString(CultureInfo.InvariantCulture),
+    };
+
+    private string GoodName(MetricType type) => Below(2) == 0 ? Names[Below(4)] : $"\"n{Below(100_000)}{(Below(10) == 0 ? type.Separator : "")}\"";
 
     private string Good(string field) => field switch
     {

@@ -10,7 +10,7 @@ public sealed class SessionDecoderTests
 {
     private const long NewYear = 1735689600000;
 
-    private readonly RowDecoder _decoder = new(TimeSpan.FromDays(1), new FakeTimeProvider(DateTimeOffset.FromUnixTimeMilliseconds(NewYear)));
+    private readonly RowDecoder _decoder = Decoders.New(new FakeTimeProvider(DateTimeOffset.FromUnixTimeMilliseconds(NewYear)));
 
     [Fact]
     public void SessionRow_BecomesASession()
@@ -30,7 +30,7 @@ public sealed class SessionDecoderTests
     [InlineData("")]
     [InlineData(",\"user_id\":null,\"start_time\":null,\"duration\":null,\"page_count\":null,\"device_category\":null")]
     public void PartialRow_CarriesWhatIsThere(string absent) =>
-        Assert.Equal(new Session("s", 0), Decode($$"""{"session_id":"s","end_time":0{{absent}}}""").Session);
+        Assert.Equal(new Session("s", NewYear), Decode($$"""{"session_id":"s","end_time":1735689600000{{absent}}}""").Session);
 
     [Theory]
     [InlineData("1735689600123")]
@@ -46,34 +46,37 @@ public sealed class SessionDecoderTests
     }
 
     [Theory]
-    [InlineData(RejectReason.NoSessionId, "\"end_time\":0")]
-    [InlineData(RejectReason.NoSessionId, "\"session_id\":null,\"end_time\":0")]
-    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"\",\"end_time\":0")]
-    [InlineData(RejectReason.BadSessionId, "\"session_id\":7,\"end_time\":0")]
-    [InlineData(RejectReason.BadSessionId, "\"session_id\":[\"s\"],\"end_time\":0")]
-    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"a\\nb\",\"end_time\":0")]
-    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"a\\u0085b\",\"end_time\":0")]
-    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"\\ud800\",\"end_time\":0")]
+    [InlineData(RejectReason.NoSessionId, "\"end_time\":1735689600000")]
+    [InlineData(RejectReason.NoSessionId, "\"session_id\":null,\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"\",\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadSessionId, "\"session_id\":7,\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadSessionId, "\"session_id\":[\"s\"],\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"a\\nb\",\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"a\\u0085b\",\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadSessionId, "\"session_id\":\"\\ud800\",\"end_time\":1735689600000")]
     [InlineData(RejectReason.NoEndTime, "\"session_id\":\"s\"")]
     [InlineData(RejectReason.NoEndTime, "\"session_id\":\"s\",\"end_time\":null")]
-    [InlineData(RejectReason.NoEndTime, "\"session_id\":\"s\",\"start_time\":5")]
+    [InlineData(RejectReason.NoEndTime, "\"session_id\":\"s\",\"start_time\":1735689600000")]
     [InlineData(RejectReason.BadEndTime, "\"session_id\":\"s\",\"end_time\":-1")]
     [InlineData(RejectReason.BadEndTime, "\"session_id\":\"s\",\"end_time\":\"soon\"")]
     [InlineData(RejectReason.BadEndTime, "\"session_id\":\"s\",\"end_time\":{}")]
-    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"end_time\":5,\"start_time\":\"\"")]
-    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"end_time\":5,\"start_time\":-5")]
-    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"end_time\":5,\"start_time\":6")]
-    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"start_time\":6,\"end_time\":5")]
-    [InlineData(RejectReason.BadUserId, "\"session_id\":\"s\",\"end_time\":0,\"user_id\":\"\"")]
-    [InlineData(RejectReason.BadUserId, "\"session_id\":\"s\",\"end_time\":0,\"user_id\":12")]
-    [InlineData(RejectReason.BadDimension, "\"session_id\":\"s\",\"end_time\":0,\"device_category\":\"\"")]
-    [InlineData(RejectReason.BadDimension, "\"session_id\":\"s\",\"end_time\":0,\"device_category\":true")]
-    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":0,\"duration\":-1")]
-    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":0,\"duration\":1.5")]
-    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":0,\"duration\":\"1\"")]
-    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":0,\"page_count\":9223372036854775808")]
-    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":0,\"page_count\":[1]")]
-    [InlineData(RejectReason.NotJson, "\"session_id\":\"s\",\"end_time\":0,")]
+    [InlineData(RejectReason.TimeInSeconds, "\"session_id\":\"s\",\"end_time\":1735689600")]
+    [InlineData(RejectReason.TimeInSeconds, "\"session_id\":\"s\",\"end_time\":1735689600.5")]
+    [InlineData(RejectReason.TimeInSeconds, "\"session_id\":\"s\",\"end_time\":1735689600000,\"start_time\":1735689600")]
+    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"end_time\":1735689600000,\"start_time\":\"\"")]
+    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"end_time\":1735689600000,\"start_time\":-5")]
+    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"end_time\":1735689600000,\"start_time\":1735689600001")]
+    [InlineData(RejectReason.BadStartTime, "\"session_id\":\"s\",\"start_time\":1735689600001,\"end_time\":1735689600000")]
+    [InlineData(RejectReason.BadUserId, "\"session_id\":\"s\",\"end_time\":1735689600000,\"user_id\":\"\"")]
+    [InlineData(RejectReason.BadUserId, "\"session_id\":\"s\",\"end_time\":1735689600000,\"user_id\":12")]
+    [InlineData(RejectReason.BadDimension, "\"session_id\":\"s\",\"end_time\":1735689600000,\"device_category\":\"\"")]
+    [InlineData(RejectReason.BadDimension, "\"session_id\":\"s\",\"end_time\":1735689600000,\"device_category\":true")]
+    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":1735689600000,\"duration\":-1")]
+    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":1735689600000,\"duration\":1.5")]
+    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":1735689600000,\"duration\":\"1\"")]
+    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":1735689600000,\"page_count\":9223372036854775808")]
+    [InlineData(RejectReason.BadMeasure, "\"session_id\":\"s\",\"end_time\":1735689600000,\"page_count\":[1]")]
+    [InlineData(RejectReason.NotJson, "\"session_id\":\"s\",\"end_time\":1735689600000,")]
     public void Row_ThatBreaksARule_IsRejected(RejectReason reason, string fields) => AssertRejected(reason, $"{{{fields}}}");
 
     [Theory]
@@ -83,10 +86,10 @@ public sealed class SessionDecoderTests
     public void Names_HaveUpTo128BytesOfUtf8(RejectReason reason, string field)
     {
         var longest = new string('é', 64);
-        var session = Decode($$"""{"session_id":"s","end_time":0,"{{field}}":"{{longest}}"}""").Session!;
+        var session = Decode($$"""{"session_id":"s","end_time":1735689600000,"{{field}}":"{{longest}}"}""").Session!;
 
         Assert.Contains(longest, new[] { session.Id, session.User, session.Device });
-        AssertRejected(reason, $$"""{"session_id":"s","end_time":0,"{{field}}":"{{longest}}x"}""");
+        AssertRejected(reason, $$"""{"session_id":"s","end_time":1735689600000,"{{field}}":"{{longest}}x"}""");
     }
 
     [Fact]
@@ -101,26 +104,22 @@ public sealed class SessionDecoderTests
     public void RepeatedProperty_LastOneWins()
     {
         Assert.Equal(
-            new Session("s", 9, null, 8, null, 2),
+            new Session("s", NewYear + 9, null, NewYear + 8, null, 2),
             Decode("""
                 {"session_id":7,"end_time":"junk","start_time":99,"user_id":"u","duration":5,"page_count":-1,"device_category":"x",
-                 "session_id":"s","end_time":9,"start_time":8,"user_id":null,"duration":null,"page_count":2,"device_category":null}
+                 "session_id":"s","end_time":1735689600009,"start_time":1735689600008,"user_id":null,"duration":null,"page_count":2,"device_category":null}
                 """).Session);
-        AssertRejected(RejectReason.NoEndTime, """{"session_id":"s","end_time":9,"end_time":null}""");
+        AssertRejected(RejectReason.NoEndTime, """{"session_id":"s","end_time":1735689600000,"end_time":null}""");
     }
 
     [Fact]
     public void PropertyNames_MayBeEscaped_ButNotWithALoneSurrogate() =>
-        Assert.Equal(new Session("s", 5), Decode("""{"\u0073ession_id":"s","\ud800":{"end_time":1},"end_tim\u0065":5}""").Session);
+        Assert.Equal(new Session("s", NewYear), Decode("""{"\u0073ession_id":"s","\ud800":{"end_time":1},"end_tim\u0065":1735689600000}""").Session);
 
     [Fact]
-    public void SessionTopic_CarriesSessions()
-    {
-        Assert.Equal(RowKind.Session, RowDecoder.KindOf("session_metrics"));
-        Assert.Equal(RejectReason.NotAnObject, Decode("[]").Reason);
-    }
+    public void ValueThatIsNotAnObject_IsRejected() => Assert.Equal(RejectReason.NotAnObject, Decode("[]").Reason);
 
-    private Row Decode(string json) => _decoder.Decode(RowKind.Session, Encoding.UTF8.GetBytes(json));
+    private Row Decode(string json) => _decoder.Decode("session_metrics", Encoding.UTF8.GetBytes(json));
 
     private void AssertRejected(RejectReason reason, string json)
     {

@@ -54,6 +54,24 @@ public sealed class EmbeddedStackTests
     }
 
     [Fact]
+    public async Task Revenue_IsConsumedAndServed_WithoutDeadLetters()
+    {
+        var options = StackOptions.Parse("--urls", "http://127.0.0.1:0", "--simulator_rate", "200", "--revenue");
+        await using var stack = await EmbeddedStack.StartAsync(options, Cancelled);
+        using var client = new HttpClient { BaseAddress = stack.ServiceUri };
+
+        await EventuallyAsync(async () =>
+        {
+            using var answer = JsonDocument.Parse(await client.GetStringAsync(new Uri("/metrics/revenue/latest", UriKind.Relative), Cancelled));
+            return answer.RootElement.TryGetProperty("DE|pro.total", out var total) && total.GetDouble() > 0
+                && answer.RootElement.TryGetProperty("DE|pro.orders", out var orders) && orders.GetInt64() > 0;
+        });
+        Assert.Equal(["event_metrics", "performance_metrics", "shop.revenue"], stack.Topics);
+        using var pipeline = JsonDocument.Parse(await client.GetStringAsync(new Uri("/pipeline", UriKind.Relative), Cancelled));
+        Assert.All(pipeline.RootElement.GetProperty("dead_letters").EnumerateObject(), reason => Assert.Equal(0, reason.Value.GetInt64()));
+    }
+
+    [Fact]
     public async Task NoSimulator_LeavesKafkaEmpty_AndTheServiceReady()
     {
         var options = StackOptions.Parse("--urls", "http://127.0.0.1:0", "--no-simulator");

@@ -1,6 +1,7 @@
 using Cache.Embedded;
 using Cache.Producer.Simulator;
 using Cache.Service.Options;
+using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
 
 namespace Cache.Tests.Embedded;
@@ -14,6 +15,7 @@ public sealed class StackOptionsTests
 
         Assert.True(options.Simulator);
         Assert.False(options.Sessions);
+        Assert.False(options.Revenue);
         Assert.Equal(0, options.RedisPort);
         Assert.Empty(options.ServiceArguments);
         Assert.Empty(options.SimulatorArguments);
@@ -38,11 +40,45 @@ public sealed class StackOptionsTests
         Assert.Equal(6380, options.RedisPort);
     }
 
+    [Fact]
+    public void MetricTypes_GoToTheServiceAndTheSimulator()
+    {
+        var options = StackOptions.Parse("--metric_types", "[]", "--METRIC_TYPES:0:name=revenue", "--simulator_types", "revenue");
+
+        Assert.Equal(["--METRIC_TYPES:0:name=revenue", "--metric_types=[]"], options.ServiceArguments.Order(StringComparer.Ordinal));
+        Assert.Equal(["--METRIC_TYPES:0:name=revenue", "--metric_types=[]", "--simulator_types=revenue"], options.SimulatorArguments.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Revenue_IsAThirdType_OfTheServiceAndTheSimulator()
+    {
+        var options = StackOptions.Parse("--revenue", "--simulator_types", "revenue");
+
+        Assert.True(options.Revenue);
+        Assert.Equal([$"--metric_types={RevenueType.MetricTypes}"], options.ServiceArguments);
+        Assert.Equal(
+            [$"--metric_types={RevenueType.MetricTypes}", "--simulator_types=event,performance,revenue", "--simulator_types=revenue"],
+            options.SimulatorArguments);
+        Assert.Empty(StackOptions.Parse("--revenue=false").ServiceArguments);
+    }
+
+    [Fact]
+    public void TypesOfRevenue_AreValid_AndSentAtOnce()
+    {
+        var options = SimulatorOptions.Read(new ConfigurationBuilder().AddInMemoryCollection(
+            [new("metric_types", RevenueType.MetricTypes), new("types", RevenueType.SimulatorTypes)]).Build());
+
+        Assert.Equal(["event_metrics", "performance_metrics", RevenueType.Topic], options.Topics);
+        var type = Assert.Single(options.Types, type => type.Name == RevenueType.Name);
+        Assert.Equal(options.WindowSeconds, type.WindowSeconds);
+        Assert.Equal([("total", "EUR"), ("orders", null)], type.Measures.Select(measure => (measure.Name, measure.Unit)));
+    }
+
     /// <summary>The keys of the configuration, of the simulator, and of ASP.NET.</summary>
     [Fact]
     public void EveryKey_IsTaken_InEitherForm_InUpperOrLowerCase()
     {
-        string[] service = [.. CacheOptionsReader.Keys.Except(["redis_port"]), "urls", "http_ports", "AllowedHosts", "environment", "Logging:LogLevel:Default"];
+        string[] service = [.. CacheOptionsReader.Keys.Except(["redis_port", "metric_types"]), "urls", "http_ports", "AllowedHosts", "environment", "Logging:LogLevel:Default"];
         var simulator = SimulatorCommand.Options().Select(option => $"simulator_{option.Key}").Except(["simulator_sessions"]);
         foreach (var key in service.Concat(simulator))
         {
@@ -77,7 +113,7 @@ public sealed class StackOptionsTests
 
         Assert.True(StackOptions.Arguments(arguments.Split(' ')).Answer(output));
         Assert.All(
-            ["--urls <url>", "--redis_port <port>", "--no-simulator", "--simulator_sessions", "--simulator_<option>", "--<key>", "--version"],
+            ["--urls <url>", "--redis_port <port>", "--no-simulator", "--simulator_sessions", "--revenue", "--simulator_<option>", "--<key>", "--version"],
             option => Assert.Contains(option, output.ToString(), StringComparison.Ordinal));
         Assert.DoesNotContain("--http_ports", output.ToString(), StringComparison.Ordinal);
     }
@@ -99,6 +135,8 @@ public sealed class StackOptionsTests
     [InlineData("--redis_port -1", "-1")]
     [InlineData("--redis_port six", "0 for a free one")]
     [InlineData("--no-simulator=maybe", "maybe")]
+    [InlineData("--revenue=maybe", "maybe")]
+    [InlineData("--revenue --metric_types []", "leave one out")]
     [InlineData("--no-simulator leftover", "leftover")]
     [InlineData("--ConnectionStrings:kafka host:9092", "Cache.Service by itself")]
     [InlineData("--connectionstrings:Redis=host", "Cache.Service by itself")]

@@ -55,6 +55,53 @@ public abstract class HttpTests
     }
 
     [Fact]
+    public async Task AnyName_CanBeSelected_AsItIs()
+    {
+        await using var stack = await StartAsync();
+
+        string[] names = ["Cart, viewed", " padded ", "100%", @"back\slash", "a+b&c=d"];
+        await stack.Kafka.SendAsync(Events, 0, names.Select((name, number) => Event(Window(0), JsonEncodedText.Encode(name).Value, number)));
+        await stack.EverythingIsCommittedAsync(Events);
+
+        foreach (var name in names)
+        {
+            var latest = await stack.GetAsync($"/metrics/event/latest?fields={Uri.EscapeDataString(name.Replace(",", @"\,", StringComparison.Ordinal))}");
+            Assert.Equal(["window_start", $"{name}.count"], latest.EnumerateObject().Select(field => field.Name));
+        }
+
+        Assert.Equal(3, (await stack.GetAsync($"/metrics/event/latest?fields={Uri.EscapeDataString(@"Cart\, viewed, padded ")}")).EnumerateObject().Count());
+    }
+
+    [Fact]
+    public async Task SecondsForMilliseconds_AreADeadLetterThatSaysSo()
+    {
+        await using var stack = await StartAsync();
+
+        await stack.Kafka.SendAsync(Events, 0,
+            """{"window_start":1735689600,"event_type":"x","event_count":1}""",
+            """{"window_start":1735689600.000000000,"event_type":"x","event_count":1}""",
+            """{"window_start":1.7356896E9,"event_type":"x","event_count":1}""");
+        await stack.EverythingIsCommittedAsync(Events);
+
+        Assert.Equal(
+            ["time_in_seconds", "time_in_seconds", "time_in_seconds"],
+            stack.Kafka.ReadAll(stack.DeadLetterTopic).Select(letter => KafkaSide.Header(letter, DeadLetters.ReasonHeader)));
+        await stack.AnswersAsync("/metrics/event/windows", """{"windows":[]}""");
+    }
+
+    [Fact]
+    public async Task JsonBehindASchemaRegistrysFrame_OrAByteOrderMark_IsTaken()
+    {
+        await using var stack = await StartAsync();
+
+        byte[][] frames = [[0, 0, 0, 0, 7], [0xEF, 0xBB, 0xBF]];
+        await stack.Kafka.SendAsync(Events, 0, frames.Select((frame, number) =>
+            new Confluent.Kafka.Message<byte[]?, byte[]?> { Value = [.. frame, .. System.Text.Encoding.UTF8.GetBytes(Event(Window(0), $"e{number}", 1))] }));
+
+        await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(0)}},"e0.count":1,"e1.count":1}""");
+    }
+
+    [Fact]
     public async Task Latest_WhenOlderWindowsArriveLater_StaysTheNewest()
     {
         await using var stack = await StartAsync();

@@ -80,7 +80,8 @@ internal sealed class MixedRows(int seed)
 
         var space = _random.Next(5) == 0 ? " \r\n\t" : "";
         var json = $"{space}{{{space}{string.Join($"{space},{space}", properties)}{space}}}{space}";
-        return new(Topic(isEvent), index % Partitions, Encoding.UTF8.GetBytes(json), null, window, fields);
+        byte[] frame = _random.Next(12) switch { 0 => [0, 0, 0, 0, 7], 1 => [0xEF, 0xBB, 0xBF], 2 => [0, 1, 2, 3, 4, 0xEF, 0xBB, 0xBF], _ => [] };
+        return new(Topic(isEvent), index % Partitions, [.. frame, .. Encoding.UTF8.GetBytes(json)], null, window, fields);
 
         void Measure(bool there, string property, string suffix)
         {
@@ -124,7 +125,7 @@ internal sealed class MixedRows(int seed)
         _ => throw new InvalidOperationException(),
     };
 
-    /// <summary>A time in one of the four formats.</summary>
+    /// <summary>A time in one of the formats.</summary>
     private string Time(long window)
     {
         var time = DateTimeOffset.FromUnixTimeMilliseconds(window);
@@ -132,8 +133,11 @@ internal sealed class MixedRows(int seed)
         var digits = fraction == 0
             ? _random.Next(3) switch { 0 => "", 1 => ".0", _ => ".000000000" }
             : $".{fraction:D3}{(_random.Next(2) == 0 ? "" : "999")}";
-        return _random.Next(5) switch
+        return _random.Next(8) switch
         {
+            5 => $"\"{time:yyyy-MM-ddTHH:mm:ss}{digits.Replace('.', ',')}z\"".Replace('T', 't'),
+            6 => $"\"{time:yyyy-MM-dd HH:mm:ss}{digits} +0000\"",
+            7 => $"\"{time.ToOffset(TimeSpan.FromMinutes(-270)):yyyy-MM-ddTHH:mm:ss}{digits}-0430\"",
             0 => window.ToString(CultureInfo.InvariantCulture),
             1 => $"\"{time:yyyy-MM-ddTHH:mm:ss}{digits}Z\"",
             2 => $"\"{time.ToOffset(TimeSpan.FromMinutes(330)):yyyy-MM-ddTHH:mm:ss}{digits}+05:30\"",
@@ -203,11 +207,16 @@ internal sealed class MixedRows(int seed)
 
         foreach (var time in new[]
         {
-            "\"soon\"", "\"\"", "-1", "1.5", "1e400", "\"1735689600000\"", "\"2025-02-30T00:00:00Z\"", "\"2025-01-01\"", "\"2025-01-01T24:00:00Z\"", "true", "[]",
+            "\"soon\"", "\"\"", "-1", "-1.5", "1735689600000.5", "1e400", "\"1735689600000\"", "\"2025-02-30T00:00:00Z\"", "\"2025-01-01\"", "\"2025-01-01T24:00:00Z\"", "true", "[]",
             "{}", "\"1969-12-31T23:59:59Z\"", "99999999999999999999", "\"2025-01-01 00:00:00.1234567890Z\"",
         })
         {
             yield return ("bad_window_start", isEvent => Object(isEvent, time: time));
+        }
+
+        foreach (var time in new[] { "1735689600", "1735689600.000000000", "1.7356896E9", "1.5", "0" })
+        {
+            yield return ("time_in_seconds", isEvent => Object(isEvent, time: time));
         }
 
         foreach (var time in new[] { "9999999999999", "\"9999-12-31T23:59:59Z\"", "9223372036854775807" })

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Text;
 using Cache.Embedded;
+using Cache.Metrics;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 
@@ -26,7 +27,8 @@ internal sealed class CampaignRun : IAsyncDisposable
     private readonly Random _random;
     private readonly StringBuilder _log = new();
     private readonly long _started = Stopwatch.GetTimestamp();
-    private readonly List<string> _consumed = [Rows.Events, Rows.Performance];
+    private readonly MetricType _drawn;
+    private readonly List<string> _consumed;
     private readonly List<string> _topics = [];
     private readonly List<CampaignMember> _ended = [];
     private readonly RowMix _mix;
@@ -54,7 +56,9 @@ internal sealed class CampaignRun : IAsyncDisposable
             VeryLate = _random.Next(2) == 0 ? 0 : 0.05,
             Repeated = _random.Next(2) == 0 ? 0 : 0.05,
         };
-        _rows = new RowMaker(seed, _mix, _ledger);
+        _drawn = DrawnTypes.Draw(new Random(seed), 0);
+        _consumed = [Rows.Events, Rows.Performance, _drawn.Topics[0]];
+        _rows = new RowMaker(seed, _mix, _ledger, _drawn);
     }
 
     public Findings Findings { get; } = new();
@@ -253,6 +257,7 @@ internal sealed class CampaignRun : IAsyncDisposable
             ("ConnectionStrings:kafka", Broker.BootstrapServers),
             ("ConnectionStrings:redis", Redis.ConnectionString),
             ("cache_kafka_topics", string.Join(',', _consumed)),
+            ("metric_types", $"[{DrawnTypes.Json(_drawn)}]"),
             ("cache_kafka_consumer_group", Group),
             ("cache_consume_from", "earliest"),
             ("window_retention_count", _ledger.Retention),

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
+using Cache.Metrics;
 using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 
@@ -28,8 +30,16 @@ internal sealed record RowMix
 }
 
 /// <summary>Makes rows from a seed. A row's value is its number, so that older values can be told from newer ones.</summary>
-internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
+/// <param name="seed">Where the draws come from.</param>
+/// <param name="mix">The mix.</param>
+/// <param name="ledger">Where rows are recorded.</param>
+/// <param name="types">The metric types besides the defaults.</param>
+internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger, params IReadOnlyList<MetricType> types)
 {
+    // A number from 2001 on, as milliseconds, that still tells which row is newer.
+    private const long FirstStart = 1_000_000_000_000;
+
+    private readonly MetricType[] _types = [.. MetricType.Defaults, .. types];
     private const long InactiveBefore = 100_000_000;
 
     private readonly Random _random = new(seed);
@@ -87,30 +97,26 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
 
     private LedgerRow Good(long number, TopicPartition to, int window)
     {
+        var type = Array.Find(_types, type => type.Topics.Contains(to.Topic))!;
         var start = Rows.Window(window);
-        var isEvent = to.Topic == Rows.Events;
-        var dimension = $"d{to.Partition.Value}.{_random.Next(mix.Dimensions)}";
-        var which = _random.Next(4);
+        var parts = type.DimensionFields.Select((_, part) => part == 0 ? $"d{to.Partition.Value}.{_random.Next(mix.Dimensions)}" : $"x{part}").ToList();
+        var present = _random.Next(1, 1 << type.Measures.Count);
+        var time = type.TimeUnit switch { TimeUnit.Seconds => start / 1000, TimeUnit.Microseconds => start * 1000, _ => start };
+        var json = new StringBuilder($"{{{JsonSerializer.Serialize(type.TimeField)}:{time}");
+        foreach (var (field, part) in type.DimensionFields.Zip(parts))
+        {
+            json.Append(CultureInfo.InvariantCulture, $",{JsonSerializer.Serialize(field)}:\"{part}\" ");
+        }
+
         var fields = new List<(string, string)>();
-        var json = new StringBuilder($$"""{"window_start":{{start}},"{{(isEvent ? "event_type" : "device_category")}}":"{{dimension}}" """);
-        if (which != 1)
+        foreach (var (place, measure) in type.Measures.Index().Where(measure => (present & (1 << measure.Index)) != 0))
         {
-            Measure(isEvent ? "event_count" : "avg_load_time", isEvent ? ".count" : ".avg_load_time", isEvent ? number : number + 0.25);
+            var text = (measure.Kind == MeasureKind.Count ? number : number + (0.125 * (place + 1))).ToString(CultureInfo.InvariantCulture);
+            json.Append(CultureInfo.InvariantCulture, $",{JsonSerializer.Serialize(measure.Field)}:{text}");
+            fields.Add(($"{string.Join(type.Separator, parts)}.{measure.Name}", text));
         }
 
-        if (which != 0)
-        {
-            Measure(isEvent ? "user_count" : "p95_load_time", isEvent ? ".users" : ".p95_load_time", isEvent ? number : number + 0.5);
-        }
-
-        return new(number, to, Encoding.UTF8.GetBytes(json.Append('}').ToString()), Entry.Window(isEvent ? "event" : "perf", start), fields, false);
-
-        void Measure(string property, string suffix, double value)
-        {
-            var text = value.ToString(CultureInfo.InvariantCulture);
-            json.Append(CultureInfo.InvariantCulture, $",\"{property}\":{text}");
-            fields.Add((dimension + suffix, text));
-        }
+        return new(number, to, Encoding.UTF8.GetBytes(json.Append('}').ToString()), Entry.Window(type.Key, start), fields, false);
     }
 
     private LedgerRow Session(long number, TopicPartition to)
@@ -129,8 +135,9 @@ internal sealed class RowMaker(int seed, RowMix mix, Ledger ledger)
         {
             if (_random.Next(2) == 0)
             {
-                json.Append(CultureInfo.InvariantCulture, $",\"{name}\":{number}");
-                fields.Add((name, Text(number)));
+                var value = name == "start_time" ? FirstStart + number : number;
+                json.Append(CultureInfo.InvariantCulture, $",\"{name}\":{value}");
+                fields.Add((name, Text(value)));
             }
         }
 

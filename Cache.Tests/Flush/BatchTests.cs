@@ -1,3 +1,4 @@
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Service.Partitions;
 
@@ -17,8 +18,8 @@ public sealed class BatchTests
 
         var fields = Assert.Single(_batch.Windows).Value;
         Assert.Equal(2, fields.Count);
-        Assert.Equal(new Measures(2, 1, true, true), fields[TestRows.Event(1, "a").Dimension!].Measures);
-        Assert.Equal(new Measures(0, 3, false, true), fields[TestRows.Event(1, "b").Dimension!].Measures);
+        Assert.Equal(TestRows.Measures(2, 1), fields.MeasuresOf(TestRows.Event(1, "a").Dimension!));
+        Assert.Equal(TestRows.Measures(null, 3), fields.MeasuresOf(TestRows.Event(1, "b").Dimension!));
         Assert.Equal(3, _batch.Rows);
         Assert.Equal(7, _batch.StartedAt);
         var range = Assert.Single(_batch.Ranges);
@@ -32,7 +33,7 @@ public sealed class BatchTests
         _batch.Add(TestRows.Event(1, "a", count: 1).At(partition, 0), 0);
         _batch.Add(TestRows.Performance(1, "a", average: 1).At(partition, 1), 0);
 
-        Assert.Equal([new(RowKind.Event, 1), new(RowKind.Performance, 1)], _batch.Windows.Keys);
+        Assert.Equal([new WindowKey(MetricType.Event, 1), new(MetricType.Performance, 1)], _batch.Windows.Keys);
     }
 
     [Fact]
@@ -77,8 +78,8 @@ public sealed class BatchTests
         _batch.DropRevoked();
 
         var fields = Assert.Single(_batch.Windows).Value;
-        Assert.Equal(new Measures(1, 0, true, false), fields[TestRows.Event(1, "a").Dimension!].Measures);
-        Assert.Equal(new Measures(0, 4, false, true), fields[TestRows.Event(1, "b").Dimension!].Measures);
+        Assert.Equal(TestRows.Measures(1, null), fields.MeasuresOf(TestRows.Event(1, "a").Dimension!));
+        Assert.Equal(TestRows.Measures(null, 4), fields.MeasuresOf(TestRows.Event(1, "b").Dimension!));
     }
 
     [Fact]
@@ -262,7 +263,7 @@ public sealed class BatchTests
             _batch.Add(TestRows.Marker(new()), 0);
 
             var fields = Assert.Single(_batch.Windows).Value;
-            Assert.Equal($"type {round}", Assert.Single(fields).Key.Name);
+            Assert.Equal($"type {round}", Assert.Single(fields.Dimensions).Name);
             Assert.Equal(2 * round, Assert.Single(_batch.Ranges).First);
             Assert.Equal(10 * round, _batch.StartedAt);
             Assert.Single(_batch.DeadLetters);
@@ -287,8 +288,8 @@ public sealed class BatchTests
 
         var (window, fields) = Assert.Single(_batch.Windows);
         Assert.Equal(2, window.Start);
-        var (dimension, field) = Assert.Single(fields);
-        Assert.Equal(("a", new Measures(2, 0, true, false)), (dimension.Name, field.Measures));
+        var dimension = Assert.Single(fields.Dimensions);
+        Assert.Equal(("a", TestRows.Measures(2, null)), (dimension.Name, fields.MeasuresOf(dimension)));
     }
 
     [Fact]
@@ -318,10 +319,10 @@ public sealed class BatchTests
         var (a, b) = (TestRows.Event(1, "a", count: 1), TestRows.Event(1, "b", count: 1));
         _batch.Add(a.At(partition, 0), 0);
         _batch.Add(b.At(partition, 1), 0);
-        var window = new WindowKey(RowKind.Event, 1);
+        var window = new WindowKey(MetricType.Event, 1);
 
         _batch.Refuse(window, a.Dimension!);
-        Assert.Equal([b.Dimension!], _batch.Windows[window].Keys);
+        Assert.Equal([b.Dimension!], _batch.Windows[window].Dimensions);
         _batch.Refuse(window, b.Dimension!);
         Assert.Empty(_batch.Windows);
         Assert.Equal([(window, a.Dimension!), (window, b.Dimension!)], _batch.Refused.OrderBy(refused => refused.Dimension.Name));

@@ -21,12 +21,15 @@ internal sealed class Counters : IDisposable
                 listener.EnableMeasurementEvents(instrument);
             }
         };
-        _listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) =>
+        _listener.SetMeasurementEventCallback<long>((instrument, value, tags, _) => Note(instrument, value, tags));
+        _listener.SetMeasurementEventCallback<int>((instrument, value, tags, _) => Note(instrument, value, tags));
+        _listener.Start();
+
+        void Note(Instrument instrument, long value, ReadOnlySpan<KeyValuePair<string, object?>> tags)
         {
             var name = tags.IsEmpty ? instrument.Name : $"{instrument.Name}[{tags[0].Value}]";
             _values.AddOrUpdate(name, value, (_, sum) => instrument.IsObservable ? value : sum + value);
-        });
-        _listener.Start();
+        }
     }
 
     public long this[string name]

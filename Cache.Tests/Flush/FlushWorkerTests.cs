@@ -1,5 +1,6 @@
 using System.Text;
 using Cache.Embedded;
+using Cache.Metrics;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
@@ -9,6 +10,7 @@ using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Cache.Service.Telemetry;
+using Cache.Tests.Consume;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Http.Query;
 using Cache.Tests.Persist;
@@ -382,16 +384,16 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
         using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
-        string[] values = [Rows.Event(1, "a", 1), Rows.Event(1, "b", 2), Rows.Event(1, "c", 3)];
+        string[] values = [Rows.Event(Rows.Window(1), "a", 1), Rows.Event(Rows.Window(1), "b", 2), Rows.Event(Rows.Window(1), "c", 3)];
         await kafka.SendAsync(Rows.Events, 0, values);
         await using var flush = await StartAsync(kafka: broker.BootstrapServers, dimensions: 2);
         var partition = flush.Take(0);
 
         flush.Enqueue(
-            TestRows.Event(1, "a", count: 1).At(partition, 0), TestRows.Event(1, "b", count: 2).At(partition, 1), TestRows.Event(1, "c", count: 3).At(partition, 2));
+            TestRows.Event(Rows.Window(1), "a", count: 1).At(partition, 0), TestRows.Event(Rows.Window(1), "b", count: 2).At(partition, 1), TestRows.Event(Rows.Window(1), "c", count: 3).At(partition, 2));
         await flush.DrainedAsync();
 
-        Assert.Equal(new() { ["a.count"] = "1", ["b.count"] = "2" }, await flush.Redis.HashAsync(1));
+        Assert.Equal(new() { ["a.count"] = "1", ["b.count"] = "2" }, await flush.Redis.HashAsync(Rows.Window(1)));
         Assert.Equal([values[2]], flush.DeadLetters.Select(letter => Encoding.UTF8.GetString(letter.Value!)));
         Assert.Equal(0, flush.Logged("A key in Redis has the wrong type"));
     }
@@ -403,7 +405,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         broker.CreateTopic(Rows.Events, partitions: 2);
         broker.SetTopicError(Rows.Events, ErrorCode.TopicAuthorizationFailed);
         await using var flush = await StartAsync(kafka: broker.BootstrapServers);
-        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(RowKind.Event, 1), "somebody else's");
+        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(MetricType.Event, 1), "somebody else's");
         var (gone, kept) = (flush.Take(0), flush.Take(1));
         flush.Enqueue(TestRows.Event(1, "a", count: 1).At(gone, 0));
         await flush.HoldsAsync(() => Assert.InRange(flush.Counters["cache.redis.batch.errors"], 1, int.MaxValue));
@@ -494,18 +496,18 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
         using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
-        string[] values = [Rows.Event(1, "a", 1), Rows.Event(2, "a", 2), "bad", Rows.Event(1, "b", 3)];
+        string[] values = [Rows.Event(Rows.Window(1), "a", 1), Rows.Event(Rows.Window(2), "a", 2), "bad", Rows.Event(Rows.Window(1), "b", 3)];
         var messages = values.Select((value, offset) => Rows.Message(value, $"key {offset}")).Append(new() { Key = "gone"u8.ToArray() }).ToList();
         messages[3].Headers = [new Header("mine", "1"u8.ToArray())];
         messages[3].Timestamp = new Timestamp(1_735_689_600_123, TimestampType.CreateTime);
         await kafka.SendAsync(Rows.Events, 0, messages);
         await using var flush = await StartAsync(kafka: broker.BootstrapServers);
-        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(RowKind.Event, 1), "somebody else's");
+        await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Window(MetricType.Event, Rows.Window(1)), "somebody else's");
         var partition = flush.Take(0);
 
         flush.Enqueue(
-            TestRows.Event(1, "a", count: 1).At(partition, 0), TestRows.Event(2, "a", count: 2).At(partition, 1), TestRows.Rejected().At(partition, 2),
-            TestRows.Event(1, "b", count: 3).At(partition, 3), Row.Skip.At(partition, 4));
+            TestRows.Event(Rows.Window(1), "a", count: 1).At(partition, 0), TestRows.Event(Rows.Window(2), "a", count: 2).At(partition, 1), TestRows.Rejected().At(partition, 2),
+            TestRows.Event(Rows.Window(1), "b", count: 3).At(partition, 3), Row.Skip.At(partition, 4));
         await flush.DrainedAsync();
 
         Assert.Equal(
@@ -519,7 +521,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         // The window that was not written is none of those that were.
         Assert.Equal((5, 1), (flush.Metrics.LastFlush!.Rows, flush.Metrics.LastFlush.Windows));
-        Assert.Equal(1, flush.Logged("A key in Redis has the wrong type; cannot write event 1."));
+        Assert.Equal(1, flush.Logged($"A key in Redis has the wrong type; cannot write event {Rows.Window(1)}."));
     }
 
     [Fact]
@@ -528,7 +530,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await using var broker = await EmbeddedKafka.StartAsync(brokers: 1);
         broker.CreateTopic(Rows.Events, partitions: 1);
         using var kafka = new KafkaSide(broker.BootstrapServers, "cache-tests");
-        await kafka.SendAsync(Rows.Events, 0, Rows.Event(1, "a", 1));
+        await kafka.SendAsync(Rows.Events, 0, Rows.Event(Rows.Window(1), "a", 1));
         await using var flush = await StartAsync(kafka: broker.BootstrapServers);
         await flush.Redis.Database.StringSetAsync(flush.Redis.Keys.Session("s"), "somebody else's");
         var partition = flush.Take(0);
@@ -664,7 +666,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
         await flush.EndsAsync();
 
         Assert.Equal(1, flush.Logged("Redis did not accept a batch"));
-        Assert.Equal(new() { ["a.count"] = "1", ["c.count"] = "2" }, redis.Data.Hashes[$"{flush.Redis.Keys.Window(RowKind.Event, 1)}"].Fields);
+        Assert.Equal(new() { ["a.count"] = "1", ["c.count"] = "2" }, redis.Data.Hashes[$"{flush.Redis.Keys.Window(MetricType.Event, 1)}"].Fields);
         Assert.Equal(epoch, await flush.EpochAsync());
 
         bool LoseProofAndPartition()
@@ -800,7 +802,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
             Retry = new(Metrics, Time, new Random(1), logger);
             var guard = new WriteGuard(redis.Store, redis.Epoch, redis.Membership, _committer, Time, logger);
             var letters = new Letters(new(_ => Producer()), redis.Options, redis.Services.GetRequiredService<PersistMetrics>(), Time);
-            var deadLetters = new DeadLetterFlush(letters, new RowReader(redis.Options), Retry, redis.Options, Time);
+            var deadLetters = new DeadLetterFlush(letters, new RowReader(redis.Options), Retry, NoSchemas.Registry(redis.Options, Time), redis.Options, Time);
             var writer = new BatchWriter(redis.Store, guard, deadLetters, Retry, _committer, Metrics, Time, logger);
             _worker = new(Queue, writer, guard, redis.Options, Time, Fatal, logger);
             _worker.StartAsync(CancellationToken.None);

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Tests.Persist;
 
@@ -7,11 +8,7 @@ namespace Cache.Tests.Flush;
 /// <summary>What Redis has to hold after rows were applied one by one, in their order.</summary>
 internal sealed class RedisModel(int retention)
 {
-    private readonly Dictionary<RowKind, SortedDictionary<long, Dictionary<string, string>>> _windows = new()
-    {
-        [RowKind.Event] = [],
-        [RowKind.Performance] = [],
-    };
+    private readonly Dictionary<MetricType, SortedDictionary<long, Dictionary<string, string>>> _windows = [];
 
     private readonly Dictionary<string, Session> _sessions = [];
 
@@ -22,22 +19,22 @@ internal sealed class RedisModel(int retention)
             _sessions[session.Id] = _sessions.GetValueOrDefault(session.Id)?.With(session) ?? session;
         }
 
-        if (row.Kind is not (RowKind.Event or RowKind.Performance))
+        if (row.Kind != RowKind.Window)
         {
             return;
         }
 
-        var windows = _windows[row.Kind];
+        var dimension = row.Dimension!;
+        _windows.TryAdd(dimension.Type, []);
+        var windows = _windows[dimension.Type];
         windows.TryAdd(row.WindowStart, []);
         var fields = windows[row.WindowStart];
-        if (row.Measures.HasFirst)
+        foreach (var (number, measure) in dimension.Type.Measures.Index())
         {
-            fields[row.Dimension!.First.ToString()] = Text(row.Kind, row.Measures.First);
-        }
-
-        if (row.Measures.HasSecond)
-        {
-            fields[row.Dimension!.Second.ToString()] = Text(row.Kind, row.Measures.Second);
+            if (row.Measures.Has(number))
+            {
+                fields[$"{dimension.Name}.{measure.Name}"] = Text(measure.Kind, row.Measures[number]);
+            }
         }
 
         while (windows.Count > retention)
@@ -50,7 +47,7 @@ internal sealed class RedisModel(int retention)
     public SortedDictionary<string, string> Content()
     {
         var content = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach (var (type, windows) in new[] { ("event", _windows[RowKind.Event]), ("perf", _windows[RowKind.Performance]) })
+        foreach (var (type, windows) in _windows.Select(type => (type.Key.Key, type.Value)))
         {
             foreach (var (start, fields) in windows)
             {
@@ -87,7 +84,7 @@ internal sealed class RedisModel(int retention)
         return fields.Where(field => field.Value is not null).Select(field => (field.Name, string.Create(CultureInfo.InvariantCulture, $"{field.Value}")));
     }
 
-    private static string Text(RowKind kind, long bits) => kind == RowKind.Event
+    private static string Text(MeasureKind kind, long bits) => kind == MeasureKind.Count
         ? bits.ToString(CultureInfo.InvariantCulture)
         : BitConverter.Int64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
 }

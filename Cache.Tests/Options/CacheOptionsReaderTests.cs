@@ -16,6 +16,9 @@ public sealed class CacheOptionsReaderTests
         ["cache_kafka_topics"] = options => string.Join(' ', options.Topics),
         ["cache_kafka_consumer_group"] = options => options.ConsumerGroup,
         ["cache_consume_from"] = options => options.ConsumeFrom.Kind == ConsumeFromKind.Duration ? options.ConsumeFrom.Back : options.ConsumeFrom.Kind,
+        ["metric_types"] = options => string.Join(' ', options.MetricTypes),
+        ["session_time_unit"] = options => options.SessionTimeUnit,
+        ["schema_registry_url"] = options => options.SchemaRegistryUrl,
         ["redis_host"] = options => options.RedisHost,
         ["redis_port"] = options => options.RedisPort,
         ["redis_db"] = options => options.RedisDb,
@@ -51,6 +54,9 @@ public sealed class CacheOptionsReaderTests
     {
         { "kafka_bootstrap_servers", "kafka1:19092", "a:1, b:2", "a:1,b:2" },
         { "cache_kafka_topics", "event_metrics performance_metrics", "event_metrics", "event_metrics" },
+        { "metric_types", "event performance", """[{"name":"errors","topics":["errors"],"dimension":["service"],"measures":[{"name":"count","kind":"count"}]}]""", "event performance errors" },
+        { "session_time_unit", "Milliseconds", "us", "Microseconds" },
+        { "schema_registry_url", "", "http://a:8081, https://b", "http://a:8081,https://b" },
         { "cache_kafka_consumer_group", "cache-service", "another", "another" },
         { "cache_consume_from", "Latest", "6h", "06:00:00" },
         { "redis_host", "redis", "10.0.0.7", "10.0.0.7" },
@@ -98,11 +104,14 @@ public sealed class CacheOptionsReaderTests
     public void EveryOption_HasAKey()
     {
         Assert.Equal(Values.Keys.Order(), Keys.Select(row => row.Data.Item1).Order());
-        Assert.Equal(Values.Keys.Order(), CacheOptionsReader.Keys.Order());
+
+        // Credentials of the schema registry are only valid together (SchemaRegistrySettingsTests).
+        string[] together = ["schema_registry_password", "schema_registry_user"];
+        Assert.Equal(Values.Keys.Concat(together).Order(), CacheOptionsReader.Keys.Order());
 
         // Except the sections Kafka: and Authentication:, the connection string, and what is derived from other keys.
         string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection)];
-        Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length, Values.Count);
+        Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length - together.Length, Values.Count);
     }
 
     [Theory]

@@ -51,6 +51,11 @@ public sealed class StartCheckTests
         ["cache_kafka_topics"] = (
             random => Pick(random, "", "[]", ",", "[\"event_metrics\"", "[1]", "us-east.event_metrics", "Event_Metrics", "event_metrics,other", "event metrics", Hex(random), ".."),
             random => Pick(random, string.Join(',', Some(random, Topics)), $"[\"{string.Join("\",\"", Some(random, Topics))}\"]", $"[{string.Join(", ", Some(random, Topics))}]")),
+        ["metric_types"] = (
+            random => Pick(random, "x", "{}", "7", "[1]", "[{}]", "[", """[{"name":"event"}]""", DrawnTypes.Json(DrawnTypes.Draw(random, 0)), $"[{DrawnTypes.Json(DrawnTypes.Draw(random, 0))},{DrawnTypes.Json(DrawnTypes.Draw(random, 0))}]",
+                $"[{DrawnTypes.Json(DrawnTypes.Draw(random, 0)).Replace("\"measures\"", "\"measure\"", StringComparison.Ordinal)}]"),
+            random => Pick(random, "", "[]", $"[{DrawnTypes.Json(DrawnTypes.Draw(random, 0))}]", $"[{DrawnTypes.Json(DrawnTypes.Draw(random, 0))},{DrawnTypes.Json(DrawnTypes.Draw(random, 1))}]")),
+        ["session_time_unit"] = (random => Pick(random, "", "min", "MS", "seconds", "1"), random => Pick(random, "ms", "s", "us")),
         ["cache_dead_letter_topic"] = (random => Pick(random, "dead/letters", "a b", "..", "event_metrics", "performance_metrics", new string('x', 250), "ü"), random => Pick(random, "", "letters", "a.b-c_d", Hex(random))),
         ["cache_kafka_consumer_group"] = (random => Pick(random, "", " ", "   "), random => Pick(random, "cache", "my group", Hex(random))),
         ["cache_consume_from"] = (random => Pick(random, "", "yesterday", "6", "6 h", "h", "0m", "-1h", "1.5h", "100001d", "latest,earliest"), random => Pick(random, "latest", "EARLIEST", $"{random.Next(1, 100_000)}{Pick(random, "s", "m", "h", "D")}")),
@@ -62,6 +67,9 @@ public sealed class StartCheckTests
                 $"http://:{Mark}@h", $"h:99999,password={Mark}", $"h h,password={Mark}", $"h,connectTimeout={Mark}", $"h,defaultDatabase=-3,password={Mark}", $"Endpoint=sb://h/;SharedAccessKey={Mark}="),
             random => Pick(random, "h", "h:1,i:2", $"h,password={Hex(random)},ssl=true", "[::1]:6379,abortConnect=true", "!/tmp/r.sock", $"redis://:{Hex(random)}@h:6380/{random.Next(16)}", $"rediss://u:{Hex(random)}%40%3D@h", "h,serviceName=mine")),
         ["redis_key_prefix"] = (null!, random => Pick(random, "", "team:", "ü ", Hex(random))),
+        ["schema_registry_url"] = (
+            random => Pick(random, "registry:8081", "ftp://registry", "http://", $"http://u:{Mark}@registry", $"https://registry?k={Mark}", $"http://a,http://{Mark}@b", "http://a:99999"),
+            random => Pick(random, "", "http://registry:8081", "https://a,https://b:8081/path", "[\"http://a\"]")),
         ["api_keys"] = (
             random => Pick(random, "", "[]", " , ", ",", "[\"\"]", Mark, $"[\"{Mark}", $"{Mark} with blanks 0123456789", $"{Mark}-schlüssel-0123456789", $"0123456789abcdef,{Mark}", $"[\"{Mark}0123456789abc\",1]"),
             random => Pick(random, Hex(random), $"{Hex(random)},{Hex(random)}", $"[\"{Hex(random)}\"]", $"[{Hex(random)}, {Hex(random)}]")),

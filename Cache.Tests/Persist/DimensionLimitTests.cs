@@ -2,6 +2,7 @@ using System.Diagnostics.Metrics;
 using System.Globalization;
 using System.Text;
 using Cache.Embedded;
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Service.Persist;
 using Cache.Tests.EndToEnd;
@@ -45,7 +46,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
         var result = await redis.WriteAsync(Enumerable.Range(0, 250).Select(number => TestRows.Performance(1, $"device {number}", 1.5, 2.5)));
 
         Assert.Equal(150, result.NoRoom.Count);
-        Assert.Equal(200, (await redis.HashAsync(1, RowKind.Performance)).Count);
+        Assert.Equal(200, (await redis.HashAsync(1, MetricType.Performance)).Count);
         Assert.False((await redis.WriteAsync(TestRows.Performance(1, "one more", 1.5))).IsComplete);
     }
 
@@ -69,7 +70,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
         await redis.WriteAsync(TestRows.Event(1, "a", 1, 1), TestRows.Event(1, "b", 1, 1), TestRows.Event(1, "c", 1, 1));
 
-        await redis.Database.KeyDeleteAsync(redis.Keys.Window(RowKind.Event, 1));
+        await redis.Database.KeyDeleteAsync(redis.Keys.Window(MetricType.Event, 1));
 
         Assert.True((await redis.WriteAsync(TestRows.Event(1, "x", 1), TestRows.Event(1, "y", 1))).IsComplete);
         Assert.Equal(new() { ["x.count"] = "1", ["y.count"] = "1" }, await redis.HashAsync(1));
@@ -117,7 +118,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
     public async Task WindowOfAnotherType_IsReportedByTheWrite_HoweverManyDimensionsItWouldGet()
     {
         var redis = new RedisStages(await servers.ConnectAsync(RedisKind.Embedded), dimensions: 2);
-        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 1), "somebody else's");
+        await redis.Database.StringSetAsync(redis.Keys.Window(MetricType.Event, 1), "somebody else's");
 
         var result = await redis.WriteAsync(TestRows.Event(1, "a", 1), TestRows.Event(1, "b", 1), TestRows.Event(1, "c", 1));
 
@@ -155,7 +156,7 @@ public sealed class DimensionLimitTests(RedisServers servers)
         Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c", "d"));
         Assert.Equal(["HLEN", "HMGET"], await CommandsAsync(client, redis, "e"));
         Assert.Empty(await CommandsAsync(client, redis, "a", "b", "c", "d"));
-        Assert.Equal(8, await redis.Database.HashLengthAsync(redis.Keys.Window(RowKind.Event, 60_000)));
+        Assert.Equal(8, await redis.Database.HashLengthAsync(redis.Keys.Window(MetricType.Event, 60_000)));
     }
 
     [Fact]

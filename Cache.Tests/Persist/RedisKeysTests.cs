@@ -1,4 +1,4 @@
-using Cache.Service.Model;
+using Cache.Metrics;
 using Cache.Service.Options;
 using Cache.Service.Persist;
 
@@ -13,22 +13,14 @@ public sealed class RedisKeysTests
     {
         var keys = new RedisKeys(new CacheOptions { RedisKeyPrefix = prefix });
 
-        Assert.Equal(prefix + "metrics:event:1710000000000", keys.Window(RowKind.Event, 1710000000000));
-        Assert.Equal(prefix + "metrics:perf:0", keys.Window(new(RowKind.Performance, 0)));
-        Assert.Equal(prefix + "metrics:event:windows", keys.Index(RowKind.Event));
-        Assert.Equal(prefix + "metrics:perf:windows", keys.Index(RowKind.Performance));
+        Assert.Equal(prefix + "metrics:event:1710000000000", keys.Window(MetricType.Event, 1710000000000));
+        Assert.Equal(prefix + "metrics:perf:0", keys.Window(new(MetricType.Performance, 0)));
+        Assert.Equal(prefix + "metrics:event:windows", keys.Index(MetricType.Event));
+        Assert.Equal(prefix + "metrics:perf:windows", keys.Index(MetricType.Performance));
         Assert.Equal(prefix + "session:s-1", keys.Session("s-1"));
         Assert.Equal(prefix + "sessions:active", keys.Sessions);
         Assert.Equal(prefix + "cache:epoch", keys.Epoch);
         Assert.Equal(prefix + "cache:updates", keys.Updates.ToString());
         Assert.False(keys.Updates.IsPattern);
-    }
-
-    [Fact]
-    public void Types_HaveTheirNamesInMessages()
-    {
-        Assert.Equal("event", RedisKeys.TypeName(RowKind.Event));
-        Assert.Equal("performance", RedisKeys.TypeName(RowKind.Performance));
-        Assert.Equal("session", RedisKeys.TypeName(RowKind.Session));
     }
 }

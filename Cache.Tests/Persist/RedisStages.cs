@@ -1,4 +1,5 @@
 using System.Globalization;
+using Cache.Metrics;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
@@ -83,12 +84,12 @@ internal sealed class RedisStages
     }
 
     /// <summary>The windows in the index, oldest first.</summary>
-    public async Task<long[]> IndexAsync(RowKind kind = RowKind.Event) =>
-        Array.ConvertAll(await Database.SortedSetRangeByRankAsync(Keys.Index(kind)), start => (long)start);
+    public async Task<long[]> IndexAsync(MetricType? type = null) =>
+        Array.ConvertAll(await Database.SortedSetRangeByRankAsync(Keys.Index(type ?? MetricType.Event)), start => (long)start);
 
     /// <summary>The fields of a window, as text.</summary>
-    public async Task<Dictionary<string, string>> HashAsync(long start, RowKind kind = RowKind.Event) =>
-        (await Database.HashGetAllAsync(Keys.Window(kind, start))).ToDictionary(field => field.Name.ToString(), field => field.Value.ToString());
+    public async Task<Dictionary<string, string>> HashAsync(long start, MetricType? type = null) =>
+        (await Database.HashGetAllAsync(Keys.Window(type ?? MetricType.Event, start))).ToDictionary(field => field.Name.ToString(), field => field.Value.ToString());
 
     /// <summary>Every key under the prefix, without it, and what it holds.</summary>
     public async Task<SortedDictionary<string, string>> ContentAsync()

@@ -1,6 +1,6 @@
 using System.Diagnostics.Metrics;
 using System.Text.Json;
-using Cache.Service.Model;
+using Cache.Metrics;
 using Cache.Service.Persist;
 using Cache.Tests.Flush;
 using Cache.Tests.Simulation;
@@ -55,7 +55,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     public async Task IndexMemberThatIsNotATime_IsTrimmed_AndDeletesNothing(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, retention: 1);
-        await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), "windows", -1);
+        await redis.Database.SortedSetAddAsync(redis.Keys.Index(MetricType.Event), "windows", -1);
 
         Assert.Empty((await redis.WriteAsync(TestRows.Event(1, "a", count: 1))).WrongType);
 
@@ -81,14 +81,14 @@ public sealed class WindowStoreTests(RedisServers servers)
         var server = promises.Redis = new SimulatedRedis(promises);
         var connection = new ImmediateConnection(server);
         var redis = new RedisStages(connection.Multiplexer, retention: 1);
-        var trimmed = $"{redis.Keys.Window(RowKind.Event, 1)}";
+        var trimmed = $"{redis.Keys.Window(MetricType.Event, 1)}";
         var meddled = false;
         connection.Before = ("ZREM", () => meddled = server.HashSet(trimmed, [new("b.count", "1")]));
 
         await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 1));
 
         Assert.True(meddled);
-        Assert.Equal([$"{redis.Keys.Window(RowKind.Event, 2)}"], server.Data.Hashes.Keys);
+        Assert.Equal([$"{redis.Keys.Window(MetricType.Event, 2)}"], server.Data.Hashes.Keys);
     }
 
     [Theory]
@@ -112,7 +112,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     public async Task HashesAndIndex_ExpireAfterTheTtl_CountedFromTheLastWrite(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind, ttlSeconds: 1000);
-        RedisKey[] keys = [redis.Keys.Window(RowKind.Event, 1), redis.Keys.Index(RowKind.Event), redis.Keys.Window(RowKind.Performance, 1), redis.Keys.Index(RowKind.Performance)];
+        RedisKey[] keys = [redis.Keys.Window(MetricType.Event, 1), redis.Keys.Index(MetricType.Event), redis.Keys.Window(MetricType.Performance, 1), redis.Keys.Index(MetricType.Performance)];
         for (var write = 0; write < 2; write++)
         {
             await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Performance(1, "a", average: 1));
@@ -130,13 +130,13 @@ public sealed class WindowStoreTests(RedisServers servers)
     public async Task WindowWhoseKeyHoldsAnotherType_IsReportedAndNotIndexed_AndTheOthersAreWritten(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
-        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 2), "somebody else's");
+        await redis.Database.StringSetAsync(redis.Keys.Window(MetricType.Event, 2), "somebody else's");
 
         var result = await redis.WriteAsync(
             TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2), TestRows.Event(3, "a", count: 3), TestRows.Performance(2, "a", p95: 4));
 
-        Assert.Equal([new(RowKind.Event, 2)], result.WrongType);
-        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Window(RowKind.Event, 2)));
+        Assert.Equal([new(MetricType.Event, 2)], result.WrongType);
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Window(MetricType.Event, 2)));
         Assert.Equal(new()
         {
             ["metrics:event:1"] = "a.count=1",
@@ -157,13 +157,13 @@ public sealed class WindowStoreTests(RedisServers servers)
     {
         var redis = await servers.StagesAsync(kind, retention: 3);
         await redis.WriteAsync(TestRows.Event(2, "a", count: 2), TestRows.Event(3, "a", count: 3), TestRows.Event(4, "a", count: 4));
-        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, wrong), "somebody else's");
+        await redis.Database.StringSetAsync(redis.Keys.Window(MetricType.Event, wrong), "somebody else's");
 
         await redis.WriteAsync(TestRows.Event(wrong, "a", count: 5));
 
         Assert.Equal<long[]>([2, 3, 4], await redis.IndexAsync());
         Assert.NotEmpty(await redis.HashAsync(2));
-        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Window(RowKind.Event, wrong)));
+        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Window(MetricType.Event, wrong)));
     }
 
     [Theory]
@@ -172,12 +172,12 @@ public sealed class WindowStoreTests(RedisServers servers)
     public async Task IndexOfAnotherType_IsReportedForAllItsWindows_AndTheOtherTypeIsWritten(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
-        await redis.Database.StringSetAsync(redis.Keys.Index(RowKind.Event), "somebody else's");
+        await redis.Database.StringSetAsync(redis.Keys.Index(MetricType.Event), "somebody else's");
 
         var result = await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2), TestRows.Performance(1, "a", p95: 4));
 
-        Assert.Equal([new(RowKind.Event, 1), new(RowKind.Event, 2)], result.WrongType.OrderBy(window => window.Start));
-        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Index(RowKind.Event)));
+        Assert.Equal([new(MetricType.Event, 1), new(MetricType.Event, 2)], result.WrongType.OrderBy(window => window.Start));
+        Assert.Null(await redis.Database.KeyTimeToLiveAsync(redis.Keys.Index(MetricType.Event)));
         Assert.Equal(new()
         {
             ["metrics:event:windows"] = "somebody else's",
@@ -192,7 +192,7 @@ public sealed class WindowStoreTests(RedisServers servers)
     public async Task KeyOfAnotherType_KeepsItsTtl(RedisKind kind)
     {
         var redis = await servers.StagesAsync(kind);
-        RedisKey[] foreign = [redis.Keys.Window(RowKind.Event, 2), redis.Keys.Index(RowKind.Performance)];
+        RedisKey[] foreign = [redis.Keys.Window(MetricType.Event, 2), redis.Keys.Index(MetricType.Performance)];
         foreach (var key in foreign)
         {
             await redis.Database.StringSetAsync(key, "somebody else's", TimeSpan.FromSeconds(600));
@@ -281,7 +281,7 @@ public sealed class WindowStoreTests(RedisServers servers)
             TestRows.Batch(
                 TestRows.Event(1710000000000, "page \"view\" é", count: 1), TestRows.Event(1710000000000, "page \"view\" é", count: 2, users: 1),
                 TestRows.Event(5, "not written", count: 1), TestRows.Performance(0, "mobile", average: 0.25)),
-            new("", [new(RowKind.Event, 5)], TestRows.Batch().Refused, SessionResult.None));
+            new("", [new(MetricType.Event, 5)], TestRows.Batch().Refused, SessionResult.None));
 
         Assert.Equal(
             """{"type":"event","window_start":1710000000000,"fields":{"page \"view\" é.count":2,"page \"view\" é.users":1}}""", await NextAsync());

@@ -1,5 +1,5 @@
 using System.Globalization;
-using Cache.Service.Model;
+using Cache.Metrics;
 using Confluent.Kafka;
 
 namespace Cache.Tests.Simulation;
@@ -8,35 +8,26 @@ namespace Cache.Tests.Simulation;
 /// <param name="Number">Its number, from 1.</param>
 /// <param name="Log">Its partition.</param>
 /// <param name="Offset">Its offset in the partition.</param>
-/// <param name="Kind"><see cref="RowKind.Rejected"/> if it belongs in the dead letters.</param>
+/// <param name="IsRejected">Whether it belongs in the dead letters.</param>
+/// <param name="Type">The metric type; null for a session.</param>
 /// <param name="Time">The window's start, or the session's end.</param>
 /// <param name="Name">The dimension, or the session's id.</param>
-/// <param name="HasFirst">Whether it has the first measure.</param>
-/// <param name="HasSecond">Whether it has the second measure.</param>
+/// <param name="Present">A bit for each measure that it has; for a session, the duration and the pages.</param>
 /// <param name="Value">Its bytes.</param>
 /// <param name="Fits">How much of it the dead-letter topic accepts.</param>
 internal sealed record SimulatedRow(
-    int Number, PartitionLog Log, long Offset, RowKind Kind, long Time, string Name, bool HasFirst, bool HasSecond, byte[] Value, Fit Fits = Fit.Whole)
+    int Number, PartitionLog Log, long Offset, bool IsRejected, MetricType? Type, long Time, string Name, int Present, byte[] Value, Fit Fits = Fit.Whole)
 {
     /// <summary>The hash that it is written to.</summary>
-    public string Key { get; } = Kind switch
-    {
-        RowKind.Event => string.Create(CultureInfo.InvariantCulture, $"metrics:event:{Time}"),
-        RowKind.Performance => string.Create(CultureInfo.InvariantCulture, $"metrics:perf:{Time}"),
-        _ => $"session:{Name}",
-    };
+    public string Key { get; } = Type is null ? $"session:{Name}" : string.Create(CultureInfo.InvariantCulture, $"metrics:{Type.Key}:{Time}");
 
     /// <summary>The fields that hold its number.</summary>
-    public IReadOnlyList<string> Fields { get; } = (Kind switch
-    {
-        RowKind.Event => (string[])[Name + ".count", Name + ".users"],
-        RowKind.Performance => [Name + ".avg_load_time", Name + ".p95_load_time"],
-        _ => ["duration", "page_count"],
-    })[(HasFirst ? 0 : 1)..(HasSecond ? 2 : 1)];
+    public IReadOnlyList<string> Fields { get; } =
+        [.. (Type?.Measures.Select(measure => $"{Name}.{measure.Name}") ?? ["duration", "page_count"]).Where((_, number) => (Present & (1 << number)) != 0)];
 
-    public bool IsOfWindow => Kind is RowKind.Event or RowKind.Performance;
+    public bool IsOfWindow => Type is not null && !IsRejected;
 
-    public override string ToString() => Kind == RowKind.Rejected
+    public override string ToString() => IsRejected
         ? $"row {Number} at {Log} {Offset}, rejected"
         : $"row {Number} at {Log} {Offset}, {string.Join(' ', Fields)} of {Key}";
 }
@@ -59,7 +50,7 @@ internal sealed class Promises(int retention)
     private readonly List<SimulatedRow?> _rows = [null];
 
     // The retained windows, newest first.
-    private readonly Dictionary<RowKind, List<long>> _windows = new() { [RowKind.Event] = [], [RowKind.Performance] = [] };
+    private readonly Dictionary<MetricType, List<long>> _windows = [];
     private readonly HashSet<(string Topic, int Partition, long Offset)> _deadLetters = [];
     private readonly HashSet<(string Topic, int Partition, long Offset)> _refused = [];
 
@@ -85,7 +76,7 @@ internal sealed class Promises(int retention)
     public void Produced(SimulatedRow row)
     {
         _rows.Add(row);
-        if (row.IsOfWindow && _windows[row.Kind] is var windows && !windows.Contains(row.Time))
+        if (row.IsOfWindow && WindowsOf(row.Type!) is var windows && !windows.Contains(row.Time))
         {
             windows.Add(row.Time);
             windows.Sort(static (one, other) => other.CompareTo(one));
@@ -112,9 +103,9 @@ internal sealed class Promises(int retention)
     /// <summary>A window's hash was deleted.</summary>
     public void Deleted(string key)
     {
-        var kind = key.StartsWith("metrics:event:", StringComparison.Ordinal) ? RowKind.Event : RowKind.Performance;
+        var type = _windows.Keys.SingleOrDefault(type => key.StartsWith($"metrics:{type.Key}:", StringComparison.Ordinal));
         var window = long.Parse(key.AsSpan(key.LastIndexOf(':') + 1), CultureInfo.InvariantCulture);
-        if (!IsBeyondRetention(kind, window))
+        if (type is null || !IsBeyondRetention(type, window))
         {
             Break($"I1: {key} was deleted, and is within retention");
         }
@@ -160,7 +151,7 @@ internal sealed class Promises(int retention)
     public ErrorCode DeadLettered(string topic, int partition, long offset, byte[]? value)
     {
         var row = Logs.Single(log => log.Topic == topic && log.Partition == partition).Rows[(int)offset];
-        if (row is not { Kind: RowKind.Rejected } || !(row.Value.AsSpan().SequenceEqual(value) || (value is null && row.Fits != Fit.Whole)))
+        if (row is not { IsRejected: true } || !(row.Value.AsSpan().SequenceEqual(value) || (value is null && row.Fits != Fit.Whole)))
         {
             Break($"I2: {topic}/{partition} {offset} is in the dead letters, and is none");
             return ErrorCode.NoError;
@@ -187,7 +178,7 @@ internal sealed class Promises(int retention)
         var expected = new RedisData();
         foreach (var row in Logs.SelectMany(log => log.Rows).OfType<SimulatedRow>())
         {
-            if (row.Kind == RowKind.Rejected)
+            if (row.IsRejected)
             {
                 if (!IsDoneWith(row))
                 {
@@ -203,8 +194,8 @@ internal sealed class Promises(int retention)
                     fields[field] = row.Number.ToString(CultureInfo.InvariantCulture);
                 }
 
-                var (index, member) = (IndexOf(row.Kind), row.Time.ToString(CultureInfo.InvariantCulture));
-                if (row.Kind == RowKind.Session)
+                var (index, member) = (IndexOf(row.Type), row.Time.ToString(CultureInfo.InvariantCulture));
+                if (row.Type is null)
                 {
                     (fields["session_id"], fields["end_time"], member) = (row.Name, member, row.Name);
                 }
@@ -245,9 +236,9 @@ internal sealed class Promises(int retention)
     private static bool AreEqual<TValue>(Dictionary<string, TValue> one, Dictionary<string, TValue> other) =>
         one.Count == other.Count && one.All(entry => other.TryGetValue(entry.Key, out var value) && Equals(value, entry.Value));
 
-    private bool IsBeyondRetention(SimulatedRow row) => row.IsOfWindow && IsBeyondRetention(row.Kind, row.Time);
+    private bool IsBeyondRetention(SimulatedRow row) => row.IsOfWindow && IsBeyondRetention(row.Type!, row.Time);
 
-    private bool IsBeyondRetention(RowKind kind, long window) => _windows[kind] is var windows && windows.Count == retention && window < windows[^1];
+    private bool IsBeyondRetention(MetricType type, long window) => WindowsOf(type) is var windows && windows.Count == retention && window < windows[^1];
 
     /// <summary>Checks that every row before the committed offset is in Redis, or in the dead letters.</summary>
     private void Durable(PartitionLog log)
@@ -261,7 +252,7 @@ internal sealed class Promises(int retention)
         for (var offset = log.CheckedUpTo; offset < log.Committed; offset++)
         {
             if (log.Rows[(int)offset] is { } row
-                && !(row.Kind == RowKind.Rejected ? IsDoneWith(row) : IsBeyondRetention(row) || IsInRedis(row)))
+                && !(row.IsRejected ? IsDoneWith(row) : IsBeyondRetention(row) || IsInRedis(row)))
             {
                 Break($"I3: offset {log.Committed} of {log} is committed, and {row}, is not there");
             }
@@ -280,12 +271,17 @@ internal sealed class Promises(int retention)
     public SimulatedRow? RowOf(string field, string value) =>
         field is "session_id" or "end_time" ? null : _rows[int.Parse(value, CultureInfo.InvariantCulture)];
 
-    private static string IndexOf(RowKind kind) => kind switch
+    private static string IndexOf(MetricType? type) => type is null ? "sessions:active" : $"metrics:{type.Key}:windows";
+
+    private List<long> WindowsOf(MetricType type)
     {
-        RowKind.Event => "metrics:event:windows",
-        RowKind.Performance => "metrics:perf:windows",
-        _ => "sessions:active",
-    };
+        if (!_windows.TryGetValue(type, out var windows))
+        {
+            _windows[type] = windows = [];
+        }
+
+        return windows;
+    }
 
     private static string Show<TValue>(Dictionary<string, TValue> content) =>
         string.Join(' ', content.OrderBy(entry => entry.Key, StringComparer.Ordinal).Select(entry => $"{entry.Key}={entry.Value}"));

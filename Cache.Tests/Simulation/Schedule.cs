@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Cache.Service.Decode;
-using Cache.Service.Model;
+using Cache.Metrics;
 using Cache.Service.Options;
 using StackExchange.Redis;
 
@@ -22,6 +21,9 @@ internal sealed class Schedule
     private readonly PlantedBug? _bug;
     private readonly List<SimulatedProcess> _processes = [];
     private readonly List<Action> _faults = [];
+    // Some hours before the clock begins.
+    private const long FirstWindow = 1_735_600_000_000 - (1_735_600_000_000 % 60_000);
+
     private readonly int _restlessSteps;
     private int _steps;
     private int _started;
@@ -34,6 +36,7 @@ internal sealed class Schedule
         Random = new Random(seed);
         // Many short schedules find as much per second as a few long ones, but some bugs need a long one.
         _restlessSteps = Random.Next(4) == 0 ? Random.Next(80, 240) : Random.Next(20, 80);
+        var drawn = DrawnTypes.Draw(Random, 0);
         _options = new CacheOptions
         {
             ConsumeFrom = ConsumeFrom.Earliest,
@@ -45,10 +48,11 @@ internal sealed class Schedule
 
             // Longer than any schedule: expiry of active sessions is not modelled.
             ActiveSessionTtlSeconds = 86_400,
-            Topics = ["event_metrics", "performance_metrics", "session_metrics"],
+            MetricTypes = [.. MetricType.Defaults, drawn],
+            Topics = ["event_metrics", "performance_metrics", .. drawn.Topics, "session_metrics"],
         };
         List<PartitionLog> logs = [new("event_metrics", 0)];
-        PartitionLog[] more = [new("event_metrics", 1), new("performance_metrics", 0), new("session_metrics", 0)];
+        PartitionLog[] more = [new("event_metrics", 1), Random.Next(2) == 0 ? new("performance_metrics", 0) : new(drawn.Topics[0], 0), new("session_metrics", 0)];
         logs.AddRange(more.Where(_ => Random.Next(2) == 0));
 
         _promises = new Promises(_options.WindowRetentionCount) { Trace = trace, Logs = logs };
@@ -614,15 +618,15 @@ internal sealed class Schedule
             log.Rows.Add(null);
         }
 
-        var kind = RowDecoder.KindOf(log.Topic);
+        var type = _options.MetricTypes.FirstOrDefault(type => type.Topics.Contains(log.Topic));
         var number = _promises.NextNumber;
-        var measures = Random.Next(1, 4);
-        var time = kind == RowKind.Session
+        var present = Random.Next(1, 1 << (type?.Measures.Count ?? 2));
+        var time = type is null
             ? Clock.GetUtcNow().ToUnixTimeMilliseconds() - (late * 1000)
-            : Math.Max(1, _newestWindow - late) * 60_000L;
-        var row = new SimulatedRow(
-            number, log, log.Rows.Count, rejected ? RowKind.Rejected : kind, time, $"p{log.Partition}{(char)('a' + Random.Next(2))}",
-            (measures & 1) > 0, (measures & 2) > 0, []);
+            : FirstWindow + (Math.Max(1, _newestWindow - late) * 60_000L);
+        var name = $"p{log.Partition}{(char)('a' + Random.Next(2))}";
+        name = string.Join(type?.Separator, Enumerable.Range(0, type?.DimensionFields.Count ?? 1).Select(part => name + (part == 0 ? "" : $"{part}")));
+        var row = new SimulatedRow(number, log, log.Rows.Count, rejected, type, time, name, present, []);
         var fits = rejected ? Random.Next(6) switch { 0 => Fit.WithoutValue, 1 => Fit.NotAtAll, _ => Fit.Whole } : Fit.Whole;
         row = row with { Fits = fits, Value = Encoding.UTF8.GetBytes(rejected ? $"{{\"rejected\":{number}}}" : Json(row)) };
         log.Rows.Add(row);
@@ -632,24 +636,27 @@ internal sealed class Schedule
 
     private static string Json(SimulatedRow row)
     {
-        var (time, name, first, second) = row.Kind switch
+        if (row.Type is not { } type)
         {
-            RowKind.Event => ("window_start", "event_type", "event_count", "user_count"),
-            RowKind.Performance => ("window_start", "device_category", "avg_load_time", "p95_load_time"),
-            _ => ("end_time", "session_id", "duration", "page_count"),
-        };
-        var json = new StringBuilder(string.Create(CultureInfo.InvariantCulture, $"{{\"{time}\":{row.Time},\"{name}\":\"{row.Name}\""));
-        if (row.HasFirst)
-        {
-            json.Append(CultureInfo.InvariantCulture, $",\"{first}\":{row.Number}");
+            return Object([("end_time", Text(row.Time)), ("session_id", $"\"{row.Name}\""), .. Measures("duration", "page_count")]);
         }
 
-        if (row.HasSecond)
-        {
-            json.Append(CultureInfo.InvariantCulture, $",\"{second}\":{row.Number}");
-        }
+        var time = type.TimeUnit switch { TimeUnit.Seconds => row.Time / 1000, TimeUnit.Microseconds => row.Time * 1000, _ => row.Time };
+        var parts = row.Name.Split(type.Separator);
+        return Object(
+        [
+            (type.TimeField, Text(time)),
+            .. type.DimensionFields.Zip(parts, (field, part) => (field, $"\"{part}\"")),
+            .. Measures([.. type.Measures.Select(measure => measure.Field)]),
+        ]);
 
-        return json.Append('}').ToString();
+        IEnumerable<(string, string)> Measures(params string[] fields) =>
+            fields.Where((_, number) => (row.Present & (1 << number)) != 0).Select(field => (field, Text(row.Number)));
+
+        static string Object(IEnumerable<(string Name, string Json)> properties) =>
+            $"{{{string.Join(',', properties.Select(property => $"\"{property.Name}\":{property.Json}"))}}}";
+
+        static string Text(long number) => number.ToString(CultureInfo.InvariantCulture);
     }
 }
 

@@ -5,6 +5,7 @@ using Cache.Service.Flush;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
+using Cache.Tests.Consume;
 using Confluent.Kafka;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -42,15 +43,16 @@ internal sealed class SimulatedProcess
         var callbacks = new RebalanceCallbacks();
         Consumer = bug?.Consumer(schedule.Kafka, name, callbacks, deserializer) ?? new SimulatedConsumer(schedule.Kafka, name, callbacks, deserializer);
         var positions = new StartPositions(Consumer, options, blockUntil, time, NullLogger<StartPositions>.Instance);
-        var topics = new Topics(Consumer, positions, options, new KafkaErrors(time, NullLogger<KafkaErrors>.Instance), time, NullLogger<Topics>.Instance);
+        var topics = new Topics(Consumer, positions, options, Consumed, new KafkaErrors(time, NullLogger<KafkaErrors>.Instance), time, NullLogger<Topics>.Instance);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
         var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Consumed, time, null!, NullLogger<OffsetCommitter>.Instance);
         callbacks.Handler = new(_assignment, positions, _queue, committer, blockUntil, Consumed, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
         var pressure = new BackPressure(_queue, _assignment, time, NullLogger<BackPressure>.Instance);
+        var schemas = NoSchemas.Registry(options, time);
         var poller = new Poller(
             _assignment, topics, pressure, new Repositioning(_assignment, positions, pressure, Consumed, time, NullLogger<Repositioning>.Instance),
-            new Rewinding(_assignment, positions, rebuilds, options, Consumed, time, NullLogger<Rewinding>.Instance), options, time, NullLogger<Poller>.Instance);
+            new Rewinding(_assignment, positions, rebuilds, options, Consumed, time, NullLogger<Rewinding>.Instance), new SchemaWaits(pressure, schemas), time, NullLogger<Poller>.Instance);
         var producer = new DeadLetterProducer(_ => Proxy.Of<IProducer<byte[]?, byte[]?>>(OnProducer));
 
         var link = RedisConnection.Over(Connection.Multiplexer, options);
@@ -60,7 +62,7 @@ internal sealed class SimulatedProcess
         var logger = NullLogger<FlushWorker>.Instance;
         var retry = new BatchRetry(Flushed, time, schedule.Random, logger);
         var guard = new WriteGuard(store, epoch, membership, committer, time, logger);
-        var deadLetters = new DeadLetterFlush(new ReadyDeadLetters(producer, options, time), new RowReader(options), retry, options, time);
+        var deadLetters = new DeadLetterFlush(new ReadyDeadLetters(producer, options, time), new RowReader(options), retry, schemas, options, time);
         var writer = new BatchWriter(store, guard, deadLetters, retry, committer, Flushed, time, logger);
         var flush = new FlushWorker(_queue, writer, guard, options, time, null!, logger);
         foreach (var topic in options.Topics)

@@ -35,6 +35,7 @@ public sealed class SimulatorCommandTests
     [InlineData("Kafka:security_protocol")]
     [InlineData("event_types:0")]
     [InlineData("simulator_event_types:1")]
+    [InlineData("metric_types:0:measures:0:name")]
     [InlineData("Logging:LogLevel:Default")]
     [InlineData("OTEL_EXPORTER_OTLP_ENDPOINT")]
     public void KeyOfALibrary_OrOfAList_IsTaken(string key)
@@ -108,6 +109,7 @@ public sealed class SimulatorCommandTests
         var help = Help(args);
 
         Assert.Contains("(default: 20)", help, StringComparison.Ordinal);
+        Assert.Contains("(default: event,performance)", help, StringComparison.Ordinal);
         Assert.Contains("(default: page_view,click,add_to_cart,purchase)", help, StringComparison.Ordinal);
         Assert.Contains("Exit codes:", help, StringComparison.Ordinal);
         Assert.Contains("--Kafka:<property>", help, StringComparison.Ordinal);

@@ -1,3 +1,4 @@
+using Cache.Metrics;
 using Cache.Producer.Simulator;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.Hosting;
@@ -6,6 +7,8 @@ namespace Cache.Tests.Simulator;
 
 public sealed class SimulatorOptionsTests
 {
+    private const string Revenue = """{"name":"revenue","topics":["^shop\\.","shop.revenue"],"dimension":["country"],"measures":[{"name":"orders","kind":"count"}]}""";
+
     [Fact]
     public void Read_WithNothingSet_GivesTheDefaults()
     {
@@ -15,6 +18,8 @@ public sealed class SimulatorOptionsTests
         Assert.Null(options.Seed);
         Assert.Null(options.Start);
         Assert.Equal(5, options.WindowSeconds);
+        Assert.Equal(MetricType.Defaults, options.Types);
+        Assert.Equal(["event_metrics", "performance_metrics"], options.Topics);
         Assert.Equal(["page_view", "click", "add_to_cart", "purchase"], options.EventTypes);
         Assert.Equal(["Desktop", "Mobile", "Tablet"], options.DeviceCategories);
         Assert.Equal(6, options.Partitions);
@@ -106,6 +111,10 @@ public sealed class SimulatorOptionsTests
     [InlineData("start", "99999999999999999")]
     [InlineData("window_seconds", "0")]
     [InlineData("window_seconds", "86401")]
+    [InlineData("types", "revenue")]
+    [InlineData("types", "event,,performance")]
+    [InlineData("types", "event,event")]
+    [InlineData("simulator_types", "Event")]
     [InlineData("event_types", "a,,b")]
     [InlineData("event_types", "a,a")]
     [InlineData("event_types", "[1")]
@@ -134,6 +143,69 @@ public sealed class SimulatorOptionsTests
     [Fact]
     public void BadValues_AreAllReportedAtOnce() =>
         Assert.Equal(3, Failures(("rate", "x"), ("count", "x"), ("event_types", new string('é', 65))).Count);
+
+    [Fact]
+    public void Types_ArePickedByName_OutOfTheDefaultsAndThoseGiven()
+    {
+        Assert.Equal(MetricType.Defaults, Read(("metric_types", $"[{Revenue}]")).Types);
+        Assert.Equal(["performance"], Read(("types", "performance")).Types.Select(type => type.Name));
+
+        var options = Read(("metric_types", $"[{Revenue}]"), ("types", "event"), ("simulator_types", "revenue, event"));
+        Assert.Equal(["revenue", "event"], options.Types.Select(type => type.Name));
+        Assert.Equal(["shop.revenue", "event_metrics"], options.Topics);
+    }
+
+    [Fact]
+    public void MetricTypes_ComeIndexed_AndThePrefixWins_AsWithOtherKeys()
+    {
+        (string, string)[] indexed =
+        [
+            ("simulator_metric_types:0:name", "revenue"), ("simulator_metric_types:0:topics:0", "sales"), ("simulator_metric_types:0:dimension:0", "country"),
+            ("simulator_metric_types:0:measures:0:name", "orders"), ("simulator_metric_types:0:measures:0:kind", "count"),
+        ];
+        Assert.Equal(["sales"], Read([.. indexed, ("metric_types", $"[{Revenue}]"), ("types", "revenue")]).Topics);
+    }
+
+    [Fact]
+    public void TypeThatReplacesADefault_IsPicked()
+    {
+        var options = Read(("metric_types", $"[{Revenue.Replace("revenue", "event", StringComparison.Ordinal)}]"));
+        Assert.Equal(["shop.event", "performance_metrics"], options.Topics);
+    }
+
+    [Fact]
+    public void UnknownType_IsRefused_WithThoseThatAreKnown()
+    {
+        var failure = Assert.Single(Failures(("metric_types", $"[{Revenue}]"), ("types", "event,revenu")));
+        Assert.Equal("types is 'event,revenu'; it must be distinct names of metric types, with commas: of event, performance, revenue (default event,performance).", failure);
+        Assert.StartsWith("types is empty; it must be ", Assert.Single(Failures(("types", "[]"))), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void BadMetricType_IsReportedWithTheOtherErrors_AndNotAsUnknown()
+    {
+        var failures = Failures(("metric_types", $"[{Revenue.Replace("count", "sum", StringComparison.Ordinal)}]"), ("types", "revenue"), ("rate", "fast"));
+        Assert.Equal(2, failures.Count);
+        Assert.Contains(failures, failure => failure.StartsWith("metric_types:0:measures:0:kind", StringComparison.Ordinal));
+        Assert.Contains(failures, failure => failure.StartsWith("rate ", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void TypeWithoutATopicByName_IsRefused_IfPicked()
+    {
+        var patterns = $"[{Revenue.Replace(",\"shop.revenue\"", "", StringComparison.Ordinal)}]";
+
+        Assert.Equal(MetricType.Defaults, Read(("metric_types", patterns)).Types);
+        Assert.Equal(
+            "types: every topic of revenue is a pattern, and rows need one by name; add it to the topics of revenue in metric_types.",
+            Assert.Single(Failures(("metric_types", patterns), ("types", "revenue"))));
+    }
+
+    [Theory]
+    [InlineData("event_metrics", "event,revenue", "types: event and revenue have the same topic event_metrics; a topic has rows of one type.")]
+    [InlineData("session_metrics", "revenue", "types: revenue and sessions have the same topic session_metrics; a topic has rows of one type.")]
+    public void TypesOfTheSameTopic_AreRefused(string topic, string types, string said) =>
+        Assert.Equal(said, Assert.Single(Failures(("metric_types", $"[{Revenue.Replace("shop.revenue", topic, StringComparison.Ordinal)}]"), ("types", types), ("sessions", "true"))));
 
     [Fact]
     public void SharesThatExcludeEachOther_AddUpToOneAtMost()

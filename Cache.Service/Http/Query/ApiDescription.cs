@@ -16,7 +16,7 @@ internal static class ApiDescription
         {
             document.Info = new() { Title = "Cache", Version = BuildInfo.Version, Description = "Recent metric windows, as they are in Redis now." };
             document.Components ??= new();
-            document.Components.Schemas = Schemas(document);
+            document.Components.Schemas = Schemas(document, options);
             AddSecurity(document, options);
             AddProbes(document);
             return Task.CompletedTask;
@@ -54,7 +54,7 @@ internal static class ApiDescription
         }
     }
 
-    private static Dictionary<string, IOpenApiSchema> Schemas(OpenApiDocument document)
+    private static Dictionary<string, IOpenApiSchema> Schemas(OpenApiDocument document, CacheOptions options)
     {
         var text = new OpenApiSchema { Type = JsonSchemaType.String };
         var texts = new OpenApiSchema { Type = JsonSchemaType.Array, Items = text };
@@ -66,15 +66,42 @@ internal static class ApiDescription
             ["Window"] = new OpenApiSchema
             {
                 Type = JsonSchemaType.Object,
-                Description = "A window: its start, and one number per dimension and measure, named {event_type}.count, {event_type}.users, "
-                    + "{device_category}.avg_load_time and {device_category}.p95_load_time. An empty object if there is no window.",
+                Description = "A window: its start, and one number per dimension and measure, named {dimension}.{measure}: "
+                    + string.Join(", ", options.MetricTypes.SelectMany(type => type.Measures.Select(measure => $"{{{string.Join($"}}{type.Separator}{{", type.DimensionFields)}}}.{measure.Name}")))
+                    + ". An empty object if there is no window.",
                 Properties = new Dictionary<string, IOpenApiSchema> { ["window_start"] = time },
                 AdditionalProperties = number,
             },
             ["Windows"] = Object("Windows, newest first.", ["windows"],
                 ("windows", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Window", document) })),
-            ["Overview"] = Object("The newest window of each type.", ["event_latest", "performance_latest"],
-                ("event_latest", new OpenApiSchemaReference("Window", document)), ("performance_latest", new OpenApiSchemaReference("Window", document))),
+            ["Overview"] = Object("The newest window of each type.", [.. options.MetricTypes.Select(type => $"{type.Name}_latest")],
+                [.. options.MetricTypes.Select(type => ($"{type.Name}_latest", (IOpenApiSchema)new OpenApiSchemaReference("Window", document)))]),
+            ["Summary"] = Object("Windows rolled up. `total` and each dimension's `measures` have one number per measure that has values.", ["type", "rollups", "windows", "total", "dimensions"],
+                ("type", text), ("rollups", new OpenApiSchema { Type = JsonSchemaType.Object, Description = "How each measure was rolled up.", AdditionalProperties = text }),
+                ("windows", number), ("first", time), ("last", time),
+                ("total", new OpenApiSchema { Type = JsonSchemaType.Object, AdditionalProperties = number }),
+                ("dimensions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("DimensionSummary", document) }),
+                ("step", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int64", Description = "The length of a step, in milliseconds." }),
+                ("series", new OpenApiSchema
+                {
+                    Type = JsonSchemaType.Array,
+                    Description = "The steps that have windows, newest first.",
+                    Items = Object("A step.", ["start", "windows", "total", "dimensions"], ("start", time), ("windows", number),
+                        ("total", new OpenApiSchema { Type = JsonSchemaType.Object, AdditionalProperties = number }),
+                        ("dimensions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("DimensionSummary", document) })),
+                })),
+            ["DimensionSummary"] = Object("A dimension, rolled up.", ["dimension", "measures"],
+                ("dimension", text), ("measures", new OpenApiSchema { Type = JsonSchemaType.Object, AdditionalProperties = number })),
+            ["Types"] = Object("The metric types.", ["types"],
+                ("types", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Type", document) })),
+            ["Type"] = Object("A metric type.", ["name", "dimensions", "measures"],
+                ("name", text), ("dimensions", texts), ("separator", new OpenApiSchema { Type = JsonSchemaType.String, Description = "Joins the values of several dimension fields." }),
+                ("window_seconds", new OpenApiSchema { Type = JsonSchemaType.Integer, Format = "int32", Description = "The length of a window; absent if rows of any length are taken." }),
+                ("measures", new OpenApiSchema
+                {
+                    Type = JsonSchemaType.Array,
+                    Items = Object("A measure.", ["name", "kind", "rollup"], ("name", text), ("kind", OneOf("count", "number")), ("unit", text), ("rollup", OneOf("sum", "max", "min", "mean", "last"))),
+                })),
             ["Sessions"] = Object("The active sessions, latest first.", ["sessions"],
                 ("sessions", new OpenApiSchema { Type = JsonSchemaType.Array, Items = new OpenApiSchemaReference("Session", document) })),
             ["Session"] = Object("A session, with its known fields.", ["session_id"],

@@ -1,8 +1,11 @@
+using System.Buffers;
 using System.ComponentModel;
 using System.Globalization;
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
-using Cache.Service.Model;
+using Cache.Service.Options;
+using StackExchange.Redis;
 using static Cache.Service.Http.ApiAnswers;
 
 namespace Cache.Service.Http.Query;
@@ -10,27 +13,35 @@ namespace Cache.Service.Http.Query;
 /// <summary>The data routes: latest window, recent windows, overview.</summary>
 internal static class MetricsApi
 {
+    private const long ExampleStart = 1_710_000_000_000;
+
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
         var metrics = routes.MapGroup("/metrics").WithTags("Windows");
         var answers = routes.ServiceProvider.GetRequiredService<WindowAnswers>();
-        Map(metrics, "event", RowKind.Event, answers);
-        Map(metrics, "performance", RowKind.Performance, answers);
+        var options = routes.ServiceProvider.GetRequiredService<CacheOptions>();
+        var types = options.MetricTypes;
+        foreach (var type in types)
+        {
+            Map(metrics, type, answers);
+            metrics.MapSummary(type, answers, options, routes.ServiceProvider.GetRequiredService<TimeProvider>());
+        }
+
         metrics.MapRead("/overview", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
             answers.SendAsync(context, new(null, null, fields)))
         .WithSummary("The newest window of each type")
-        .WithMetadata(DescribedAnswer.Json("Overview", $$"""{"event_latest":{{Example(RowKind.Event)}},"performance_latest":{{Example(RowKind.Performance)}}}"""));
+        .WithMetadata(DescribedAnswer.Json("Overview", $"{{{string.Join(',', types.Select(type => $"\"{type.Name}_latest\":{Example(type)}"))}}}"));
     }
 
-    private static void Map(RouteGroupBuilder metrics, string type, RowKind kind, WindowAnswers answers)
+    private static void Map(RouteGroupBuilder metrics, MetricType type, WindowAnswers answers)
     {
-        metrics.MapRead($"/{type}/latest", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
-            answers.SendAsync(context, new(kind, null, fields)))
-        .WithSummary($"The newest {type} window").WithDescription("An empty object if there is none.")
-        .WithMetadata(DescribedAnswer.Json("Window", Example(kind)));
+        metrics.MapRead($"/{type.Name}/latest", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
+            answers.SendAsync(context, new(type, null, fields)))
+        .WithSummary($"The newest {type.Name} window").WithDescription("An empty object if there is none.")
+        .WithMetadata(DescribedAnswer.Json("Window", Example(type)));
 
         // Parameters are bound as text, so that every error gets the same kind of answer.
-        metrics.MapRead($"/{type}/windows", (
+        metrics.MapRead($"/{type.Name}/windows", (
             [Description("Maximum number of windows, 1 or more; 20 by default. A number beyond retention means all.")] string? limit,
             [Description("Earliest window start: milliseconds since 1970, or ISO 8601.")] string? from,
             [Description("Latest window start, in the same formats.")] string? to,
@@ -41,34 +52,58 @@ internal static class MetricsApi
             var maxWindows = Limit(limit, errors);
             var earliest = Time("from", from, errors);
             var latest = Time("to", to, errors);
-            if (errors.Count == 0 && earliest > latest)
-            {
-                errors["from"] = ["from is later than to"];
-            }
-
+            CheckOrder(earliest, latest, errors);
             if (errors.Count > 0)
             {
                 return WriteErrorsAsync(context, errors);
             }
 
             context.Response.Headers.Vary = "Accept";
-            return answers.SendAsync(context, new(kind, maxWindows, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)));
+            return answers.SendAsync(context, new(type, maxWindows, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)));
         })
-        .WithSummary($"The recent {type} windows, newest first")
+        .WithSummary($"The recent {type.Name} windows, newest first")
         .WithDescription("CSV with `Accept: text/csv`: one row per window and dimension.")
         .WithMetadata(
-            DescribedAnswer.Json("Windows", $$"""{"windows":[{{Example(kind)}}]}"""),
-            DescribedAnswer.Csv(kind == RowKind.Event
-                ? "window_start,window_start_ms,event_type,count,users\r\n2024-03-09 16:00:00,1710000000000,page_view,2,2\r\n"
-                : "window_start,window_start_ms,device_category,avg_load_time,p95_load_time\r\n2024-03-09 16:00:00,1710000000000,Desktop,300,450\r\n"),
+            DescribedAnswer.Json("Windows", $$"""{"windows":[{{Example(type)}}]}"""),
+            DescribedAnswer.Csv(CsvExample(type)),
             DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
     }
 
-    private static string Example(RowKind kind) => kind == RowKind.Event
-        ? """{"window_start":1710000000000,"page_view.count":2,"page_view.users":2}"""
-        : """{"window_start":1710000000000,"Desktop.avg_load_time":300,"Desktop.p95_load_time":450.5}""";
+    private static string Example(MetricType type) =>
+        $"{{\"window_start\":{ExampleStart},{string.Join(',', type.Measures.Select(measure => $"\"{ExampleDimension(type)}.{measure.Name}\":{ExampleValue(measure)}"))}}}";
 
-    private static long? Time(string name, string? text, Dictionary<string, string[]> errors)
+    private static string CsvExample(MetricType type)
+    {
+        var body = new ArrayBufferWriter<byte>();
+        WindowsCsv.WriteHeader(body, type);
+        WindowsCsv.Write(body, type, ExampleWindow(type), null);
+        return Encoding.UTF8.GetString(body.WrittenSpan);
+    }
+
+    /// <summary>A window to show in the API's description.</summary>
+    public static Window ExampleWindow(MetricType type) =>
+        new(ExampleStart, [.. type.Measures.Select(measure => new HashEntry($"{ExampleDimension(type)}.{measure.Name}", ExampleValue(measure)))]);
+
+    private static string ExampleDimension(MetricType type) => string.Join(type.Separator, type.DimensionFields.Select(field => field switch
+    {
+        "event_type" => "page_view",
+        "device_category" => "Desktop",
+        _ => $"a_{field}",
+    }));
+
+    private static string ExampleValue(Measure measure) => measure.Kind == MeasureKind.Count ? "2" : "450.5";
+
+    /// <summary>Adds an error if the bounds are in the wrong order.</summary>
+    public static void CheckOrder(long? from, long? to, Dictionary<string, string[]> errors)
+    {
+        if (errors.Count == 0 && from > to)
+        {
+            errors["from"] = ["from is later than to"];
+        }
+    }
+
+    /// <summary>Parses a time; adds an error if it is invalid.</summary>
+    public static long? Time(string name, string? text, Dictionary<string, string[]> errors)
     {
         if (text is null)
         {

@@ -1,4 +1,5 @@
 using System.Text.Json.Serialization;
+using Cache.Metrics;
 using Cache.Service.Consume;
 using Cache.Service.Enqueue;
 using Cache.Service.Flush;
@@ -27,7 +28,7 @@ internal static class PipelineApi
                     readiness.Reasons.Count == 0,
                     readiness.Reasons,
                     options.KafkaBootstrapServers,
-                    options.Topics.ToDictionary(topic => topic, topic => consumed.Rows(topic).Value),
+                    options.Topics.Where(topic => !TopicPattern.IsPattern(topic)).Union(consumed.Topics).ToDictionary(topic => topic, topic => consumed.Rows(topic).Value),
                     new(queue.Count, options.QueueMaxSize),
                     assignment.Current.Sum(partition => partition.Pending),
                     flushed.LastFlush,

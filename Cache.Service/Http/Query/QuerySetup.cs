@@ -26,6 +26,7 @@ internal static class QuerySetup
     public static void MapQuery(this IEndpointRouteBuilder data)
     {
         data.MapMetrics();
+        data.MapTypes();
         data.MapSessions();
         data.MapPipeline();
     }

@@ -1,6 +1,5 @@
 using Cache.Service.Consume;
 using Cache.Service.Flush;
-using Cache.Service.Options;
 using Cache.Service.Partitions;
 using Cache.Service.Persist;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -8,36 +7,32 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace Cache.Service.Http.Query;
 
 /// <summary>
-/// Readiness: partitions are assigned, Redis answers, batches are written, updates arrive, and the total lag is within
-/// <c>ready_lag_threshold</c>. A replica whose topics are idle is ready.
+/// Readiness: partitions are assigned, Redis answers, batches are written, updates arrive, no row waits for a schema registry that does
+/// not answer, and the total lag is within <c>ready_lag_threshold</c>. A replica whose topics are idle is ready.
 /// </summary>
 internal sealed class Readiness(
-    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisConnection redis, UpdateHub hub, CacheOptions options) : IHealthCheck
+    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisConnection redis, UpdateHub hub, SchemaRegistry registry) : IHealthCheck
 {
     /// <summary>Why the service is not ready; empty when it is.</summary>
     public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
     {
         var redisAnswers = redis.AnswersAsync(cancellationToken);
         var reasons = new List<string>();
-        var assigned = assignment.Current;
-        if (assigned.Count == 0)
+        if (assignment.Current.Count == 0)
         {
             // This includes brokers that have been down for longer than the session timeout.
             reasons.Add("no partitions assigned: " + (assignment.IsSpare
                 ? "the group has none left for this replica; it is a spare, and takes over when another one leaves"
                 : loop.WaitsFor ?? lag.Failure ?? topics.WaitsFor));
         }
-        else if (lag.Failure is { } failure)
+        else if (lag.Obstacle is { } behind)
         {
-            reasons.Add(failure);
+            reasons.Add(behind);
         }
-        else if (assigned.Any(partition => partition.LogEnd < 0))
+
+        if (registry.Obstacle is { } unanswered)
         {
-            reasons.Add("lag not known yet");
-        }
-        else if (assigned.Sum(partition => partition.LagRows) is var rows && rows > options.ReadyLagThreshold)
-        {
-            reasons.Add($"lag is {rows} rows, above ready_lag_threshold ({options.ReadyLagThreshold})");
+            reasons.Add(unanswered);
         }
 
         if (retry.Obstacle is { } obstacle)

@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using Cache.Service.Model;
 
 namespace Cache.Service.Http.Query;
 
@@ -76,9 +75,7 @@ internal sealed class ResponseCache(UpdateHub hub, TimeProvider time)
     private bool IsCurrent(WindowQuery query, Kept kept) =>
         kept.LastUpdate == LastUpdateOf(query) && time.GetElapsedTime(kept.ReadAt) <= MaxAge;
 
-    private long LastUpdateOf(WindowQuery query) => query.Kind is { } kind
-        ? hub.LastOf(kind)
-        : Math.Max(hub.LastOf(RowKind.Event), hub.LastOf(RowKind.Performance));
+    private long LastUpdateOf(WindowQuery query) => query.Type is { } type ? hub.Latest.Of(type) : hub.Latest.OfAny();
 
     /// <summary>A kept answer, or the read that will produce it.</summary>
     private sealed class Kept

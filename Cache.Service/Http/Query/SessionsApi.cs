@@ -59,7 +59,7 @@ internal static class SessionsApi
             var name = field.Name.ToString();
             if (SessionStore.IsNumber(name))
             {
-                Measure.Write(json, field);
+                FieldValue.Write(json, field);
             }
             else if (SessionStore.IsText(name))
             {

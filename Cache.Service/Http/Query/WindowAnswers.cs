@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Runtime.CompilerServices;
 using System.Text.Json;
-using Cache.Service.Model;
+using Cache.Metrics;
 using Cache.Service.Options;
 
 namespace Cache.Service.Http.Query;
@@ -46,9 +46,14 @@ internal sealed class WindowAnswers
     {
         using var deadline = ApiAnswers.Deadline();
         var filter = DimensionFilter.Of(query.Fields);
-        RowKind[] kinds = query.Kind is { } only ? [only] : [RowKind.Event, RowKind.Performance];
-        var found = await Task.WhenAll(kinds.Select(kind => _reader.FindAsync(kind, query.Limit ?? 1, query.From, query.To, deadline.Token)));
+        IReadOnlyList<MetricType> types = query.Type is { } only ? [only] : _options.MetricTypes;
+        var found = await Task.WhenAll(types.Select(type => _reader.FindAsync(type, query.Limit ?? 1, query.From, query.To, deadline.Token)));
         var fields = found.Sum(windows => windows.Sum(window => window.Fields));
+
+        if (query.Summary is { } summary)
+        {
+            return await SummaryAsync(query, summary, found[0], deadline);
+        }
 
         // A single window is read, and therefore held, in one piece.
         if (query.Limit > 1 && (fields > MaxFieldsHeld || found[0].Count == WindowReader.MaxFound))
@@ -57,25 +62,27 @@ internal sealed class WindowAnswers
         }
 
         using var room = _large.Take(fields * LargeReads.BytesPerField);
-        var read = new List<Window>[kinds.Length];
-        foreach (var (at, kind) in kinds.Index())
+        var read = new List<Window>[types.Count];
+        foreach (var (at, type) in types.Index())
         {
             read[at] = [];
             foreach (var part in WindowReader.Parts(found[at]))
             {
-                read[at].AddRange(await InTimeAsync(_reader.ReadAsync(kind, part, deadline.Token)));
+                read[at].AddRange(await InTimeAsync(_reader.ReadAsync(type, part, deadline.Token)));
             }
         }
 
         return query switch
         {
-            { Kind: null } => Answer.Json(json =>
+            { Type: null } => Answer.Json(json =>
             {
                 json.WriteStartObject();
-                json.WritePropertyName("event_latest"u8);
-                WriteLatest(json, read[0], filter);
-                json.WritePropertyName("performance_latest"u8);
-                WriteLatest(json, read[1], filter);
+                foreach (var (type, windows) in types.Zip(read))
+                {
+                    json.WritePropertyName($"{type.Name}_latest");
+                    WriteLatest(json, windows, filter);
+                }
+
                 json.WriteEndObject();
             }),
             { Limit: null } => Answer.Json(json => WriteLatest(json, read[0], filter)),
@@ -89,13 +96,43 @@ internal sealed class WindowAnswers
         };
     }
 
+    /// <summary>Rolls up windows part by part; only what becomes of them is held.</summary>
+    private async Task<Answer> SummaryAsync(WindowQuery query, SummaryQuery asked, List<FoundWindow> found, CancellationTokenSource deadline)
+    {
+        var type = query.Type!;
+        var summary = new Summary(type, asked, DimensionFilter.Of(query.Fields));
+        var (rest, fields) = (query.Limit!.Value, found.Sum(window => window.Fields));
+
+        // Without a series, windows mostly have the same dimensions.
+        using var room = _large.Take((asked.StepMs is null ? Math.Min(fields, 4 * WindowReader.MaxFields) : fields) * LargeReads.BytesPerField);
+        while (found.Count > 0)
+        {
+            foreach (var part in WindowReader.Parts(found))
+            {
+                (await InTimeAsync(ReadPartAsync(part))).ForEach(summary.Add);
+                deadline.CancelAfter(PartTimeout);
+            }
+
+            rest -= found.Count;
+            found = found.Count < WindowReader.MaxFound ? [] : await _reader.FindAsync(type, rest, query.From, found[^1].Start - 1, deadline.Token);
+        }
+
+        return Answer.Json(summary.Write);
+
+        async Task<List<Window>> ReadPartAsync(List<FoundWindow> part)
+        {
+            using var turn = await _large.TurnAsync(deadline.Token);
+            return await _reader.ReadAsync(type, part, deadline.Token);
+        }
+    }
+
     /// <summary>Streams a list of windows: one piece per part that is read from Redis.</summary>
     private async IAsyncEnumerable<ReadOnlyMemory<byte>> PiecesAsync(
         WindowQuery query, HttpContext context, [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         using var timeout = ApiAnswers.Deadline(cancellationToken);
-        var (kind, rest, to) = (query.Kind!.Value, query.Limit!.Value, query.To);
-        var found = await _reader.FindAsync(kind, rest, query.From, to, timeout.Token);
+        var (type, rest, to) = (query.Type!, query.Limit!.Value, query.To);
+        var found = await _reader.FindAsync(type, rest, query.From, to, timeout.Token);
         var body = new ArrayBufferWriter<byte>(LargeReads.MinBytes);
         using var list = new ListWriter(body, query, DimensionFilter.Of(query.Fields));
         list.Begin();
@@ -116,7 +153,7 @@ internal sealed class WindowAnswers
             }
 
             (rest, to) = (rest - found.Count, found[^1].Start - 1);
-            found = found.Count < WindowReader.MaxFound ? [] : await _reader.FindAsync(kind, rest, query.From, to, timeout.Token);
+            found = found.Count < WindowReader.MaxFound ? [] : await _reader.FindAsync(type, rest, query.From, to, timeout.Token);
         }
 
         list.End();
@@ -125,7 +162,7 @@ internal sealed class WindowAnswers
         async Task<int> WriteAsync(List<FoundWindow> part)
         {
             using var turn = await _large.TurnAsync(timeout.Token);
-            var windows = await _reader.ReadAsync(kind, part, timeout.Token);
+            var windows = await _reader.ReadAsync(type, part, timeout.Token);
             windows.ForEach(list.Write);
             list.Flush();
             return windows.Count;
@@ -166,7 +203,7 @@ internal sealed class WindowAnswers
         {
             if (filter is null || filter.Selects(((ReadOnlyMemory<byte>)field.Name).Span))
             {
-                Measure.Write(json, field);
+                FieldValue.Write(json, field);
             }
         }
 
@@ -182,7 +219,7 @@ internal sealed class WindowAnswers
         {
             if (_json is null)
             {
-                WindowsCsv.WriteHeader(body, query.Kind!.Value);
+                WindowsCsv.WriteHeader(body, query.Type!);
                 return;
             }
 
@@ -194,7 +231,7 @@ internal sealed class WindowAnswers
         {
             if (_json is null)
             {
-                WindowsCsv.Write(body, query.Kind!.Value, window, filter);
+                WindowsCsv.Write(body, query.Type!, window, filter);
                 return;
             }
 

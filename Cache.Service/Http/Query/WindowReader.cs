@@ -1,4 +1,4 @@
-using Cache.Service.Model;
+using Cache.Metrics;
 using Cache.Service.Options;
 using Cache.Service.Persist;
 using StackExchange.Redis;
@@ -28,13 +28,13 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
     public const int MaxFields = 20_000;
 
     /// <summary>Finds the newest windows, newest first.</summary>
-    /// <param name="kind">The metric type.</param>
+    /// <param name="type">The metric type.</param>
     /// <param name="limit">Maximum number of windows; capped at retention and <see cref="MaxFound"/>.</param>
     /// <param name="from">The earliest start, in milliseconds; null for no bound.</param>
     /// <param name="to">The latest start, in milliseconds; null for no bound.</param>
     /// <param name="cancellationToken">When the caller stops waiting.</param>
     /// <exception cref="RedisException">Redis did not answer.</exception>
-    public async Task<List<FoundWindow>> FindAsync(RowKind kind, int limit, long? from, long? to, CancellationToken cancellationToken)
+    public async Task<List<FoundWindow>> FindAsync(MetricType type, int limit, long? from, long? to, CancellationToken cancellationToken)
     {
         limit = Math.Min(Math.Min(limit, MaxFound), options.WindowRetentionCount);
         var database = await redis.GetForReadersAsync(cancellationToken);
@@ -43,12 +43,12 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
         // A single pass, unless the index has entries whose hash is gone: those are removed, and others may follow them.
         while (true)
         {
-            var members = await StartsAsync(database, kind, limit - windows.Count, windows is [.., var oldest] ? oldest.Start - 1 : to, from).WaitAsync(cancellationToken);
+            var members = await StartsAsync(database, type, limit - windows.Count, windows is [.., var oldest] ? oldest.Start - 1 : to, from).WaitAsync(cancellationToken);
 
             // Cache only adds numbers, so a member that is not one is removed, too.
             var starts = Array.FindAll(members, member => member.TryParse(out long _));
             var gone = members.Except(starts).ToList();
-            var lengths = await LengthsAsync(database, kind, starts).WaitAsync(cancellationToken);
+            var lengths = await LengthsAsync(database, type, starts).WaitAsync(cancellationToken);
             foreach (var (start, fields) in starts.Zip(lengths))
             {
                 if (fields == 0)
@@ -66,7 +66,7 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
                 return windows;
             }
 
-            await RemoveAsync(database, kind, gone).WaitAsync(cancellationToken);
+            await RemoveAsync(database, type, gone).WaitAsync(cancellationToken);
         }
     }
 
@@ -94,25 +94,25 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
 
     /// <summary>Reads windows that were found; a window that has been deleted since is left out.</summary>
     /// <exception cref="RedisException">Redis did not answer.</exception>
-    public async Task<List<Window>> ReadAsync(RowKind kind, IReadOnlyList<FoundWindow> found, CancellationToken cancellationToken)
+    public async Task<List<Window>> ReadAsync(MetricType type, IReadOnlyList<FoundWindow> found, CancellationToken cancellationToken)
     {
         var database = await redis.GetForReadersAsync(cancellationToken);
         var pipeline = database.CreateBatch();
-        var reads = found.Select(window => RedisReplies.FieldsAsync(pipeline.HashGetAllAsync(keys.Window(kind, window.Start)))).ToList();
+        var reads = found.Select(window => RedisReplies.FieldsAsync(pipeline.HashGetAllAsync(keys.Window(type, window.Start)))).ToList();
         pipeline.Execute();
         var hashes = await Task.WhenAll(reads).WaitAsync(cancellationToken);
         return [.. found.Zip(hashes, (window, fields) => new Window(window.Start, fields)).Where(window => window.Fields.Length > 0)];
     }
 
-    private Task<RedisValue[]> StartsAsync(IDatabase database, RowKind kind, int limit, long? to, long? from) =>
+    private Task<RedisValue[]> StartsAsync(IDatabase database, MetricType type, int limit, long? to, long? from) =>
         limit <= 0
             ? Task.FromResult<RedisValue[]>([])
             : from is null && to is null
-                ? database.SortedSetRangeByRankAsync(keys.Index(kind), 0, limit - 1, Order.Descending)
+                ? database.SortedSetRangeByRankAsync(keys.Index(type), 0, limit - 1, Order.Descending)
                 : database.SortedSetRangeByScoreAsync(
-                    keys.Index(kind), from ?? double.NegativeInfinity, to ?? double.PositiveInfinity, Exclude.None, Order.Descending, 0, limit);
+                    keys.Index(type), from ?? double.NegativeInfinity, to ?? double.PositiveInfinity, Exclude.None, Order.Descending, 0, limit);
 
-    private async Task<long[]> LengthsAsync(IDatabase database, RowKind kind, RedisValue[] starts)
+    private async Task<long[]> LengthsAsync(IDatabase database, MetricType type, RedisValue[] starts)
     {
         if (starts.Length == 0)
         {
@@ -120,7 +120,7 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
         }
 
         var pipeline = database.CreateBatch();
-        var lengths = Array.ConvertAll(starts, start => RedisReplies.LengthAsync(pipeline.HashLengthAsync(keys.Window(kind, (long)start))));
+        var lengths = Array.ConvertAll(starts, start => RedisReplies.LengthAsync(pipeline.HashLengthAsync(keys.Window(type, (long)start))));
         pipeline.Execute();
         return await Task.WhenAll(lengths);
     }
@@ -129,14 +129,14 @@ internal sealed class WindowReader(RedisConnection redis, RedisKeys keys, CacheO
     /// Removes entries without a hash from the index. A writer may bring a window back at this very moment, writing its index
     /// entry just before the removal and its hash just after: if the hash exists afterwards, the entry is put back.
     /// </summary>
-    private async Task RemoveAsync(IDatabase database, RowKind kind, List<RedisValue> starts)
+    private async Task RemoveAsync(IDatabase database, MetricType type, List<RedisValue> starts)
     {
-        await database.SortedSetRemoveAsync(keys.Index(kind), [.. starts]);
+        await database.SortedSetRemoveAsync(keys.Index(type), [.. starts]);
         foreach (var start in starts.Where(start => start.TryParse(out long _)))
         {
-            if (await database.KeyTypeAsync(keys.Window(kind, (long)start)) == RedisType.Hash)
+            if (await database.KeyTypeAsync(keys.Window(type, (long)start)) == RedisType.Hash)
             {
-                await database.SortedSetAddAsync(keys.Index(kind), start, (double)start);
+                await database.SortedSetAddAsync(keys.Index(type), start, (double)start);
             }
         }
     }

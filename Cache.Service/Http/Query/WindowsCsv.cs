@@ -1,7 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using System.Text;
-using Cache.Service.Model;
+using Cache.Metrics;
 using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Http.Query;
@@ -20,20 +20,16 @@ internal static class WindowsCsv
         && Quality(ranges, "text", "csv") > Quality(ranges, "application", "json");
 
     /// <summary>Writes the header line.</summary>
-    public static void WriteHeader(IBufferWriter<byte> answer, RowKind kind)
-    {
-        var (dimension, first, second) = Columns(kind);
-        answer.Write($"window_start,window_start_ms,{dimension},{first},{second}\r\n");
-    }
+    public static void WriteHeader(IBufferWriter<byte> answer, MetricType type) => answer.Write(
+        $"window_start,window_start_ms,{Cell(string.Join(type.Separator, type.DimensionFields))},{string.Join(',', type.Measures.Select(measure => measure.Name))}\r\n");
 
     /// <summary>Writes the rows of a window.</summary>
-    public static void Write(IBufferWriter<byte> answer, RowKind kind, Window window, DimensionFilter? filter)
+    public static void Write(IBufferWriter<byte> answer, MetricType type, Window window, DimensionFilter? filter)
     {
-        var (_, first, second) = Columns(kind);
-        foreach (var (name, measures) in Rows(window, filter, first, second))
+        foreach (var (name, measures) in Rows(type, window, filter))
         {
             answer.Write(string.Create(
-                CultureInfo.InvariantCulture, $"{Time(window.Start)},{window.Start},{Cell(name)},{measures.First},{measures.Second}\r\n"));
+                CultureInfo.InvariantCulture, $"{Time(window.Start)},{window.Start},{Cell(name)},{string.Join(',', measures)}\r\n"));
         }
     }
 
@@ -48,10 +44,6 @@ internal static class WindowsCsv
         return text.AsSpan().ContainsAny("\",\r\n;") || text is [' ', ..] or [.., ' '] ? $"\"{text.Replace("\"", "\"\"", StringComparison.Ordinal)}\"" : text;
     }
 
-    private static (string Dimension, string First, string Second) Columns(RowKind kind) => kind == RowKind.Event
-        ? ("event_type", "count", "users")
-        : ("device_category", "avg_load_time", "p95_load_time");
-
     private static string Time(long milliseconds)
     {
         // DateTimeOffset ends with the year 9999; the milliseconds alone have to do.
@@ -65,22 +57,28 @@ internal static class WindowsCsv
     }
 
     /// <summary>The measures of each dimension, in the order of the fields in Redis.</summary>
-    private static OrderedDictionary<string, (string? First, string? Second)> Rows(Window window, DimensionFilter? filter, string first, string second)
+    private static OrderedDictionary<string, string?[]> Rows(MetricType type, Window window, DimensionFilter? filter)
     {
-        var rows = new OrderedDictionary<string, (string? First, string? Second)>();
+        var rows = new OrderedDictionary<string, string?[]>();
         foreach (var field in window.Fields)
         {
             var name = ((ReadOnlyMemory<byte>)field.Name).Span;
             var dimension = DimensionFilter.DimensionOf(name);
-            if (dimension.Length == name.Length || filter?.Selects(name) == false || Measure.Text(field.Value) is not { } value)
+            if (dimension.Length == name.Length || filter?.Selects(name) == false || FieldValue.Text(field.Value) is not { } value)
             {
                 continue;
             }
 
             var key = Encoding.UTF8.GetString(dimension);
-            var measure = Encoding.UTF8.GetString(name[(dimension.Length + 1)..]);
-            var row = rows.GetValueOrDefault(key);
-            rows[key] = measure == first ? (value, row.Second) : measure == second ? (row.First, value) : row;
+            if (!rows.TryGetValue(key, out var row))
+            {
+                rows[key] = row = new string?[type.Measures.Count];
+            }
+
+            if (type.PlaceOf(name[(dimension.Length + 1)..]) is var place and >= 0)
+            {
+                row[place] = value;
+            }
         }
 
         return rows;

@@ -32,15 +32,15 @@ internal static class StreamApi
 
     public static void MapStream(this IEndpointRouteBuilder routes) =>
         routes.MapGet(QueryKey.StreamPath, async (
-            [Description("event, performance, session, comma-separated; all by default.")] string? types,
+            [Description("Metric types, or session, comma-separated; all by default.")] string? types,
             [Description(DimensionFilter.Description)] string? dimensions,
             [FromHeader(Name = "Last-Event-ID"), Description("The last event id that the client saw. Browsers send it when they reconnect.")] string? lastEventId,
             HttpContext context, UpdateHub hub, StreamFilters filters, StreamLimiter limiter, UnsentBytes unsent, StreamMetrics metrics, IHostApplicationLifetime lifetime) =>
         {
             var wanted = (types ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
-            if (Array.Find(wanted, type => !Update.Types.Contains(type)) is not null)
+            if (Array.Find(wanted, type => !hub.Latest.Types.Contains(type)) is not null)
             {
-                var all = string.Join(", ", Update.Types);
+                var all = string.Join(", ", hub.Latest.Types);
                 await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types accepts {all}"] }, detail: $"types accepts {all}, comma-separated.")
                     .ExecuteAsync(context);
                 return;

@@ -133,6 +133,7 @@ public sealed class SecretsTests
 
     [Theory]
     [InlineData("cors_origins", "https://u:S3cret@boards.example")]
+    [InlineData("schema_registry_url", "http://u:S3cret@registry:8081")]
     [InlineData("ConnectionStrings:redis", "redis://:S3cret,1@127.0.0.1:9/0")]
     [InlineData("ConnectionStrings:kafka", "Endpoint=sb://demo-ns.servicebus.windows.net/;SharedAccessKeyName=Root;SharedAccessKey=S3cret=")]
     public async Task Secret_InARejectedConfiguration_IsNotPrinted(string key, string value)

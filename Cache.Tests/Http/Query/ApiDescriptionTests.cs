@@ -16,7 +16,7 @@ public sealed class ApiDescriptionTests
         string[] routes =
         [
             "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows",
-            "/metrics/performance/windows", "/sessions/active", "/stream", "/healthz", "/readyz", "/pipeline", "/health", "/alive", "/metrics",
+            "/metrics/performance/windows", "/metrics/event/summary", "/metrics/performance/summary", "/types", "/sessions/active", "/stream", "/healthz", "/readyz", "/pipeline", "/health", "/alive", "/metrics",
         ];
         Assert.Equal(routes.Order(), paths.EnumerateObject().Select(path => path.Name).Order());
         var windows = paths.GetProperty("/metrics/event/windows").GetProperty("get");
@@ -25,6 +25,10 @@ public sealed class ApiDescriptionTests
             windows.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
         Assert.Equal(
             ["200", "304", "400", "401", "429", "503"], windows.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
+        var summary = paths.GetProperty("/metrics/event/summary").GetProperty("get");
+        Assert.Equal(
+            ["from", "to", "last", "windows", "step", "top", "by", "fields"],
+            summary.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
     }
 
     [Fact]

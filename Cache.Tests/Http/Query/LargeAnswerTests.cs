@@ -4,9 +4,9 @@ using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using Cache.Metrics;
 using Cache.Service.Http;
 using Cache.Service.Http.Query;
-using Cache.Service.Model;
 using Cache.Tests.EndToEnd;
 using Cache.Tests.Persist;
 using Microsoft.Extensions.DependencyInjection;
@@ -187,10 +187,10 @@ public sealed class LargeAnswerTests
 
             return Task.CompletedTask;
         });
-        await Assert.ThrowsAsync<SlowReadException>(() => answers.GetAsync(new(RowKind.Event, 10, null), asked));
+        await Assert.ThrowsAsync<SlowReadException>(() => answers.GetAsync(new(MetricType.Event, 10, null), asked));
 
         // From a frozen server nothing arrives at all.
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answers.GetAsync(new(RowKind.Event, 10, null), asked));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => answers.GetAsync(new(MetricType.Event, 10, null), asked));
         redis.Thaw();
     }
 

@@ -1,7 +1,7 @@
 using System.Diagnostics.Metrics;
+using Cache.Metrics;
 using Cache.Service.Http;
 using Cache.Service.Http.Query;
-using Cache.Service.Model;
 using Cache.Service.Persist;
 using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
@@ -14,7 +14,7 @@ namespace Cache.Tests.Http.Query;
 /// <summary>How long answers are kept, with updates through the test's own redis-server, and a clock that the test advances.</summary>
 public sealed class ResponseCacheTests : IAsyncLifetime
 {
-    private static readonly WindowQuery Latest = new(RowKind.Event, null, null);
+    private static readonly WindowQuery Latest = new(MetricType.Event, null, null);
 
     private readonly FakeTimeProvider _time = new();
     private RedisServer? _server;
@@ -30,7 +30,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
         var options = new Service.Options.CacheOptions();
         var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
         _hub = new(
-            RedisConnection.Over(_redis, options), new RedisKeys(options), new StreamMetrics(meters),
+            RedisConnection.Over(_redis, options), new RedisKeys(options), options, new StreamMetrics(meters),
             TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
         _kept = new(_hub, _time);
         await _hub.StartAsync(TestContext.Current.CancellationToken);
@@ -82,7 +82,7 @@ public sealed class ResponseCacheTests : IAsyncLifetime
     {
         WindowQuery[] queries =
         [
-            Latest, Latest with { Kind = RowKind.Performance }, Latest with { Kind = null }, Latest with { Limit = 1 }, Latest with { Limit = 2 },
+            Latest, Latest with { Type = MetricType.Performance }, Latest with { Type = null }, Latest with { Limit = 1 }, Latest with { Limit = 2 },
             Latest with { Fields = "a" }, Latest with { Limit = 1, From = 1 }, Latest with { Limit = 1, To = 1 }, Latest with { Limit = 1, Csv = true },
         ];
         foreach (var query in queries.Concat(queries))

@@ -1,5 +1,5 @@
+using Cache.Metrics;
 using Cache.Service.Http.Query;
-using Cache.Service.Model;
 using Cache.Tests.Persist;
 using StackExchange.Redis;
 
@@ -19,7 +19,7 @@ public sealed class WindowReaderTests(RedisServers servers)
 
         Assert.Equal([30, 20, 10], Starts(windows));
         Assert.Equal(new HashEntry("a.count", 30), Assert.Single(windows[0].Fields));
-        Assert.Equal(new HashEntry("tv.avg_load_time", 0.5), Assert.Single(Assert.Single(await ReadAsync(redis, limit: 10, rows: RowKind.Performance)).Fields));
+        Assert.Equal(new HashEntry("tv.avg_load_time", 0.5), Assert.Single(Assert.Single(await ReadAsync(redis, limit: 10, rows: MetricType.Performance)).Fields));
     }
 
     [Theory]
@@ -58,8 +58,8 @@ public sealed class WindowReaderTests(RedisServers servers)
         await redis.WriteAsync(TestRows.Event(1, "a", count: 1), TestRows.Event(2, "a", count: 2));
 
         // Left over from a larger retention.
-        await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), 0, 0);
-        await redis.Database.HashSetAsync(redis.Keys.Window(RowKind.Event, 0), "a.count", 0);
+        await redis.Database.SortedSetAddAsync(redis.Keys.Index(MetricType.Event), 0, 0);
+        await redis.Database.HashSetAsync(redis.Keys.Window(MetricType.Event, 0), "a.count", 0);
 
         Assert.Equal([2, 1], Starts(await ReadAsync(redis, limit: 100)));
     }
@@ -75,7 +75,7 @@ public sealed class WindowReaderTests(RedisServers servers)
         var watched = new WatchedRedis(await servers.ConnectAsync(kind));
         var reader = new RedisStages(watched.Client, prefix: redis.Options.RedisKeyPrefix).Reader;
 
-        Assert.Equal(50, (await ReadAsync(reader, RowKind.Event, 100, from, null)).Count);
+        Assert.Equal(50, (await ReadAsync(reader, MetricType.Event, 100, from, null)).Count);
 
         // The index, the lengths of the hashes, then all hashes at once.
         Assert.Equal([from is null ? "SortedSetRangeByRankAsync" : "SortedSetRangeByScoreAsync", "CreateBatch", "CreateBatch"], watched.Calls);
@@ -120,12 +120,12 @@ public sealed class WindowReaderTests(RedisServers servers)
     public async Task WindowDeletedBetweenFindAndRead_IsLeftOut(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 10, 20, 30);
-        var found = await redis.Reader.FindAsync(RowKind.Event, 10, null, null, TestContext.Current.CancellationToken);
+        var found = await redis.Reader.FindAsync(MetricType.Event, 10, null, null, TestContext.Current.CancellationToken);
         await ExpireAsync(redis, 20);
-        await redis.Database.KeyDeleteAsync(redis.Keys.Window(RowKind.Event, 30));
-        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 30), "somebody else's");
+        await redis.Database.KeyDeleteAsync(redis.Keys.Window(MetricType.Event, 30));
+        await redis.Database.StringSetAsync(redis.Keys.Window(MetricType.Event, 30), "somebody else's");
 
-        Assert.Equal([10], Starts(await redis.Reader.ReadAsync(RowKind.Event, found, TestContext.Current.CancellationToken)));
+        Assert.Equal([10], Starts(await redis.Reader.ReadAsync(MetricType.Event, found, TestContext.Current.CancellationToken)));
     }
 
     [Theory]
@@ -172,11 +172,11 @@ public sealed class WindowReaderTests(RedisServers servers)
     {
         var redis = await FilledAsync(kind, 10, 20, 30);
         await ExpireAsync(redis, 20);
-        await redis.Database.StringSetAsync(redis.Keys.Window(RowKind.Event, 20), "somebody else's");
+        await redis.Database.StringSetAsync(redis.Keys.Window(MetricType.Event, 20), "somebody else's");
 
         Assert.Equal([30, 10], Starts(await ReadAsync(redis, limit: 3)));
         Assert.Equal<long[]>([10, 30], await redis.IndexAsync());
-        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Window(RowKind.Event, 20)));
+        Assert.Equal("somebody else's", await redis.Database.StringGetAsync(redis.Keys.Window(MetricType.Event, 20)));
     }
 
     [Theory]
@@ -185,10 +185,10 @@ public sealed class WindowReaderTests(RedisServers servers)
     public async Task MemberThatIsNotATime_IsSkipped_AndRemovedFromTheIndex(RedisKind kind)
     {
         var redis = await FilledAsync(kind, 1);
-        await redis.Database.SortedSetAddAsync(redis.Keys.Index(RowKind.Event), "windows", 5);
+        await redis.Database.SortedSetAddAsync(redis.Keys.Index(MetricType.Event), "windows", 5);
 
         Assert.Equal([1], Starts(await ReadAsync(redis, limit: 10)));
-        Assert.Equal(1, await redis.Database.SortedSetLengthAsync(redis.Keys.Index(RowKind.Event)));
+        Assert.Equal(1, await redis.Database.SortedSetLengthAsync(redis.Keys.Index(MetricType.Event)));
     }
 
     [Theory]
@@ -203,7 +203,7 @@ public sealed class WindowReaderTests(RedisServers servers)
 
         // The reader has found no hash, and is about to remove the entry. Just then, the row arrives.
         watched.Before("SortedSetRemoveAsync", () => redis.WriteAsync(TestRows.Event(20, "late", count: 1)));
-        await ReadAsync(reader, RowKind.Event, 10, null, null);
+        await ReadAsync(reader, MetricType.Event, 10, null, null);
 
         Assert.Contains("SortedSetRemoveAsync", watched.Calls);
         Assert.Equal<long[]>([10, 20], await redis.IndexAsync());
@@ -219,12 +219,12 @@ public sealed class WindowReaderTests(RedisServers servers)
     }
 
     private static Task<long> ExpireAsync(RedisStages redis, params long[] windows) =>
-        redis.Database.KeyDeleteAsync([.. windows.Select(window => redis.Keys.Window(RowKind.Event, window))]);
+        redis.Database.KeyDeleteAsync([.. windows.Select(window => redis.Keys.Window(MetricType.Event, window))]);
 
-    private static Task<List<Window>> ReadAsync(RedisStages redis, int limit, long? from = null, long? to = null, RowKind rows = RowKind.Event) =>
-        ReadAsync(redis.Reader, rows, limit, from, to);
+    private static Task<List<Window>> ReadAsync(RedisStages redis, int limit, long? from = null, long? to = null, MetricType? rows = null) =>
+        ReadAsync(redis.Reader, rows ?? MetricType.Event, limit, from, to);
 
-    private static async Task<List<Window>> ReadAsync(WindowReader reader, RowKind rows, int limit, long? from, long? to) =>
+    private static async Task<List<Window>> ReadAsync(WindowReader reader, MetricType rows, int limit, long? from, long? to) =>
         await reader.ReadAsync(rows, await reader.FindAsync(rows, limit, from, to, TestContext.Current.CancellationToken), TestContext.Current.CancellationToken);
 
     private static IEnumerable<long> Starts(IEnumerable<Window> windows) => windows.Select(window => window.Start);

@@ -304,7 +304,7 @@ public sealed class UpdateHubTests
     [Fact]
     public void LargeFilteredEvent_IsShared_WhileAStreamSendsIt()
     {
-        var update = Update.Read(1, Encoding.UTF8.GetBytes($$$"""{"type":"event","fields":{"a.{{{new string('x', 5000)}}}.count":1,"a.count":2}}"""), "id-1")!;
+        var update = Update.Read(1, Encoding.UTF8.GetBytes($$$"""{"type":"event","fields":{"a.{{{new string('x', 5000)}}}.count":1,"a.count":2}}"""), "id-1", ["event", "performance", "session"])!;
         var filter = StreamFilter.Of([], "a." + new string('x', 5000));
 
         var sent = filter.Apply(update);
@@ -332,7 +332,7 @@ public sealed class UpdateHubTests
     [InlineData("", "x", null)]
     public void Filter_SelectsTypesAndDimensions(string types, string dimensions, string? expected)
     {
-        var update = Update.Read(1, Encoding.UTF8.GetBytes(Message), "id-1")!;
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(Message), "id-1", ["event", "performance", "session"])!;
         var filter = StreamFilter.Of(types.Split(',', StringSplitOptions.RemoveEmptyEntries), dimensions);
 
         var frame = Text(filter.Apply(update));
@@ -351,7 +351,7 @@ public sealed class UpdateHubTests
     public void Session_IsSentAsAWhole_IfItsDeviceIsSelected(string types, string dimensions, bool wanted)
     {
         const string Session = """{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":"Mobile"}}""";
-        var update = Update.Read(1, Encoding.UTF8.GetBytes(Session), "id-1")!;
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(Session), "id-1", ["event", "performance", "session"])!;
 
         var frame = StreamFilter.Of(types.Split(',', StringSplitOptions.RemoveEmptyEntries), dimensions).Apply(update);
 
@@ -363,7 +363,7 @@ public sealed class UpdateHubTests
     [InlineData("""{"type":"session","session_id":"s","fields":{"end_time":1,"device_category":null}}""")]
     public void SessionWithoutADevice_IsNotSelectedByDimensions(string message)
     {
-        var update = Update.Read(1, Encoding.UTF8.GetBytes(message), "id-1")!;
+        var update = Update.Read(1, Encoding.UTF8.GetBytes(message), "id-1", ["event", "performance", "session"])!;
 
         Assert.True(StreamFilter.Of([], "Mobile").Apply(update).IsEmpty);
         Assert.Equal(update.Frame, StreamFilter.Of(["session"], "").Apply(update));
@@ -486,7 +486,7 @@ public sealed class UpdateHubTests
         var services = new ServiceCollection().AddMetrics().BuildServiceProvider();
         var options = new CacheOptions();
         var metrics = new StreamMetrics(services.GetRequiredService<IMeterFactory>());
-        return new(redis ?? new RedisConnection(() => throw new InvalidOperationException(), () => throw new InvalidOperationException(), options), new RedisKeys(options), metrics, time ?? TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
+        return new(redis ?? new RedisConnection(() => throw new InvalidOperationException(), () => throw new InvalidOperationException(), options), new RedisKeys(options), options, metrics, time ?? TimeProvider.System, null!, NullLogger<UpdateHub>.Instance);
     }
 
     private void Send(int from, int to)

@@ -6,7 +6,7 @@ using StackExchange.Redis;
 namespace Cache.Service.Http.Query;
 
 /// <summary>Reads a field's value as a number. A value in Redis that is not a number was not written by Cache, and is left out.</summary>
-internal static class Measure
+internal static class FieldValue
 {
     /// <summary>Writes the field as a JSON number.</summary>
     public static void Write(Utf8JsonWriter json, HashEntry field)
