@@ -25,6 +25,7 @@ internal sealed partial class Topics(
     private const string Group = "";
 
     private volatile ImmutableSortedDictionary<string, string> _troubles = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
+    private readonly string[] _patterns = [.. options.Topics.Where(TopicPattern.IsPattern)];
     private readonly HashSet<string> _withoutType = [];
     private volatile bool _answered;
 
@@ -118,9 +119,18 @@ internal sealed partial class Topics(
     /// <summary>Records that a topic is being read; called per row.</summary>
     public void NoteRead(string topic)
     {
-        if (!_troubles.IsEmpty)
+        if (_troubles.IsEmpty)
         {
-            _troubles = _troubles.Remove(topic).Remove(Group).RemoveRange(_troubles.Keys.Where(pattern => TopicPattern.IsPattern(pattern) && TopicPattern.Matches(pattern, topic)));
+            return;
+        }
+
+        _troubles = _troubles.Remove(topic).Remove(Group);
+        foreach (var pattern in _patterns)
+        {
+            if (_troubles.ContainsKey(pattern) && TopicPattern.Matches(pattern, topic))
+            {
+                _troubles = _troubles.Remove(pattern);
+            }
         }
     }
 
@@ -130,8 +140,7 @@ internal sealed partial class Topics(
         metrics.WithoutType();
         if (_withoutType.Add(topic))
         {
-            LogWithoutType(topic, string.Join(" and ", options.MetricTypes
-                .Where(type => options.TopicsOf(type).Any(pattern => TopicPattern.Matches(pattern, topic))).Select(type => type.Name).DefaultIfEmpty("none")));
+            LogWithoutType(topic, string.Join(" and ", options.TypesOf(topic).Select(type => type.Name).DefaultIfEmpty("none")));
         }
     }
 

@@ -28,7 +28,6 @@ public sealed class RowDecoder
 
     private readonly Schemas? _schemas;
     private readonly AvroJson _avro = new();
-    private readonly TypeDecoder[] _types;
     private readonly SessionDecoder _sessions;
     private readonly TopicRoutes _routes;
 
@@ -48,8 +47,7 @@ public sealed class RowDecoder
     {
         _schemas = options.SchemaRegistryUrl.Length > 0 ? schemas : null;
         var limit = new FutureLimit(TimeSpan.FromSeconds(options.WindowMaxFutureSeconds), time);
-        _routes = new(options);
-        _types = [.. options.MetricTypes.Select(type => new TypeDecoder(type, new DimensionTable(type), limit))];
+        _routes = new(options, options.MetricTypes.ToDictionary(type => type, type => new TypeDecoder(type, new DimensionTable(type), limit)));
         _sessions = new SessionDecoder(options.SessionTimeUnit, new DimensionTable(MetricType.Performance), limit);
     }
 
@@ -100,8 +98,7 @@ public sealed class RowDecoder
 
     private Row DecodeJson(TopicRoute route, ReadOnlySpan<byte> value)
     {
-        var type = route.Kind == RowKind.Window ? _types[route.Type] : null;
-        if (type is not null && type.TryDecodePlain(value, out var row))
+        if (route.Type is { } type && type.TryDecodePlain(value, out var row))
         {
             return row;
         }
@@ -116,8 +113,8 @@ public sealed class RowDecoder
         {
             var reader = new Utf8JsonReader(value, Json);
             return !reader.Read() || reader.TokenType != JsonTokenType.StartObject ? RejectNonObject(ref reader)
-                : type is null ? _sessions.Decode(ref reader)
-                : type.Decode(ref reader);
+                : route.Type is { } full ? full.Decode(ref reader)
+                : _sessions.Decode(ref reader);
         }
         catch (JsonException)
         {

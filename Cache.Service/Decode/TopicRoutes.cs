@@ -6,11 +6,13 @@ namespace Cache.Service.Decode;
 
 /// <summary>What the rows of a topic are.</summary>
 /// <param name="Kind"><see cref="RowKind.Window"/>, <see cref="RowKind.Session"/> or <see cref="RowKind.WithoutType"/>.</param>
-/// <param name="Type">The place of the metric type in <see cref="CacheOptions.MetricTypes"/>; -1 without one.</param>
-internal readonly record struct TopicRoute(RowKind Kind, int Type);
+/// <param name="Type">Decodes rows of its metric type; null if it has none.</param>
+internal readonly record struct TopicRoute(RowKind Kind, TypeDecoder? Type = null);
 
 /// <summary>Finds what the rows of a topic are, and remembers it. Not thread-safe.</summary>
-internal sealed class TopicRoutes(CacheOptions options)
+/// <param name="options">The metric types and their topics.</param>
+/// <param name="types">The decoder of each type.</param>
+internal sealed class TopicRoutes(CacheOptions options, IReadOnlyDictionary<MetricType, TypeDecoder> types)
 {
     private readonly Dictionary<string, TopicRoute> _known = [];
     private string? _last;
@@ -33,15 +35,12 @@ internal sealed class TopicRoutes(CacheOptions options)
         return route;
     }
 
-    private TopicRoute Find(string topic)
+    private TopicRoute Find(string topic) => options.TypesOf(topic).ToList() switch
     {
-        var types = options.MetricTypes.Index().Where(type => options.TopicsOf(type.Item).Any(pattern => TopicPattern.Matches(pattern, topic))).ToList();
-        var isSessions = topic == CacheOptions.SessionTopic && options.Topics.Contains(topic);
-        return (types, isSessions) switch
-        {
-            ([var (place, _)], false) => new(RowKind.Window, place),
-            ([], true) => new(RowKind.Session, -1),
-            _ => new(RowKind.WithoutType, -1),
-        };
-    }
+        [var type] => new(RowKind.Window, types[type]),
+
+        // Unless a type has taken their topic, which it can if they are not consumed.
+        [] when topic == CacheOptions.SessionTopic => new(RowKind.Session),
+        _ => new(RowKind.WithoutType),
+    };
 }

@@ -135,8 +135,8 @@ public sealed class CacheOptions
     /// <summary>Whether the section <c>Authentication:Schemes:Bearer</c> exists: then JWT bearer tokens grant access, too.</summary>
     public bool AcceptsTokens { get; init; }
 
-    /// <summary>The topics and patterns that a metric type is consumed from; a default type is consumed only from those listed.</summary>
-    public IEnumerable<string> TopicsOf(MetricType type) => type.IsDefault ? type.Topics.Where(Topics.Contains) : type.Topics;
+    /// <summary>The metric types that have a topic: one, unless patterns of several match it, or none has it.</summary>
+    public IEnumerable<MetricType> TypesOf(string topic) => MetricTypes.Where(type => type.Topics.Any(entry => Topics.Contains(entry) && TopicPattern.Matches(entry, topic)));
 
     /// <summary>Whether the data routes and the stream require a key or a token.</summary>
     public bool IsProtected => ApiKeys.Count > 0 || AcceptsTokens;

@@ -60,7 +60,7 @@ public sealed class CacheOptionsReader
         var kafka = _configuration.GetConnectionString("kafka") is { } text ? KafkaConnectionString.Read(text, _keys.Errors) : null;
         var redis = _configuration.GetConnectionString("redis") is { } given ? RedisConnectionString.Read(given, _keys.Errors) : null;
         var types = MetricTypesReader.Read(_keys);
-        var topics = TopicList("cache_kafka_topics", types);
+        var (topics, deadLetters) = TopicSettings.Read(_keys, types, defaults.DeadLetterTopic);
         var registry = SchemaRegistrySettings.Read(_keys);
 
         return new CacheOptions
@@ -87,7 +87,7 @@ public sealed class CacheOptionsReader
             WriteBatchSize = _keys.Number("redis_write_batch_size", defaults.WriteBatchSize, 1, 100_000),
             QueueMaxSize = _keys.Number("redis_queue_max_size", defaults.QueueMaxSize, 2, 10_000_000),
             ReadyLagThreshold = _keys.Number("ready_lag_threshold", defaults.ReadyLagThreshold, 0, long.MaxValue),
-            DeadLetterTopic = DeadLetters("cache_dead_letter_topic", defaults.DeadLetterTopic, topics),
+            DeadLetterTopic = deadLetters,
             SchemaRegistryUrl = registry.Url,
             SchemaRegistryUser = registry.User,
             SchemaRegistryPassword = registry.Password,
@@ -112,66 +112,6 @@ public sealed class CacheOptionsReader
     private string PortHint(string key) => _configuration[key]?.StartsWith("tcp://", StringComparison.OrdinalIgnoreCase) == true
         ? $" Kubernetes sets {key.ToUpperInvariant()} like this for a service named redis: set {RedisConnectionString.Key}, or enableServiceLinks: false in the pod."
         : "";
-
-    /// <summary>Picks among the topics of the default types and sessions, and adds those of the given types.</summary>
-    private List<string> TopicList(string key, IReadOnlyList<MetricType> types)
-    {
-        List<string> defaults = [.. types.Where(type => type.IsDefault).SelectMany(type => type.Topics)];
-        List<string> given = [.. types.Where(type => !type.IsDefault).SelectMany(type => type.Topics)];
-        var errors = _keys.Errors.Count;
-        var picked = _keys.List(key) ?? [.. defaults];
-        if (picked.Count == 0 && given.Count == 0)
-        {
-            _keys.Refuse(key, "", $"name at least one topic, or leave the key out for {string.Join(", ", defaults)}.");
-        }
-
-        defaults.Add(CacheOptions.SessionTopic);
-        foreach (var topic in picked.Where(topic => !defaults.Contains(topic) && !given.Exists(pattern => TopicPattern.Matches(pattern, topic))))
-        {
-            // Its rows would be read and committed, but never written.
-            _keys.Refuse(key, topic, $"no metric type has this topic. It must be {string.Join(", ", defaults)}, or the topic of a type of your own ({MetricTypesReader.Key}).");
-        }
-
-        if (_keys.Errors.Count > errors)
-        {
-            // For the checks to come.
-            picked = defaults;
-        }
-
-        List<(string Topic, string Of)> all =
-        [
-            .. types.SelectMany(type => type.Topics.Where(topic => !type.IsDefault || picked.Contains(topic)).Select(topic => (topic, type.Name))),
-            .. picked.Where(topic => topic == CacheOptions.SessionTopic).Select(topic => (topic, "sessions")),
-        ];
-        foreach (var (at, (topic, of)) in all.Index())
-        {
-            foreach (var (other, name) in all[..at].Where(other => other.Of != of && Overlap(other.Topic, topic)))
-            {
-                _keys.Errors.Add($"{MetricTypesReader.Key}: {name} takes {other}, and {of} takes {topic}, which is the same topic; a topic has rows of one type.");
-            }
-        }
-
-        return [.. all.Select(entry => entry.Topic).Distinct()];
-
-        // Whether two patterns match the same topic shows only once there is one.
-        static bool Overlap(string one, string other) =>
-            one == other || (!TopicPattern.IsPattern(one) && TopicPattern.Matches(other, one)) || (!TopicPattern.IsPattern(other) && TopicPattern.Matches(one, other));
-    }
-
-    private string DeadLetters(string key, string fallback, List<string> consumed)
-    {
-        var topic = _keys.Text(key, fallback);
-        if (topic.Length > 0 && !TopicPattern.IsName(topic))
-        {
-            _keys.Refuse(key, topic, "it must be a topic's name (1 to 249 letters, digits, dots, underscores or hyphens) or empty.");
-        }
-        else if (consumed.Contains(topic))
-        {
-            _keys.Refuse(key, topic, "that topic is consumed, so rejected rows would come back forever; choose another, or leave it empty.");
-        }
-
-        return topic;
-    }
 
     /// <summary>Reads API keys; no error repeats one.</summary>
     private List<string> KeyList(string key)

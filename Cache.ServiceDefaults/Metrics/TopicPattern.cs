@@ -35,9 +35,9 @@ public static partial class TopicPattern
             _ = Compile(pattern);
             return null;
         }
-        catch (ArgumentException)
+        catch (Exception exception) when (exception is ArgumentException or NotSupportedException)
         {
-            return "that is not a regular expression.";
+            return "that is not a regular expression, or too large a one.";
         }
     }
 

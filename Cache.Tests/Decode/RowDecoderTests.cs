@@ -2,6 +2,7 @@ using System.Text;
 using Cache.Metrics;
 using Cache.Service.Decode;
 using Cache.Service.Model;
+using Cache.Service.Options;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;
@@ -60,6 +61,15 @@ public sealed class RowDecoderTests
 
         Assert.Equal(type, row.Dimension?.Type.Name);
         Assert.Equal(type is null ? RowKind.WithoutType : RowKind.Window, row.Kind);
+    }
+
+    [Fact]
+    public void TypeThatHasTheTopicOfSessions_GetsItsRows()
+    {
+        var type = new MetricType { Name = "visits", Key = "visits", Topics = ["session_metrics"], DimensionFields = ["page"], Measures = [new("count", "count", MeasureKind.Count, Rollup.Sum)] };
+        var decoder = new RowDecoder(new CacheOptions { MetricTypes = [type], Topics = type.Topics }, _time);
+
+        Assert.Same(type, decoder.Decode("session_metrics", """{"window_start":1735689600000,"page":"a","count":1}"""u8).Dimension!.Type);
     }
 
     [Theory]

@@ -1,6 +1,8 @@
 using System.Text;
+using Cache.Metrics;
 using Cache.Service.Decode;
 using Cache.Service.Model;
+using Cache.Service.Options;
 using Microsoft.Extensions.Time.Testing;
 
 namespace Cache.Tests.Decode;
@@ -98,6 +100,18 @@ public sealed class SessionDecoderTests
         const long Limit = NewYear + 86_400_000;
         Assert.Equal(Limit, Decode($$"""{"session_id":"s","end_time":{{Limit}}}""").Session!.End);
         AssertRejected(RejectReason.FutureSession, $$"""{"session_id":"s","end_time":{{Limit + 1}}}""");
+    }
+
+    [Theory]
+    [InlineData(TimeUnit.Seconds, "1735689600")]
+    [InlineData(TimeUnit.Seconds, "1735689600.000999")]
+    [InlineData(TimeUnit.Microseconds, "1735689600000999")]
+    public void Times_CountInTheUnitOfSessions(TimeUnit unit, string time)
+    {
+        var clock = new FakeTimeProvider(DateTimeOffset.FromUnixTimeMilliseconds(NewYear));
+        var decoder = new RowDecoder(new CacheOptions { Topics = ["session_metrics"], SessionTimeUnit = unit }, clock);
+
+        Assert.Equal(new Session("s", NewYear), decoder.Decode("session_metrics", Encoding.UTF8.GetBytes($$"""{"session_id":"s","end_time":{{time}}}""")).Session);
     }
 
     [Fact]

@@ -118,6 +118,9 @@ public sealed class MetricTypesTests
         using var unchanged = await stack.Http.SendAsync(again);
         Assert.Equal(System.Net.HttpStatusCode.NotModified, unchanged.StatusCode);
         await Eventually.HoldsAsync(() => Assert.Contains(updates, update => update.GetProperty("type").GetString() == "revenue" && update.GetProperty("fields").TryGetProperty("DE|pro.total", out _)));
+        var api = await stack.GetAsync("/openapi/v1.json");
+        Assert.All(["latest", "windows", "summary"], route => Assert.True(api.GetProperty("paths").TryGetProperty($"/metrics/revenue/{route}", out _)));
+        Assert.True(api.GetProperty("components").GetProperty("schemas").GetProperty("Overview").GetProperty("properties").TryGetProperty("revenue_latest", out _));
         var (status, body, _) = await stack.AskAsync("/stream?types=other");
         Assert.Equal((System.Net.HttpStatusCode.BadRequest, true), (status, body.Contains("event, performance, revenue, session", StringComparison.Ordinal)));
     }

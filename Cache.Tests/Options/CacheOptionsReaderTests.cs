@@ -100,6 +100,41 @@ public sealed class CacheOptionsReaderTests
         Assert.Equal(read, Shown(CacheOptionsReader.Read(new ConfigurationBuilder().AddCommandLine(["--" + key, written]).Build()), key));
     }
 
+    /// <param name="types">The types: name and topics.</param>
+    /// <param name="picked">The value of cache_kafka_topics; null for none.</param>
+    /// <param name="topics">The topics that are consumed.</param>
+    [Theory]
+    [InlineData("a:x", null, "event_metrics performance_metrics x")]
+    [InlineData("a:x,^y", "event_metrics", "event_metrics x ^y")]
+    [InlineData("a:x", "[]", "x")]
+    [InlineData("a:x", "x,session_metrics", "x session_metrics")]
+    [InlineData("a:^s\\.", "s.b", "^s\\.")]
+    [InlineData("event:us.event_metrics", null, "performance_metrics us.event_metrics")]
+    [InlineData("a:session_metrics", null, "event_metrics performance_metrics session_metrics")]
+    public void TopicsOfGivenTypes_AreAlwaysConsumed(string types, string? picked, string topics)
+    {
+        (string, string)[] settings = [("metric_types", Types(types)), .. picked is null ? Array.Empty<(string, string)>() : [("cache_kafka_topics", picked)]];
+
+        Assert.Equal(topics.Split(' ').Order(), Read(settings).Topics.Order());
+    }
+
+    [Theory]
+    [InlineData("a:x b:x", null, "metric_types: a has the topic x, and b has x;")]
+    [InlineData("a:^s\\. b:s.b", null, "metric_types: a has the topic ^s\\., and b has s.b;")]
+    [InlineData("a:s.b b:^s\\.", null, "metric_types: a has the topic s.b, and b has ^s\\.;")]
+    [InlineData("a:event_metrics", null, "metric_types: event has the topic event_metrics, and a has event_metrics;")]
+    [InlineData("a:event_metrics", "performance_metrics", "metric_types: event has the topic event_metrics, and a has event_metrics;")]
+    [InlineData("a:^session_", "session_metrics", "metric_types: a has the topic ^session_, and sessions has session_metrics;")]
+    [InlineData("a:cache_dead_letters", null, "cache_dead_letter_topic is 'cache_dead_letters'; that topic is consumed")]
+    [InlineData("event:us.event_metrics", "event_metrics", "cache_kafka_topics is 'event_metrics'; no metric type has this topic. It must be performance_metrics, session_metrics,")]
+    [InlineData("a:x", "y", "cache_kafka_topics is 'y'; no metric type has this topic.")]
+    public void TopicsThatCannotBe_AreRefused(string types, string? picked, string error)
+    {
+        (string, string)[] settings = [("metric_types", Types(types)), .. picked is null ? Array.Empty<(string, string)>() : [("cache_kafka_topics", picked)]];
+
+        Assert.Contains(Assert.Throws<ConfigurationException>(() => Read(settings)).Errors, line => line.StartsWith(error, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void EveryOption_HasAKey()
     {
@@ -593,4 +628,7 @@ public sealed class CacheOptionsReaderTests
             }
         }
     }
+
+    private static string Types(string types) => $"[{string.Join(',', types.Split(' ').Select(type => type.Split(':', 2)).Select(type =>
+        $$"""{"name":"{{type[0]}}","topics":{{System.Text.Json.JsonSerializer.Serialize(type[1].Split(','))}},"dimension":["d"],"measures":[{"name":"m","kind":"count"}]}"""))}]";
 }
