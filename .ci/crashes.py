@@ -20,3 +20,9 @@ for path in sorted(pathlib.Path(sys.argv[1]).glob("*.crashreport.json")):
         for frame in thread["stack_frames"][:60]:
             name = frame.get("method_name") or frame.get("unmanaged_name") or frame.get("native_image_offset", "")
             print(f"  {frame.get('filename') or frame.get('native_module') or ''} {name}")
+
+    # A crash in a native library has no frame of ours: what our threads did then is the next best hint.
+    for thread in report["threads"]:
+        ours = [name for frame in thread["stack_frames"] if "Cache." in (name := frame.get("method_name") or "").split("(")[0]]
+        if ours and thread.get("crashed") != "true":
+            print(f"thread {thread['native_thread_id']} was in {' < '.join(name.split('(')[0] for name in ours[:4])}")

@@ -3,17 +3,31 @@ using Cache.AppHost;
 using Cache.Embedded;
 using Cache.Metrics;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+
+var arguments = AppHostCommand.Read(args);
+if (arguments.Answer(Console.Out))
+{
+    return 0;
+}
 
 var builder = DistributedApplication.CreateBuilder(args);
 var publishing = builder.ExecutionContext.IsPublishMode;
 StackChoices choices;
 try
 {
-    choices = StackChoices.Choose(args, builder.Configuration, publishing, () => ContainerEngine.Find(builder.Configuration["ASPIRE_CONTAINER_RUNTIME"]));
+    choices = StackChoices.Choose(args, builder.Configuration, publishing, () => ContainerEngine.Find(builder.Configuration["ASPIRE_CONTAINER_RUNTIME"], ContainerEngine.Timeout));
 }
 catch (FormatException exception)
 {
     Console.Error.WriteLine(exception.Message);
+    return 1;
+}
+
+if (arguments.Errors.Count > 0)
+{
+    Console.Error.WriteLine(new ConfigurationException(arguments.Errors).Message);
+    Console.Error.WriteLine("--help lists the options.");
     return 1;
 }
 
@@ -46,6 +60,11 @@ var cache = builder.AddProject<Projects.Cache_Service>("cache")
     .WithUrlForEndpoint("http", url => url.DisplayText = "Live page")
     .WithUrlForEndpoint("http", _ => new() { Url = "/scalar", DisplayText = "API" })
     .WithUrlForEndpoint("http", _ => new() { Url = "/metrics", DisplayText = "Metrics" });
+
+if (!publishing)
+{
+    cache.WithLinksInTheLog(choices.Kafka == ServerMode.External ? null : kafka.Resource);
+}
 
 if (choices.Kafka == ServerMode.Embedded)
 {
@@ -81,6 +100,12 @@ if (choices.Simulator)
         // The simulator waits until the service is ready, which requires partitions, so the service has to create the topics.
         cache.WithEnvironment("Kafka__allow_auto_create_topics", "true");
     }
+}
+
+// An example for developers, like the simulator's rows.
+if (!publishing)
+{
+    builder.AddProject<Projects.Cache_Sample>("sample").WithReference(cache).WaitFor(cache);
 }
 
 await builder.Build().RunAsync();

@@ -6,18 +6,20 @@ namespace Cache.AppHost;
 /// <summary>Finds a running container engine: many machines have a client installed whose engine is not running.</summary>
 internal static class ContainerEngine
 {
-    private static readonly TimeSpan Timeout = TimeSpan.FromSeconds(3);
+    /// <summary>How long a person who starts the stack waits for an engine to answer.</summary>
+    public static readonly TimeSpan Timeout = TimeSpan.FromSeconds(3);
 
-    /// <summary>Finds an engine that answers within 3 s, <c>docker</c> before <c>podman</c>; null if none does.</summary>
+    /// <summary>Finds an engine that answers in time, <c>docker</c> before <c>podman</c>; null if none does.</summary>
     /// <param name="chosen">The engine that Aspire is configured to use (<c>ASPIRE_CONTAINER_RUNTIME</c>); null for any.</param>
-    public static string? Find(string? chosen)
+    /// <param name="timeout">How long it may take to answer.</param>
+    public static string? Find(string? chosen, TimeSpan timeout)
     {
         string[] engines = string.IsNullOrWhiteSpace(chosen) ? ["docker", "podman"] : [chosen];
-        var answers = engines.Select(engine => Task.Run(() => Answers(engine))).ToArray();
+        var answers = engines.Select(engine => Task.Run(() => Answers(engine, timeout))).ToArray();
         return engines.Zip(answers).FirstOrDefault(pair => pair.Second.GetAwaiter().GetResult()).First;
     }
 
-    private static bool Answers(string engine)
+    private static bool Answers(string engine, TimeSpan timeout)
     {
         try
         {
@@ -26,7 +28,7 @@ internal static class ContainerEngine
             process.ErrorDataReceived += static (_, _) => { };
             process.BeginOutputReadLine();
             process.BeginErrorReadLine();
-            if (process.WaitForExit(Timeout))
+            if (process.WaitForExit(timeout))
             {
                 return process.ExitCode == 0;
             }

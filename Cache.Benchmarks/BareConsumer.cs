@@ -28,45 +28,49 @@ internal static class BareConsumer
     /// <summary>Runs until it is killed.</summary>
     /// <param name="side"><c>client</c>, <c>decode</c> or <c>seed</c>.</param>
     /// <param name="bootstrapServers">The broker.</param>
+    /// <param name="topic">The topic with the rows.</param>
     /// <param name="group">The consumer group.</param>
     /// <param name="rows">The number of rows after which it reports progress, each time.</param>
     /// <param name="redisPort">The port of Redis.</param>
-    public static async Task RunAsync(string side, string bootstrapServers, string group, long rows, int redisPort)
+    /// <param name="fetchWaitMs">Its <c>fetch.wait.max.ms</c>.</param>
+    public static async Task RunAsync(string side, string bootstrapServers, string topic, string group, long rows, int redisPort, int fetchWaitMs)
     {
         var config = new ConsumerConfig { BootstrapServers = bootstrapServers };
         var options = new CacheOptions { KafkaBootstrapServers = bootstrapServers, ConsumerGroup = group };
         KafkaClients.Configure(config, options);
+        config.SessionTimeoutMs = Side.SuspendedSessionMs;
+        config.FetchWaitMaxMs = fetchWaitMs;
         switch (side)
         {
             case "client":
-                Consume(new ConsumerBuilder<byte[]?, byte[]?>(config), rows);
+                Consume(new ConsumerBuilder<byte[]?, byte[]?>(config), topic, rows);
                 break;
 
             case "decode":
                 var deserializer = new RowDeserializer(options, TimeProvider.System);
-                Consume(new ConsumerBuilder<RowKey, Row>(config).SetKeyDeserializer(deserializer).SetValueDeserializer(deserializer), rows);
+                Consume(new ConsumerBuilder<RowKey, Row>(config).SetKeyDeserializer(deserializer).SetValueDeserializer(deserializer), topic, rows);
                 break;
 
             default:
-                await SeedAsync(new ConsumerBuilder<byte[]?, byte[]?>(config), rows, redisPort);
+                await SeedAsync(new ConsumerBuilder<byte[]?, byte[]?>(config), topic, rows, redisPort);
                 break;
         }
     }
 
-    private static IConsumer<TKey, TValue> Subscribe<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder)
+    private static IConsumer<TKey, TValue> Subscribe<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder, string topic)
     {
         var consumer = builder.SetPartitionsAssignedHandler((_, partitions) =>
         {
             Console.WriteLine($"{partitions.Count} {Assigned}");
             return partitions.Select(partition => new TopicPartitionOffset(partition, Offset.Beginning));
         }).Build();
-        consumer.Subscribe(BenchmarkRows.Topic);
+        consumer.Subscribe(topic);
         return consumer;
     }
 
-    private static void Consume<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder, long rows)
+    private static void Consume<TKey, TValue>(ConsumerBuilder<TKey, TValue> builder, string topic, long rows)
     {
-        var consumer = Subscribe(builder);
+        var consumer = Subscribe(builder, topic);
         for (long row = 0; ;)
         {
             if (consumer.Consume(100) is { IsPartitionEOF: false } && ++row % rows == 0)
@@ -76,11 +80,11 @@ internal static class BareConsumer
         }
     }
 
-    private static async Task SeedAsync(ConsumerBuilder<byte[]?, byte[]?> builder, long rows, int redisPort)
+    private static async Task SeedAsync(ConsumerBuilder<byte[]?, byte[]?> builder, string topic, long rows, int redisPort)
     {
         await using var redis = await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redisPort}");
         var database = redis.GetDatabase();
-        var consumer = Subscribe(builder);
+        var consumer = Subscribe(builder, topic);
         var batch = new List<ConsumeResult<byte[]?, byte[]?>>(SeedBatch);
         for (long row = 0; ;)
         {

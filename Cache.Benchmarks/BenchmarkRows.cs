@@ -6,9 +6,6 @@ namespace Cache.Benchmarks;
 /// <summary>The rows of the benchmarks: one window after another, its dimensions in turn, with increasing counts.</summary>
 internal static class BenchmarkRows
 {
-    /// <summary>The topic with the rows.</summary>
-    public const string Topic = "event_metrics";
-
     private const int WindowMs = 5000;
     private static readonly string[] Types = ["page_view", "click", "add_to_cart", "purchase"];
 

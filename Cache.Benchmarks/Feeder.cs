@@ -4,14 +4,14 @@ using Confluent.Kafka;
 namespace Cache.Benchmarks;
 
 /// <summary>Produces rows at a fixed rate, and records when each was sent.</summary>
-internal sealed class Feeder(string bootstrapServers) : IDisposable
+internal sealed class Feeder(Broker broker) : IDisposable
 {
     // Time for the last rows to arrive.
     private static readonly TimeSpan DrainTime = TimeSpan.FromSeconds(1);
 
     private readonly IProducer<Null, byte[]> _producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig
     {
-        BootstrapServers = bootstrapServers,
+        BootstrapServers = broker.BootstrapServers,
         LingerMs = 0,
         EnableDeliveryReports = false,
     }).Build();
@@ -25,11 +25,11 @@ internal sealed class Feeder(string bootstrapServers) : IDisposable
 
     /// <summary>Produces rows for a time, then waits for those in flight.</summary>
     /// <param name="topic">The topic.</param>
-    /// <param name="partitions">Its partitions.</param>
     /// <param name="rate">Rows per second.</param>
     /// <param name="span">How long to produce.</param>
+    /// <param name="spread">Whether each row goes to another partition; by default those of a window go to the same.</param>
     /// <returns>The number of rows produced.</returns>
-    public async Task<long> FeedAsync(string topic, int partitions, int rate, TimeSpan span)
+    public async Task<long> FeedAsync(string topic, int rate, TimeSpan span, bool spread = false)
     {
         // Start with a new window, so that all rows of a window are in one topic and one round.
         var perWindow = BenchmarkRows.PerWindow(4);
@@ -41,7 +41,7 @@ internal sealed class Feeder(string bootstrapServers) : IDisposable
             for (var due = first + (long)(elapsed.TotalSeconds * rate); _next < due; _next++)
             {
                 Volatile.Write(ref _sent[_next], Stopwatch.GetTimestamp());
-                _producer.Produce(new TopicPartition(topic, BenchmarkRows.PartitionOf(_next, partitions)), new() { Value = BenchmarkRows.Value(_next) });
+                _producer.Produce(new TopicPartition(topic, spread ? (int)(_next % broker.Partitions) : BenchmarkRows.PartitionOf(_next, broker.Partitions)), new() { Value = BenchmarkRows.Value(_next) });
             }
         }
 

@@ -11,13 +11,11 @@ namespace Cache.Benchmarks;
 /// <summary>
 /// <c>latency</c>: the time from producing a row to its value in Redis (as reported by the update that follows the write) and
 /// to its event on a stream, compared with a bare round trip from producer to consumer. Both consumers use the same
-/// <c>fetch.wait.max.ms</c>, because the mock holds an empty fetch for that long.
+/// <c>fetch.wait.max.ms</c>.
 /// </summary>
 internal static class LatencyVerb
 {
     private const int Partitions = 4;
-    private const int FetchWaitMs = 5;
-
     // With a tenth of the CPU time stolen, the p99 of both sides doubles; this much has no visible effect.
     private const double MaxStolenPercent = 2;
 
@@ -36,7 +34,8 @@ internal static class LatencyVerb
     {
         // Short, because a busy host is more often quiet for a few seconds than for many.
         var span = TimeSpan.FromSeconds(run.Quick ? 1 : 2);
-        run.Report.Add("latency_fetch_wait_ms", "ms", [FetchWaitMs]);
+        run.Conditions(Partitions, FetchWait(run));
+        run.Report.Add("latency_fetch_wait_ms", "ms", [FetchWait(run)]);
         foreach (var rate in Rates)
         {
             Stage? stage = null;
@@ -49,7 +48,7 @@ internal static class LatencyVerb
                     if (round % RoundsPerStage == 0)
                     {
                         await (stage?.DisposeAsync() ?? ValueTask.CompletedTask);
-                        stage = await Stage.StartAsync();
+                        stage = await Stage.StartAsync(run);
                     }
                 },
                 ("round trip", () => stage!.MeasureRoundTripAsync(rate, span)),
@@ -65,13 +64,19 @@ internal static class LatencyVerb
             run.Report.AddRatio(
                 rate == 1000 ? "latency_p50_vs_roundtrip" : $"latency_p50_vs_roundtrip_{name}",
                 results["service"].Select(result => result.P50Ms), results["round trip"].Select(result => result.P50Ms));
+            run.Report.AddRatio(
+                rate == 1000 ? "latency_p99_vs_roundtrip" : $"latency_p99_vs_roundtrip_{name}",
+                results["service"].Select(result => result.P99Ms), results["round trip"].Select(result => result.P99Ms));
         }
     }
+
+    // The mock holds an empty fetch for as long as it may; a real broker answers as soon as there is a row.
+    private static int FetchWait(Run run) => run.Kafka is null ? 5 : 500;
 
     /// <summary>Both sides, on a fresh broker: the mock, and with it both sides, gets slower the more it holds.</summary>
     private sealed class Stage : IAsyncDisposable
     {
-        private readonly ServerProcess _kafka;
+        private readonly Broker _broker;
         private readonly Side _side;
         private readonly Feeder _feeder;
         private readonly Arrivals _inRedis;
@@ -82,34 +87,34 @@ internal static class LatencyVerb
         private readonly Task _reading;
         private readonly Thread _consuming;
 
-        private Stage(ServerProcess kafka, Side side, Socket stream)
+        private Stage(Broker broker, int fetchWaitMs, Side side, Socket stream)
         {
-            (_kafka, _side, _stream) = (kafka, side, stream);
-            _feeder = new(side.BootstrapServers);
+            (_broker, _side, _stream) = (broker, side, stream);
+            _feeder = new(broker);
             (_inRedis, _onStream, _bare) = (new(_feeder), new(_feeder), new(_feeder));
             _reading = ReadAsync(stream, _onStream);
-            _consuming = new Thread(() => Consume(side.BootstrapServers, _bare, _stop.Token)) { IsBackground = true };
+            _consuming = new Thread(() => Consume(broker, fetchWaitMs, _bare, _stop.Token)) { IsBackground = true };
             _consuming.Start();
         }
 
         /// <summary>Starts both sides, and warms them up.</summary>
-        public static async Task<Stage> StartAsync()
+        public static async Task<Stage> StartAsync(Run run)
         {
-            var kafka = await Broker.StartAsync(Partitions, new(0));
-            var side = await Side.StartServiceAsync(kafka, 1, "--Kafka:fetch.wait.max.ms", $"{FetchWaitMs}");
-            var stage = new Stage(kafka, side, await StreamVerb.OpenAsync(side.Process.Port));
+            var broker = await run.StartBrokerAsync(Partitions);
+            var side = await Side.StartServiceAsync(broker, 1, "--Kafka:fetch.wait.max.ms", $"{FetchWait(run)}");
+            var stage = new Stage(broker, FetchWait(run), side, await StreamVerb.OpenAsync(side.Process.Port));
             await side.Redis.GetSubscriber().SubscribeAsync(RedisChannel.Literal("cache:updates"), (_, message) => stage._inRedis.NoteUpdate(message));
-            await stage._feeder.FeedAsync(BenchmarkRows.Topic, Partitions, 1000, WarmUp);
-            await stage._feeder.FeedAsync(Broker.BareTopic, Partitions, 1000, WarmUp / 4);
+            await stage._feeder.FeedAsync(broker.Topic, 1000, WarmUp);
+            await stage._feeder.FeedAsync(broker.RoundTrips, 1000, WarmUp / 4);
             return stage;
         }
 
-        public Task<Result> MeasureRoundTripAsync(int rate, TimeSpan span) => MeasureAsync(Broker.BareTopic, rate, span, _bare);
+        public Task<Result> MeasureRoundTripAsync(int rate, TimeSpan span) => MeasureAsync(_broker.RoundTrips, rate, span, _bare);
 
         public async Task<Result> MeasureServiceAsync(int rate, TimeSpan span)
         {
             _onStream.Take();
-            var result = await MeasureAsync(BenchmarkRows.Topic, rate, span, _inRedis);
+            var result = await MeasureAsync(_broker.Topic, rate, span, _inRedis);
             var streamed = _onStream.Take();
             return result with { StreamP50Ms = streamed.P50Ms, StreamP99Ms = streamed.P99Ms };
         }
@@ -123,28 +128,28 @@ internal static class LatencyVerb
             await _reading;
             _feeder.Dispose();
             await _side.DisposeAsync();
-            await _kafka.DisposeAsync();
+            await _broker.DisposeAsync();
         }
 
         private async Task<Result> MeasureAsync(string topic, int rate, TimeSpan span, Arrivals arrivals)
         {
             arrivals.Take();
-            var rows = await _feeder.FeedAsync(topic, Partitions, rate, span);
+            var rows = await _feeder.FeedAsync(topic, rate, span);
             await arrivals.WaitAsync(rows);
             return arrivals.Take();
         }
     }
 
-    private static void Consume(string bootstrapServers, Arrivals arrivals, CancellationToken cancellationToken)
+    private static void Consume(Broker broker, int fetchWaitMs, Arrivals arrivals, CancellationToken cancellationToken)
     {
         using var consumer = new ConsumerBuilder<Ignore, byte[]>(new ConsumerConfig
         {
-            BootstrapServers = bootstrapServers,
+            BootstrapServers = broker.BootstrapServers,
             GroupId = "round-trips",
-            FetchWaitMaxMs = FetchWaitMs,
+            FetchWaitMaxMs = fetchWaitMs,
             EnableAutoCommit = false,
         }).Build();
-        consumer.Assign(Enumerable.Range(0, Partitions).Select(partition => new TopicPartitionOffset(Broker.BareTopic, partition, Offset.Beginning)));
+        consumer.Assign(Enumerable.Range(0, Partitions).Select(partition => new TopicPartitionOffset(broker.RoundTrips, partition, Offset.Beginning)));
         while (!cancellationToken.IsCancellationRequested)
         {
             if (consumer.Consume(100) is { } read)

@@ -34,14 +34,15 @@ internal static class LimitsVerb
 
     public static async Task RunAsync(Run run)
     {
+        run.Conditions(1, 5);
         var (streams, idle) = Scaled(run.Quick ? Streams / 10 : Streams, run.Quick ? IdleSockets / 10 : IdleSockets);
         var span = TimeSpan.FromSeconds(run.Quick ? 5 : 30);
-        await using var kafka = await Broker.StartAsync(1, new(0));
+        await using var broker = await run.StartBrokerAsync(1);
         await using var side = await Side.StartServiceAsync(
-            kafka, 1, "--Kafka:fetch.wait.max.ms", "5", "--http_max_connections", $"{IdleSockets + Streams}", "--stream_max_clients_per_client", $"{Streams}");
-        using var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig { BootstrapServers = side.BootstrapServers, LingerMs = 0 }).Build();
+            broker, 1, "--Kafka:fetch.wait.max.ms", "5", "--http_max_connections", $"{IdleSockets + Streams}", "--stream_max_clients_per_client", $"{Streams}");
+        using var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig { BootstrapServers = broker.BootstrapServers, LingerMs = 0 }).Build();
         using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{side.Process.Port}"), Timeout = TimeSpan.FromSeconds(20) };
-        var rows = new Rows(producer, http);
+        var rows = new Rows(producer, broker.Topic, http);
         await FillAsync(side.Redis.GetDatabase());
 
         // Warm up: code is compiled first.
@@ -60,6 +61,7 @@ internal static class LimitsVerb
         run.Report.Add("limits_health_most_ms", "ms", [all.Max(result => result.HealthMaxMs)]);
         run.Report.Add("limits_health_failures", "", [all.Sum(result => result.HealthFailures)]);
         run.Report.Add("limits_rss_mb", "MB", [all.Max(result => result.MaxMb)]);
+        run.Report.Add("limits_reader_mb_above_idle", "MB", [reader.MaxMb - alone.MaxMb]);
 
         async Task<Result> DuringAsync<TLoad>(string name, Func<Task<TLoad>> start)
             where TLoad : IAsyncDisposable
@@ -145,7 +147,7 @@ internal static class LimitsVerb
     }
 
     /// <summary>Rows of one window, each sent once the previous one is written: one flush per row.</summary>
-    private sealed class Rows(IProducer<Null, byte[]> producer, HttpClient http)
+    private sealed class Rows(IProducer<Null, byte[]> producer, string topic, HttpClient http)
     {
         private long _next;
         private (long Time, double Seconds) _last;
@@ -153,7 +155,7 @@ internal static class LimitsVerb
         /// <summary>Sends a row, and returns the duration of its flush in milliseconds.</summary>
         public async Task<double> FlushAsync()
         {
-            await producer.ProduceAsync(new TopicPartition(BenchmarkRows.Topic, 0), new() { Value = BenchmarkRows.Value(_next++ % 100) });
+            await producer.ProduceAsync(new TopicPartition(topic, 0), new() { Value = BenchmarkRows.Value(_next++ % 100) });
             while (true)
             {
                 using var pipeline = JsonDocument.Parse(await http.GetStringAsync("/pipeline"));

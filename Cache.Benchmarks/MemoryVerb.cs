@@ -18,41 +18,43 @@ internal static partial class MemoryVerb
 
     public static async Task RunAsync(Run run)
     {
+        run.Conditions(Backlog.Partitions);
         var rows = run.Quick ? 1_000_000L : 10_000_000L;
-        var service = await MeasureServiceAsync(rows);
-        var client = await MeasureBareAsync("client", rows / 10);
-        var decode = await MeasureBareAsync("decode", rows / 10);
+        var service = await MeasureServiceAsync(run, rows);
+        var client = await MeasureBareAsync(run, "client", rows / 10);
+        var decode = await MeasureBareAsync(run, "decode", rows / 10);
         run.Report.Add("memory_client_alloc_bytes_per_row", "B", [client]);
         run.Report.Add("memory_decode_alloc_bytes_per_row", "B", [decode]);
-        run.Report.Add("memory_service_alloc_bytes_per_row", "B", [service.BytesPerRow]);
+        run.Report.Add("alloc_bytes_per_row_process", "B", [service.BytesPerRow]);
         run.Report.Add("alloc_bytes_per_row", "B", [service.BytesPerRow - client]);
         run.Report.Add("alloc_bytes_per_row_vs_decode", "B", [service.BytesPerRow - decode]);
         run.Report.Add("rss_peak_mb", "MB", [service.PeakMb]);
         run.Report.Add("rss_slope_mb_per_million_rows", "MB", [service.SlopeMbPerMillionRows]);
     }
 
-    private static async Task<Result> MeasureServiceAsync(long rows)
+    private static async Task<Result> MeasureServiceAsync(Run run, long rows)
     {
-        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
-        await using var side = await Side.StartServiceAsync(kafka);
+        await using var broker = await run.StartBrokerAsync(Backlog.Partitions);
+        await using var side = await Side.StartServiceAsync(broker);
         var service = side.Process;
         using var http = new HttpClient { BaseAddress = new($"http://127.0.0.1:{service.Port}") };
 
         // Exclude the cost of starting, which is over after the first rows.
         const long WarmUp = 100_000;
-        await FeedAsync(side, 0, WarmUp);
+        await FeedAsync(broker, side, 0, WarmUp);
         var before = await AllocatedAsync(http);
         var samples = new List<(double MillionRows, double Mb)>();
-        await FeedAsync(side, WarmUp, WarmUp + rows, done => samples.Add((done / 1e6, service.ResidentBytes / 1e6)));
+        await FeedAsync(broker, side, WarmUp, WarmUp + rows, done => samples.Add((done / 1e6, service.ResidentBytes / 1e6)));
         await side.CommittedAsync(WarmUp + rows);
         var allocated = await AllocatedAsync(http) - before;
         return new(allocated / rows, samples.Max(sample => sample.Mb), Slope(samples[(samples.Count / 2)..]));
     }
 
-    private static async Task<double> MeasureBareAsync(string name, long rows)
+    private static async Task<double> MeasureBareAsync(Run run, string name, long rows)
     {
-        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(rows));
-        await using var side = await Side.StartBareAsync(kafka, name, rows / 2);
+        await using var broker = await run.StartBrokerAsync(Backlog.Partitions);
+        broker.Fill(new(rows));
+        await using var side = await Side.StartBareAsync(broker, name, rows / 2);
         var (half, all) = (await AllocatedAtAsync(rows / 2), await AllocatedAtAsync(rows));
         return (all - half) / (rows / 2.0);
 
@@ -64,11 +66,11 @@ internal static partial class MemoryVerb
     }
 
     /// <summary>Produces rows, never further ahead of the commits than the mock can hold.</summary>
-    private static async Task FeedAsync(Side side, long from, long to, Action<long>? progress = null)
+    private static async Task FeedAsync(Broker broker, Side side, long from, long to, Action<long>? progress = null)
     {
         using var producer = new ProducerBuilder<Null, byte[]>(new ProducerConfig
         {
-            BootstrapServers = side.BootstrapServers,
+            BootstrapServers = broker.BootstrapServers,
             LingerMs = 20,
             QueueBufferingMaxMessages = (int)MaxAhead,
             EnableDeliveryReports = false,
@@ -79,7 +81,7 @@ internal static partial class MemoryVerb
             for (var end = Math.Min(to, row + Step); row < end; row++)
             {
                 producer.Produce(
-                    new TopicPartition(BenchmarkRows.Topic, BenchmarkRows.PartitionOf(row, Backlog.Partitions)), new() { Value = BenchmarkRows.Value(row) });
+                    new TopicPartition(broker.Topic, BenchmarkRows.PartitionOf(row, broker.Partitions)), new() { Value = BenchmarkRows.Value(row) });
             }
 
             producer.Flush(CancellationToken.None);

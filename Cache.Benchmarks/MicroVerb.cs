@@ -48,7 +48,7 @@ public class RowStages
     /// <summary>Decodes the rows for the other stages.</summary>
     public RowStages()
     {
-        var partition = new AssignedPartition(new(BenchmarkRows.Topic, 0), new RowCounter());
+        var partition = new AssignedPartition(new("event_metrics", 0), new RowCounter());
         _spaced = [.. _values.Select(value => (byte[])[(byte)' ', .. value])];
         _rows = [.. _values.Select((value, offset) => new QueuedRow(partition, offset, 0, _decoder.Decode("event_metrics", value)))];
     }

@@ -16,17 +16,26 @@ internal static class ReadClients
     private const int MaxHeaderBytes = 4096;
 
     /// <summary>Sends requests for a time, and at least until a number of answers has arrived.</summary>
-    /// <returns>The number of answers, and the time it took.</returns>
+    /// <param name="port">The port of the server.</param>
+    /// <param name="route">The route.</param>
+    /// <param name="length">The length of its answer.</param>
+    /// <param name="span">How long to ask.</param>
+    /// <param name="atLeast">The least number of answers.</param>
+    /// <param name="headers">Further headers, each with its line end.</param>
+    /// <returns>The number of answers, the time it took, and the 99th percentile of the time from a request to its answer.</returns>
     /// <exception cref="InvalidOperationException">An answer was not 200, or had another length, so its speed means nothing.</exception>
-    public static (long Answers, TimeSpan Elapsed) Ask(int port, string route, int length, TimeSpan span, long atLeast = 0)
+    public static (long Answers, TimeSpan Elapsed, TimeSpan P99) Ask(int port, string route, int length, TimeSpan span, long atLeast = 0, string headers = "")
     {
-        var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        var request = Encoding.ASCII.GetBytes($"GET {route} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         var buffer = new byte[MaxHeaderBytes + length];
         var sockets = new Socket[Connections];
+        var askedAt = new long[Connections];
+        var waits = new List<long>();
         for (var at = 0; at < Connections; at++)
         {
             sockets[at] = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true, ReceiveTimeout = 10_000 };
             sockets[at].Connect(IPAddress.Loopback, port);
+            askedAt[at] = Stopwatch.GetTimestamp();
             sockets[at].Send(request);
         }
 
@@ -34,10 +43,13 @@ internal static class ReadClients
         long answers = 0;
         while (answers < atLeast || Stopwatch.GetElapsedTime(started) < span)
         {
-            foreach (var socket in sockets)
+            for (var at = 0; at < Connections; at++)
             {
-                Receive(socket, buffer, length);
-                socket.Send(request);
+                Receive(sockets[at], buffer, length);
+                var now = Stopwatch.GetTimestamp();
+                waits.Add(now - askedAt[at]);
+                askedAt[at] = now;
+                sockets[at].Send(request);
             }
 
             answers += Connections;
@@ -45,7 +57,8 @@ internal static class ReadClients
 
         var elapsed = Stopwatch.GetElapsedTime(started);
         Array.ForEach(sockets, socket => socket.Dispose());
-        return (answers, elapsed);
+        waits.Sort();
+        return (answers, elapsed, Stopwatch.GetElapsedTime(0, waits[(int)(waits.Count * 0.99)]));
     }
 
     private static void Receive(Socket socket, byte[] buffer, int length)

@@ -8,7 +8,7 @@ namespace Cache.Benchmarks;
 /// <c>reads</c>: requests per second over 32 connections, on the routes that dashboards use, while 100 updates per second
 /// arrive, compared with <see cref="BareReads"/>. The updates look like another replica's: they alternate between a field of the
 /// newest event window and one of the newest performance window, each with its message. So the cost is that of reading alone, not
-/// of consuming.
+/// of consuming. <c>uncached</c> asks the service with <c>Cache-Control: no-cache</c>, so that each answer is read from Redis.
 /// </summary>
 internal static class ReadsVerb
 {
@@ -21,14 +21,17 @@ internal static class ReadsVerb
         "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows?limit=20", "/metrics/performance/windows?limit=20",
     ];
 
+    private const string NoCache = "Cache-Control: no-cache\r\n";
+
     private static readonly RedisChannel Updates = RedisChannel.Literal("cache:updates");
 
     /// <summary>The result of one side on one route in one round.</summary>
-    internal sealed record Result(double RequestsPerSecond, double CpuMicrosPerRequest);
+    internal sealed record Result(double RequestsPerSecond, double CpuMicrosPerRequest, double P99Ms);
 
     public static async Task RunAsync(Run run)
     {
-        await using var kafka = await Broker.StartAsync(1, new(0));
+        run.Conditions(1);
+        await using var broker = await run.StartBrokerAsync(1);
         await using var redis = await ServerProcess.StartRedisAsync();
         await using var client = await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}");
         var database = client.GetDatabase();
@@ -39,8 +42,7 @@ internal static class ReadsVerb
 
         await database.PingAsync();
         await using var service = await ServerProcess.StartAsync(
-            "Cache.Service.dll", "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", $"127.0.0.1:{kafka.Port}",
-            "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}");
+            Side.Service, ["--urls", "http://127.0.0.1:0", .. broker.ServiceArguments, "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}"]);
 
         var answers = Directory.CreateTempSubdirectory("bench-answers-");
         try
@@ -68,6 +70,7 @@ internal static class ReadsVerb
         for (var route = 0; route < Routes.Length; route++)
         {
             ReadClients.Ask(service.Port, Routes[route], lengths[route], span, run.Quick ? 10_000 : 60_000);
+            ReadClients.Ask(service.Port, Routes[route], lengths[route], span, run.Quick ? 2_000 : 10_000, NoCache);
             ReadClients.Ask(bare.Port, $"/{route}", lengths[route], span, run.Quick ? 10_000 : 60_000);
         }
 
@@ -76,6 +79,7 @@ internal static class ReadsVerb
             .. Enumerable.Range(0, Routes.Length).SelectMany(route => new (string, Func<Task<Result>>)[]
             {
                 ($"service {Routes[route]}", () => Task.Run(() => Ask(service, Routes[route], lengths[route], span))),
+                ($"uncached {Routes[route]}", () => Task.Run(() => Ask(service, Routes[route], lengths[route], span, NoCache))),
                 ($"bare {Routes[route]}", () => Task.Run(() => Ask(bare, $"/{route}", lengths[route], span))),
             }),
         ]);
@@ -89,21 +93,29 @@ internal static class ReadsVerb
             run.Report.Add($"reads_{name}_per_s", "requests/s", results[$"service {route}"].Select(result => result.RequestsPerSecond));
             run.Report.Add($"reads_bare_{name}_per_s", "requests/s", results[$"bare {route}"].Select(result => result.RequestsPerSecond));
             run.Report.Add($"reads_{name}_vs_bare", "×", Ratios(route));
+            run.Report.Add($"reads_uncached_{name}_per_s", "requests/s", results[$"uncached {route}"].Select(result => result.RequestsPerSecond));
             run.Report.AddRatio(
                 $"reads_{name}_cpu_vs_bare", results[$"service {route}"].Select(result => result.CpuMicrosPerRequest), results[$"bare {route}"].Select(result => result.CpuMicrosPerRequest));
         }
 
         run.Report.Add("reads_vs_bare", "×", Ratios(worst));
+        run.Report.Add("reads_p99_vs_bare", "×", Routes.Select(P99s).MaxBy(Report.Median)!);
+        run.Report.Add("reads_uncached_vs_cached", "×", Routes.Select(Uncached).MinBy(Report.Median)!);
 
         IEnumerable<double> Ratios(string route) =>
             results[$"service {route}"].Zip(results[$"bare {route}"], (ours, theirs) => ours.RequestsPerSecond / theirs.RequestsPerSecond);
+
+        IEnumerable<double> P99s(string route) => results[$"service {route}"].Zip(results[$"bare {route}"], (ours, theirs) => ours.P99Ms / theirs.P99Ms);
+
+        IEnumerable<double> Uncached(string route) =>
+            results[$"uncached {route}"].Zip(results[$"service {route}"], (uncached, cached) => uncached.RequestsPerSecond / cached.RequestsPerSecond);
     }
 
-    private static Result Ask(ServerProcess server, string route, int length, TimeSpan span)
+    private static Result Ask(ServerProcess server, string route, int length, TimeSpan span, string headers = "")
     {
         var cpu = server.Cpu;
-        var (requests, elapsed) = ReadClients.Ask(server.Port, route, length, span);
-        return new(requests / elapsed.TotalSeconds, (server.Cpu - cpu).TotalMicroseconds / requests);
+        var (requests, elapsed, p99) = ReadClients.Ask(server.Port, route, length, span, headers: headers);
+        return new(requests / elapsed.TotalSeconds, (server.Cpu - cpu).TotalMicroseconds / requests, p99.TotalMilliseconds);
     }
 
     /// <summary>Saves the body of each route's answer, and returns their lengths.</summary>

@@ -51,11 +51,14 @@ internal sealed class Report
         var json = File.Exists(path) ? JsonNode.Parse(File.ReadAllText(path))!.AsObject() : [];
         foreach (var figure in _figures)
         {
-            json[figure.Name] = new JsonObject { ["median"] = figure.Median, ["min"] = figure.Min, ["max"] = figure.Max, ["unit"] = figure.Unit };
+            json[figure.Name] = new JsonObject { ["median"] = Json(figure.Median), ["min"] = Json(figure.Min), ["max"] = Json(figure.Max), ["unit"] = figure.Unit };
         }
 
         File.WriteAllText(path, json.ToJsonString(Indented));
     }
+
+    // JSON has no number for what cannot be divided.
+    private static JsonNode? Json(double value) => double.IsFinite(value) ? value : null;
 
     private static string Text(double value) => value.ToString(Math.Abs(value) < 100 ? "0.###" : "0", CultureInfo.InvariantCulture);
 

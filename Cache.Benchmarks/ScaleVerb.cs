@@ -5,6 +5,7 @@ internal static class ScaleVerb
 {
     public static async Task RunAsync(Run run)
     {
+        run.Conditions(Backlog.Partitions);
         var rows = run.Quick ? 200_000L : 600_000L;
         int[] dimensions = [4, 100, 10_000];
         var costs = await MeasureAsync(run, "dimensions", [.. dimensions.Select(number => new Variant($"{number}", new(rows, number)))]);

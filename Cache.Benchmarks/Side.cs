@@ -12,33 +12,36 @@ namespace Cache.Benchmarks;
 /// </summary>
 internal sealed class Side : IAsyncDisposable
 {
-    /// <summary>The service of this build.</summary>
-    public const string Service = "Cache.Service.dll";
+    /// <summary>The service that is measured: that of this build, or one in a folder of its own.</summary>
+    public static string Service { get; private set; } = "Cache.Service.dll";
+
+    /// <summary>Settings of a service that is suspended between its turns: Kafka must not take that for a crash.</summary>
+    public static readonly string[] Suspended = ["--Kafka:session.timeout.ms", Text(SuspendedSessionMs)];
+
+    /// <summary>The <c>session.timeout.ms</c> of sides that are suspended between their turns.</summary>
+    public const int SuspendedSessionMs = 45_000;
 
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(20);
     private static readonly TimeSpan Timeout = TimeSpan.FromMinutes(5);
     private static int _groups;
 
-    private readonly ServerProcess _kafka;
     private readonly ServerProcess _redisServer;
     private readonly List<ServerProcess> _processes = [];
+    private string[] _arguments = [];
     private readonly IConsumer<Ignore, Ignore> _watcher;
     private readonly List<TopicPartition> _partitions;
-    private readonly string _group = $"bench-{Interlocked.Increment(ref _groups)}";
+    private readonly string _group;
 
-    private Side(ServerProcess kafka, ServerProcess redisServer, ConnectionMultiplexer redis)
+    private Side(Broker broker, ServerProcess redisServer, ConnectionMultiplexer redis)
     {
-        (_kafka, _redisServer, Redis) = (kafka, redisServer, redis);
-        _watcher = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = BootstrapServers, GroupId = _group }).Build();
-        using var admin = new DependentAdminClientBuilder(_watcher.Handle).Build();
-        _partitions = admin.GetMetadata(BenchmarkRows.Topic, Timeout).Topics[0].Partitions.ConvertAll(partition => new TopicPartition(BenchmarkRows.Topic, partition.PartitionId));
+        (_redisServer, Redis) = (redisServer, redis);
+        _group = $"{broker.Topic}_{Interlocked.Increment(ref _groups)}";
+        _watcher = new ConsumerBuilder<Ignore, Ignore>(new ConsumerConfig { BootstrapServers = broker.BootstrapServers, GroupId = _group }).Build();
+        _partitions = [.. Enumerable.Range(0, broker.Partitions).Select(partition => new TopicPartition(broker.Topic, partition))];
     }
 
     /// <summary>The cost of a turn.</summary>
     internal readonly record struct Turn(TimeSpan Elapsed, TimeSpan Cpu);
-
-    /// <summary>The address of the broker.</summary>
-    public string BootstrapServers => $"127.0.0.1:{_kafka.Port}";
 
     /// <summary>A connection to its Redis.</summary>
     public ConnectionMultiplexer Redis { get; }
@@ -46,41 +49,68 @@ internal sealed class Side : IAsyncDisposable
     /// <summary>The process; the first one if there are several.</summary>
     public ServerProcess Process => _processes[0];
 
-    /// <summary>Starts a baseline, which reports progress after every <paramref name="rows"/> rows.</summary>
-    public static async Task<Side> StartBareAsync(ServerProcess kafka, string name, long rows)
+    /// <summary>When the last of its processes got its first partitions (<see cref="Stopwatch.GetTimestamp"/>).</summary>
+    public long AssignedAt { get; private set; }
+
+    /// <summary>Measures the service of a folder, such as a published one.</summary>
+    /// <exception cref="InvalidOperationException">There is none.</exception>
+    public static void MeasureServiceOf(string folder)
     {
-        var side = await ConnectAsync(kafka);
-        await side.AddAsync(ServerProcess.Start("Cache.Benchmarks.dll", "consume", name, side.BootstrapServers, side._group, Text(rows), Text(side._redisServer.Port)));
+        Service = Path.GetFullPath(Path.Combine(folder, Service));
+        if (!File.Exists(Service))
+        {
+            throw new InvalidOperationException($"There is no {Service}.");
+        }
+    }
+
+    /// <summary>Starts a baseline, which reports progress after every <paramref name="rows"/> rows.</summary>
+    /// <param name="broker">The broker.</param>
+    /// <param name="name">The baseline.</param>
+    /// <param name="rows">The rows between two reports.</param>
+    /// <param name="fetchWaitMs">Its <c>fetch.wait.max.ms</c>.</param>
+    public static async Task<Side> StartBareAsync(Broker broker, string name, long rows, int fetchWaitMs = 500)
+    {
+        var side = await ConnectAsync(broker);
+        await side.AddAsync(ServerProcess.Start("Cache.Benchmarks.dll", "consume", name, broker.BootstrapServers, broker.Topic, side._group, Text(rows), Text(side._redisServer.Port), Text(fetchWaitMs)));
         return side;
     }
 
     /// <summary>Starts the service, and waits until its partitions are assigned.</summary>
-    /// <param name="kafka">The broker.</param>
+    /// <param name="broker">The broker.</param>
     /// <param name="replicas">Number of replicas.</param>
     /// <param name="arguments">Further settings.</param>
-    public static Task<Side> StartServiceAsync(ServerProcess kafka, int replicas = 1, params string[] arguments) => StartBuildAsync(Service, kafka, replicas, arguments);
+    public static Task<Side> StartServiceAsync(Broker broker, int replicas = 1, params string[] arguments) => StartBuildAsync(Service, broker, replicas, arguments);
 
     /// <summary>Starts any build of the service, and waits until its partitions are assigned.</summary>
     /// <param name="program">The program.</param>
-    /// <param name="kafka">The broker.</param>
+    /// <param name="broker">The broker.</param>
     /// <param name="replicas">Number of replicas.</param>
     /// <param name="arguments">Further settings.</param>
-    public static async Task<Side> StartBuildAsync(string program, ServerProcess kafka, int replicas, string[] arguments)
+    public static async Task<Side> StartBuildAsync(string program, Broker broker, int replicas, string[] arguments)
     {
-        var side = await ConnectAsync(kafka);
+        var side = await ConnectAsync(broker);
+        side._arguments =
+        [
+            "--urls", "http://127.0.0.1:0", .. broker.ServiceArguments, "--ConnectionStrings:redis", $"127.0.0.1:{side._redisServer.Port}",
+            "--cache_kafka_consumer_group", side._group, .. arguments,
+        ];
         for (var replica = 0; replica < replicas; replica++)
         {
-            await side.AddAsync(await ServerProcess.StartAsync(
-                program,
-                [
-                    "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", side.BootstrapServers,
-                    "--ConnectionStrings:redis", $"127.0.0.1:{side._redisServer.Port}",
-                    "--cache_kafka_consumer_group", side._group, "--cache_kafka_topics", BenchmarkRows.Topic, .. arguments,
-                ]));
+            await side.AddAsync(await ServerProcess.StartAsync(program, side._arguments));
         }
 
         return side;
     }
+
+    /// <summary>Kills the service (SIGKILL).</summary>
+    public async Task KillAsync()
+    {
+        await Process.DisposeAsync();
+        _processes.RemoveAt(0);
+    }
+
+    /// <summary>Starts the service of this build again, without waiting for its partitions.</summary>
+    public async Task RestartAsync() => _processes.Insert(0, await ServerProcess.StartAsync(Service, _arguments));
 
     /// <summary>Suspends it until its turn.</summary>
     public void Hold() => _processes.ForEach(process => process.Signal("STOP"));
@@ -147,16 +177,16 @@ internal sealed class Side : IAsyncDisposable
         await _redisServer.DisposeAsync();
     }
 
-    private static async Task<Side> ConnectAsync(ServerProcess kafka)
+    private static async Task<Side> ConnectAsync(Broker broker)
     {
         var redis = await ServerProcess.StartRedisAsync();
-        return new(kafka, redis, await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}"));
+        return new(broker, redis, await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}"));
     }
 
     private async Task AddAsync(ServerProcess process)
     {
         _processes.Add(process);
-        await process.LineAsync(BareConsumer.Assigned);
+        AssignedAt = (await process.LineAsync(BareConsumer.Assigned)).At;
     }
 
     private async Task<Turn> TakeTurnAsync(Func<Task<long>> done)

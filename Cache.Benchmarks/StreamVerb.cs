@@ -3,7 +3,6 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
-using Cache.Embedded;
 using StackExchange.Redis;
 
 namespace Cache.Benchmarks;
@@ -24,9 +23,8 @@ internal static class StreamVerb
 
     public static async Task RunAsync(Run run)
     {
-        await using var kafka = await EmbeddedKafka.StartAsync(1);
-        kafka.CreateTopic("event_metrics", 1);
-        kafka.CreateTopic("performance_metrics", 1);
+        run.Conditions(1);
+        await using var broker = await run.StartBrokerAsync(1);
         await using var redis = await ServerProcess.StartRedisAsync();
         await using var publisher = await ConnectionMultiplexer.ConnectAsync($"127.0.0.1:{redis.Port}");
         var span = TimeSpan.FromSeconds(run.Quick ? 2 : 6);
@@ -50,8 +48,7 @@ internal static class StreamVerb
         async Task<Result> MeasureServiceAsync()
         {
             await using var server = await ServerProcess.StartAsync(
-                "Cache.Service.dll", "--urls", "http://127.0.0.1:0", "--ConnectionStrings:kafka", kafka.BootstrapServers,
-                "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}");
+                Side.Service, ["--urls", "http://127.0.0.1:0", .. broker.ServiceArguments, "--ConnectionStrings:redis", $"127.0.0.1:{redis.Port}"]);
             using var stop = new CancellationTokenSource();
             var publishing = Task.Run(() => TickAsync(_ => publisher.GetSubscriber().Publish(Updates, Message(), CommandFlags.FireAndForget), stop.Token));
             var result = await MeasureAsync(server, span);
@@ -126,11 +123,13 @@ internal static class StreamVerb
     }
 
     /// <summary>Opens a stream.</summary>
-    public static async Task<Socket> OpenAsync(int port)
+    /// <param name="port">The port of the server.</param>
+    /// <param name="state">Whether with the state of the service, as the page asks for it.</param>
+    public static async Task<Socket> OpenAsync(int port, bool state = false)
     {
         var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
         await socket.ConnectAsync(IPAddress.Loopback, port);
-        await socket.SendAsync("GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"u8.ToArray());
+        await socket.SendAsync(Encoding.ASCII.GetBytes($"GET /stream{(state ? "?state=true" : "")} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         return socket;
     }
 

@@ -11,11 +11,12 @@ internal static class ThroughputVerb
 
     public static async Task RunAsync(Run run)
     {
+        run.Conditions(Backlog.Partitions);
         var rows = run.Quick ? 200_000L : 1_000_000L;
-        await using var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
-        await using var service = await Side.StartServiceAsync(kafka);
-        await using var client = await Side.StartBareAsync(kafka, "client", rows);
-        await using var decode = await Side.StartBareAsync(kafka, "decode", rows);
+        await using var broker = await run.StartBrokerAsync(Backlog.Partitions);
+        await using var service = await Side.StartServiceAsync(broker, 1, Side.Suspended);
+        await using var client = await Side.StartBareAsync(broker, "client", rows);
+        await using var decode = await Side.StartBareAsync(broker, "decode", rows);
         Side[] all = [service, client, decode];
         Array.ForEach(all, side => side.Hold());
 
@@ -37,13 +38,16 @@ internal static class ThroughputVerb
             run.Report.AddRatio($"throughput_vs_{baseline}", warm["service"].Select(Rate), warm[baseline].Select(Rate));
         }
 
+        run.Report.AddRatio(
+            "cpu_per_row_vs_client",
+            warm["service"].Select(result => result.Turn.Cpu.TotalMicroseconds / result.Rows), warm["client"].Select(result => result.Turn.Cpu.TotalMicroseconds / result.Rows));
         run.Report.AddRatio("throughput_cold_vs_decode", cold["service"].Select(Rate), cold["decode"].Select(Rate));
 
         Task<Dictionary<string, List<Result>>> AlternateAsync(int rounds) => Rounds.AlternateAsync(
             rounds,
             () =>
             {
-                Broker.Fill(service.BootstrapServers, Backlog.Partitions, new(rows), produced);
+                broker.Fill(new(rows), produced);
                 produced += rows;
             },
             ("client", async () => new Result(rows, await client.ReadAsync(produced))),
@@ -55,7 +59,7 @@ internal static class ThroughputVerb
         async Task<Result> MeasureSeedAsync()
         {
             var some = rows / 10;
-            await using var seed = await Side.StartBareAsync(kafka, "seed", some);
+            await using var seed = await Side.StartBareAsync(broker, "seed", some);
             await seed.ReadAsync(some);
             return new(some, await seed.ReadAsync(2 * some));
         }

@@ -15,6 +15,7 @@ internal static class TracingVerb
 {
     public static async Task RunAsync(Run run)
     {
+        run.Conditions(Backlog.Partitions);
         // Many short rounds: the noise in a single one is as large as the difference to be measured.
         var rows = run.Quick ? 100_000L : 200_000L;
         await using var collector = await StartCollectorAsync();

@@ -22,7 +22,7 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
     /// <returns>Microseconds per row, one value per round, by the variants' names.</returns>
     public static async Task<Dictionary<string, List<double>>> MeasureAsync(Run run, params Variant[] variants)
     {
-        await using var all = await Running.StartAsync(variants);
+        await using var all = await Running.StartAsync(run, variants);
         await AlternateAsync(run.Quick ? 1 : WarmUps);
         var costs = await AlternateAsync(run.Rounds);
         await all.RequireLastAsync();
@@ -40,7 +40,7 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
     /// <returns>Microseconds of CPU time per row, the mean of a variant's processes, one value per round, by the variants' names.</returns>
     public static async Task<Dictionary<string, List<double>>> MeasureTogetherAsync(Run run, params Variant[] variants)
     {
-        await using var all = await Running.StartAsync([.. Enumerable.Repeat(variants, run.Quick ? 1 : ProcessesPerVariant).SelectMany(_ => _)]);
+        await using var all = await Running.StartAsync(run, [.. Enumerable.Repeat(variants, run.Quick ? 1 : ProcessesPerVariant).SelectMany(_ => _)]);
         var costs = variants.ToDictionary(variant => variant.Name, _ => new List<double>());
         var rounds = run.Quick ? run.Rounds : ManyRounds;
         for (var round = run.Quick ? 0 : 1 - LongWarmUps; round <= rounds; round++)
@@ -68,18 +68,19 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
     /// <summary>Running variants, each with its own broker.</summary>
     private sealed class Running : IAsyncDisposable
     {
-        private readonly List<(Variant Variant, ServerProcess Kafka, Side Side)> _sides = [];
+        private readonly List<(Variant Variant, Broker Broker, Side Side)> _sides = [];
         private long _rounds;
 
-        public IReadOnlyList<(Variant Variant, ServerProcess Kafka, Side Side)> Sides => _sides;
+        public IReadOnlyList<(Variant Variant, Broker Broker, Side Side)> Sides => _sides;
 
-        public static async Task<Running> StartAsync(Variant[] variants)
+        public static async Task<Running> StartAsync(Run run, Variant[] variants)
         {
             var running = new Running();
             foreach (var variant in variants)
             {
-                var kafka = await Broker.StartAsync(Backlog.Partitions, new(0));
-                running._sides.Add((variant, kafka, await Side.StartBuildAsync(variant.Service, kafka, variant.Replicas, variant.Arguments)));
+                var broker = await run.StartBrokerAsync(Backlog.Partitions);
+                string[] measures = variant.Backlog.Measures > 2 ? ["--metric_types", broker.MetricTypes(variant.Backlog.Measures)] : [];
+                running._sides.Add((variant, broker, await Side.StartBuildAsync(variant.Service, broker, variant.Replicas, [.. variant.Arguments, .. measures, .. Side.Suspended])));
             }
 
             // Only now: with the mock, a join can take as long as a session, and a side suspended for longer is expelled from its group.
@@ -90,11 +91,11 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
         /// <summary>Produces the backlog of a round.</summary>
         public void Fill()
         {
-            _sides.ForEach(one => Broker.Fill(one.Side.BootstrapServers, Backlog.Partitions, one.Variant.Backlog, _rounds * one.Variant.Backlog.Rows));
+            _sides.ForEach(one => one.Broker.Fill(one.Variant.Backlog, _rounds * one.Variant.Backlog.Rows));
             _rounds++;
         }
 
-        public Task<Side.Turn> CommitAsync((Variant Variant, ServerProcess Kafka, Side Side) one) => one.Side.CommitAsync(_rounds * one.Variant.Backlog.Rows);
+        public Task<Side.Turn> CommitAsync((Variant Variant, Broker Broker, Side Side) one) => one.Side.CommitAsync(_rounds * one.Variant.Backlog.Rows);
 
         public async Task RequireLastAsync()
         {
@@ -106,10 +107,10 @@ internal sealed record Variant(string Name, Backlog Backlog, int Replicas = 1, p
 
         public async ValueTask DisposeAsync()
         {
-            foreach (var (_, kafka, side) in _sides)
+            foreach (var (_, broker, side) in _sides)
             {
                 await side.DisposeAsync();
-                await kafka.DisposeAsync();
+                await broker.DisposeAsync();
             }
         }
     }

@@ -126,7 +126,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
     public void BreakBroker(int id)
     {
         RequireBroker(id);
-        Call(cluster => NativeKafka.BrokerSetDown(cluster, id), $"Broker {id} was not taken down");
+        TakeDown(id, $"Broker {id} was not taken down");
     }
 
     /// <summary>Brings a broker back up at its old address, with its records.</summary>
@@ -138,8 +138,7 @@ public sealed class EmbeddedKafka : IAsyncDisposable
     }
 
     /// <summary>Takes all brokers down.</summary>
-    public void BreakAllBrokers() =>
-        Call(static cluster => NativeKafka.BrokerSetDown(cluster, AllBrokers), "The brokers were not taken down");
+    public void BreakAllBrokers() => TakeDown(AllBrokers, "The brokers were not taken down");
 
     /// <summary>Brings all brokers back up.</summary>
     public void MendAllBrokers() =>
@@ -329,6 +328,9 @@ public sealed class EmbeddedKafka : IAsyncDisposable
             throw new ArgumentOutOfRangeException(nameof(id), id, $"Broker ids are 1 to {BrokerCount}.");
         }
     }
+
+    /// <summary>Takes brokers down: each closes its listener, and binds another one to the same port for later.</summary>
+    private void TakeDown(int broker, string failure) => Call(cluster => Listeners.Change(() => NativeKafka.BrokerSetDown(cluster, broker)), failure);
 
     /// <summary>Calls the library under the lock, which keeps the cluster from being freed during the call.</summary>
     private void Call(Func<nint, int> call, string failure)

@@ -160,7 +160,11 @@ public sealed class EmbeddedRedis : IAsyncDisposable
         var server = new GarnetServer(options);
         try
         {
-            server.Start();
+            Listeners.Change(() =>
+            {
+                server.Start();
+                return server;
+            });
         }
         catch (SocketException e) when (e.SocketErrorCode == SocketError.AddressAlreadyInUse)
         {

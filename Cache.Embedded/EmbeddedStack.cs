@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net.Sockets;
 using Cache.Producer.Simulator;
+using Cache.Service.Options;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
@@ -42,6 +43,9 @@ public sealed class EmbeddedStack : IAsyncDisposable
 
     /// <summary>The service's first address, as reachable from this machine.</summary>
     public Uri ServiceUri { get; private set; } = new(StackOptions.DefaultUrls);
+
+    /// <summary>A key for the service's data; null if none is needed.</summary>
+    public string? ApiKey { get; private set; }
 
     /// <summary>Cancelled when the service stops, on its own or on a signal.</summary>
     public CancellationToken ServiceStopping { get; private set; }
@@ -197,6 +201,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
         ];
         var service = Configured(Service.Program.Build, args);
         _service = service;
+        ApiKey = service.Services.GetRequiredService<CacheOptions>().ApiKeys is [var key, ..] ? key : null;
         ServiceStopping = service.Lifetime.ApplicationStopping;
         try
         {

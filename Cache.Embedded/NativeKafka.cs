@@ -1,14 +1,13 @@
-using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
 
 /// <summary>librdkafka's mock cluster API, called in the same native library that Confluent.Kafka uses.</summary>
 internal static partial class NativeKafka
 {
-    private const string Library = "librdkafka";
-    private static readonly Lazy<nint> LoadedLibrary = new(FindLoadedLibrary);
+    private const string Library = KafkaLibrary.Name;
 
     public const int ProducerType = 0;
     public const int Success = 0;
@@ -17,30 +16,7 @@ internal static partial class NativeKafka
     internal static void UseConfluentsLibrary() =>
         NativeLibrary.SetDllImportResolver(
             typeof(NativeKafka).Assembly,
-            static (name, _, _) => name == Library ? LoadedLibrary.Value : 0);
-
-    /// <summary>
-    /// The machine decides which build in the package is loaded (librdkafka, centos8-librdkafka, alpine-librdkafka), so this
-    /// searches the loaded modules rather than loading it by name.
-    /// </summary>
-    private static nint FindLoadedLibrary()
-    {
-        _ = Confluent.Kafka.Library.Version; // loads it
-        using var process = Process.GetCurrentProcess();
-        foreach (ProcessModule module in process.Modules)
-        {
-            var file = Path.GetFileName(module.FileName);
-            if (file.Contains(Library, StringComparison.OrdinalIgnoreCase)
-                && !file.Contains("librdkafkacpp", StringComparison.OrdinalIgnoreCase)
-                && NativeLibrary.TryLoad(module.FileName, out var handle))
-            {
-                return handle;
-            }
-        }
-
-        // macOS lists no modules, but there Confluent.Kafka loads the library by its plain name, which yields the same module.
-        return NativeLibrary.Load(Library, typeof(Confluent.Kafka.Library).Assembly, DllImportSearchPath.AssemblyDirectory);
-    }
+            static (name, _, _) => name == Library ? KafkaLibrary.Handle : 0);
 
     [LibraryImport(Library, EntryPoint = "rd_kafka_conf_new")]
     public static partial nint ConfNew();

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using Cache.Producer.Simulator;
 using Microsoft.Extensions.Hosting;
 
 namespace Cache.Embedded;
@@ -11,12 +12,19 @@ public static class Program
     private const int Failed = 1;
     private const int BadArguments = 2;
 
+    private const string Green = "32";
+    private const string Yellow = "33";
+
     // Until the process is gone: a signal without a handler would kill it while it ends, whatever it has to report.
     private static readonly CancellationTokenSource Stopping = new();
     private static readonly List<PosixSignalRegistration> Signals = [];
 
     private static readonly TimeSpan PollInterval = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan ReadyTimeout = TimeSpan.FromSeconds(30);
+
+    // How often the status is shown: rewritten in place on a terminal, otherwise as a line of its own.
+    private static readonly TimeSpan LineInterval = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan PlainInterval = TimeSpan.FromSeconds(10);
 
     /// <summary>Runs the stack until Ctrl-C or SIGTERM.</summary>
     /// <returns>
@@ -45,6 +53,7 @@ public static class Program
         // The hosts' console lifetimes receive the signals too, but only announce them: this program decides when the parts stop,
         // and in which order.
         Signals.AddRange([PosixSignalRegistration.Create(PosixSignal.SIGINT, OnSignal), PosixSignalRegistration.Create(PosixSignal.SIGTERM, OnSignal)]);
+        StatusLine.Open();
         try
         {
             return await RunAsync(options, Stopping.Token);
@@ -70,17 +79,21 @@ public static class Program
     {
         var started = Stopwatch.GetTimestamp();
         var stack = await EmbeddedStack.StartAsync(options, stop);
-        await Console.Out.WriteLineAsync($"{Environment.NewLine}{StackTable.Render(stack, options.Simulator)}");
+        await Console.Out.WriteLineAsync($"{Environment.NewLine}{StackTable.Render(stack, options.Simulator, StatusLine.Current is { HasColors: true })}");
+        if (options.Open && !Browser.Open(stack.ServiceUri))
+        {
+            await Console.Error.WriteLineAsync($"There is nothing here that opens a browser; open {stack.ServiceUri} yourself.");
+        }
 
         using var ending = CancellationTokenSource.CreateLinkedTokenSource(stop, stack.ServiceStopping);
         try
         {
             await ReportReadinessAsync(stack.ServiceUri, started, ending.Token);
-            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, ending.Token);
+            await ShowStatusAsync(stack, ending.Token);
         }
         catch (OperationCanceledException)
         {
-            // Stopping.
+            StatusLine.Current?.Show("");
         }
 
         var late = await stack.StopAsync();
@@ -92,6 +105,34 @@ public static class Program
 
         // No signal: a worker of the service has failed permanently, and logged why.
         return stop.IsCancellationRequested ? 0 : Failed;
+    }
+
+    /// <summary>Shows what the stack does, until it stops.</summary>
+    private static async Task ShowStatusAsync(EmbeddedStack stack, CancellationToken cancellationToken)
+    {
+        using var client = new HttpClient { BaseAddress = stack.ServiceUri, Timeout = TimeSpan.FromSeconds(2) };
+        if (stack.ApiKey is { } key)
+        {
+            client.DefaultRequestHeaders.Add("X-Api-Key", key);
+        }
+
+        var status = new StackStatus(client, TimeProvider.System);
+        using var timer = new PeriodicTimer(StatusLine.Current is null ? PlainInterval : LineInterval, TimeProvider.System);
+
+        // Only counts: the rate needs two answers, and the state in the first may be a second older than the readiness just reported.
+        await status.ReadAsync(cancellationToken);
+        while (await timer.WaitForNextTickAsync(cancellationToken))
+        {
+            var (text, isReady) = await status.ReadAsync(cancellationToken);
+            if (StatusLine.Current is { } line)
+            {
+                line.Show($"  {(isReady ? '●' : '○')} {text}", isReady ? Green : Yellow);
+            }
+            else
+            {
+                await Console.Out.WriteLineAsync(text);
+            }
+        }
     }
 
     private static async Task ReportReadinessAsync(Uri service, long started, CancellationToken cancellationToken)

@@ -27,19 +27,10 @@ public sealed class StackOptions
 
     private const string NoSimulator = "no-simulator";
     private const string OwnRevenue = "revenue";
+    private const string OwnOpen = "open";
     private const string OwnRedisPort = "redis_port";
 
     private const string RevenueTypes = $"--{MetricTypesReader.Key}={RevenueType.MetricTypes}";
-
-    private static readonly string[] HostKeys = ["contentRoot", "environment"];
-
-    // Keys without a section that ASP.NET reads in addition to those above.
-    private static readonly string[] WebKeys =
-    [
-        "AllowedHosts", "applicationName", "captureStartupErrors", "detailedErrors", "ForwardedHeaders_Enabled", "hostingStartupAssemblies",
-        "hostingStartupExcludeAssemblies", "http_ports", "https_ports", "preferHostingUrls", "preventHostingStartup", "shutdownTimeoutSeconds",
-        "suppressStatusMessages", "webroot",
-    ];
 
     private static readonly string[] OwnConnections = ["ConnectionStrings:kafka", "ConnectionStrings:redis"];
 
@@ -51,6 +42,9 @@ public sealed class StackOptions
 
     /// <summary>Whether the service and the simulator have a third metric type, <see cref="RevenueType"/>. Default false.</summary>
     public bool Revenue { get; private init; }
+
+    /// <summary>Whether the live page is opened in the browser. Default false.</summary>
+    public bool Open { get; private init; }
 
     /// <summary>Port of the embedded Redis, 1 to 65535; 0, the default, picks a free one.</summary>
     public int RedisPort { get; private init; }
@@ -75,6 +69,7 @@ public sealed class StackOptions
         var command = new RootCommand(Description)
         {
             new KeyOption("urls") { HelpName = "url", Description = $"Where the service answers, such as http://localhost:8081; several with semicolons (default: {DefaultUrls})" },
+            new KeyOption(OwnOpen) { IsFlag = true, HelpName = "true|false", Description = "Open the live page in the browser (default: false; without a value: true)" },
             new KeyOption(OwnRedisPort) { HelpName = "port", Description = "Port of the embedded Redis, 1 to 65535; 0 takes a free one (default: 0)" },
             new KeyOption(NoSimulator) { IsFlag = true, HelpName = "true|false", Description = "Leave the topics empty: nothing writes to Kafka but you (default: false; without a value: true)" },
             new KeyOption("simulator_sessions") { IsFlag = true, HelpName = "true|false", Description = "Send sessions, and consume them, too (default: false; without a value: true)" },
@@ -89,7 +84,8 @@ public sealed class StackOptions
             command.Add(option);
         }
 
-        return new(command, name => SimulatorCommand.IsKey(OfSimulator(name) ?? name), args);
+        return new(
+            command, name => OfSimulator(name) is { } key ? SimulatorCommand.IsKey(key) : CacheOptionsReader.Known.Contains(name), args, CacheOptionsReader.Known.Sections);
     }
 
     /// <summary>Reads the options from the keys that <see cref="Arguments"/> found.</summary>
@@ -106,6 +102,7 @@ public sealed class StackOptions
             Simulator = !keys.Flag(NoSimulator),
             Sessions = simulatorKeys.Flag("sessions"),
             Revenue = revenue,
+            Open = keys.Flag(OwnOpen),
             RedisPort = keys.Value<int>(OwnRedisPort, 0, TryPort, "it must be 1 to 65535, or 0 for a free one."),
 
             // Everything not read above.
@@ -142,8 +139,8 @@ public sealed class StackOptions
     private static IEnumerable<KeyOption> HiddenOptions() =>
     [
         .. SimulatorCommand.Options().Select(option => new KeyOption(SimulatorOptions.Prefix + option.Key) { IsFlag = option.IsFlag }),
-        .. HostKeys.Select(key => new KeyOption(SimulatorOptions.Prefix + key)),
-        .. CacheOptionsReader.Keys.Concat(HostKeys).Concat(WebKeys).Select(key => new KeyOption(key)),
+        .. SimulatorCommand.Known.HostKeys.Select(key => new KeyOption(SimulatorOptions.Prefix + key)),
+        .. CacheOptionsReader.Keys.Concat(CacheOptionsReader.Known.HostKeys).Select(key => new KeyOption(key)),
     ];
 
     private static string? OfSimulator(string key) =>

@@ -27,6 +27,7 @@ public static class Program
             return SimulatorStatus.Success;
         }
 
+        StatusLine.Open();
         try
         {
             using var host = Build(arguments);
@@ -88,7 +89,7 @@ public static class Program
         builder.Services.AddSingleton<SimulatorStatus>();
         builder.Services.AddSingleton<KafkaErrors>();
         builder.Services.AddHostedService<SimulatorWorker>();
-        builder.AddKafkaProducer<string, byte[]>("kafka", settings =>
+        builder.AddKafkaProducer<byte[], byte[]>("kafka", settings =>
         {
             // Only the brokers: the connection string may also contain properties.
             settings.ConnectionString = options.BootstrapServers;

@@ -15,6 +15,9 @@ public sealed class SimulatorOptions
     /// <summary>The prefix with which every key is looked up first.</summary>
     public const string Prefix = "simulator_";
 
+    /// <summary>As a file: standard input.</summary>
+    public const string StandardInput = "-";
+
     /// <summary>The longest dimension that the service accepts, in bytes of UTF-8.</summary>
     public const int MaxDimensionBytes = 128;
 
@@ -23,7 +26,9 @@ public sealed class SimulatorOptions
 
     private static readonly DateTimeOffset LatestStart = new(2999, 12, 31, 0, 0, 0, TimeSpan.Zero);
 
-    /// <summary>Rows per second, 0.001 to 1,000,000; 0 means as fast as the broker accepts them. Default 20.</summary>
+    /// <summary>
+    /// Rows per second, 0.001 to 1,000,000; 0 means as fast as the broker accepts them. Default 20; for a file that is not looped, 0.
+    /// </summary>
     public double Rate { get; init; } = 20;
 
     /// <summary>Rows to send, of all kinds, before it stops; 0 means no limit. Default 0.</summary>
@@ -77,6 +82,21 @@ public sealed class SimulatorOptions
     /// <summary>Partitions of the topics that the simulator creates if they are missing, 1 to 10,000. Default 6.</summary>
     public int Partitions { get; init; } = 6;
 
+    /// <summary>The file whose rows are sent instead of made-up ones; <see cref="StandardInput"/> for standard input. Default null.</summary>
+    public string? File { get; init; }
+
+    /// <summary>The topic of rows in the file that do not name one. Default null: that of the metric type whose fields they have.</summary>
+    public string? Topic { get; init; }
+
+    /// <summary>Whether the file is sent again and again. Default false.</summary>
+    public bool Loop { get; init; }
+
+    /// <summary>Whether all times in the file are moved by the same distance, so that its newest window is the one of now. Default false.</summary>
+    public bool Shift { get; init; }
+
+    /// <summary>The metric types that rows in the file may have: those of <see cref="Types"/> if they are given, otherwise all that are known.</summary>
+    public IReadOnlyList<MetricType> FileTypes { get; init; } = MetricType.Defaults;
+
     /// <summary>Whether only warnings and errors are printed. Default false.</summary>
     public bool Quiet { get; init; }
 
@@ -89,6 +109,9 @@ public sealed class SimulatorOptions
     /// <summary>Client properties from <c>ConnectionStrings:kafka</c>; those in the section <c>Kafka:</c> override them.</summary>
     public IReadOnlyDictionary<string, string> KafkaProperties { get; init; } = new Dictionary<string, string>();
 
+    /// <summary>Environment variables with the prefix that are no key.</summary>
+    public IReadOnlyList<string> UnknownVariables { get; init; } = [];
+
     /// <summary>Reads and validates every key.</summary>
     /// <exception cref="ConfigurationException">At least one key is invalid; the message lists them all.</exception>
     public static SimulatorOptions Read(IConfigurationRoot configuration)
@@ -99,16 +122,22 @@ public sealed class SimulatorOptions
         var connection = configuration.GetConnectionString("kafka");
         var kafka = string.IsNullOrWhiteSpace(connection) ? null : KafkaConnectionString.Read(connection.Trim(), keys.Errors);
         var sessions = keys.Flag("sessions");
+        var file = FileSettings.Read(keys);
         var options = new SimulatorOptions
         {
-            Rate = keys.Value<double>("rate", defaults.Rate, TryRate,
-                Invariant($"it must be 0 (as fast as the broker takes them) or 0.001 to 1000000 rows per second (default {defaults.Rate}).")),
+            Rate = keys.Value<double>("rate", file is { Path: not null, Loop: false } ? 0 : defaults.Rate, TryRate,
+                Invariant($"it must be 0 (as fast as the broker takes them) or 0.001 to 1000000 rows per second (default {defaults.Rate}; 0 for a file).")),
             Count = keys.Number("count", defaults.Count, 0, long.MaxValue),
             Seed = keys.Value<int?>("seed", defaults.Seed, TrySeed, Invariant($"it must be a whole number from 0 to {int.MaxValue} (default: a random one).")),
             Start = keys.Value<DateTimeOffset?>("start", defaults.Start, TryTime,
                 "it must be a time from 1970 to 2999, as 2025-01-01T00:00:00Z or epoch milliseconds (default: now; with a seed, 2025-01-01T00:00:00Z)."),
             WindowSeconds = keys.Number("window_seconds", defaults.WindowSeconds, 1, 86_400),
-            Types = SimulatorTypes.Read(keys, sessions),
+            Types = SimulatorTypes.Read(keys, sessions, out var known),
+            File = file.Path,
+            Topic = file.Topic,
+            Loop = file.Loop,
+            Shift = file.Shift,
+            FileTypes = known,
             EventTypes = Dimensions(keys, "event_types", defaults.EventTypes),
             DeviceCategories = Dimensions(keys, "device_categories", defaults.DeviceCategories),
             LateShare = keys.Value<double>("late_share", defaults.LateShare, TryShare, Share),
@@ -118,6 +147,7 @@ public sealed class SimulatorOptions
             Sessions = sessions,
             Partitions = keys.Number("partitions", defaults.Partitions, 1, 10_000),
             Quiet = keys.Flag("quiet"),
+            UnknownVariables = SimulatorCommand.Known.UnknownVariables(configuration),
             BootstrapServers = kafka?.Servers ?? keys.Servers("kafka_bootstrap_servers", defaults.BootstrapServers),
             KafkaProperties = kafka?.Properties ?? defaults.KafkaProperties,
         };
@@ -129,6 +159,8 @@ public sealed class SimulatorOptions
                 $"late_share + repeat_share + malformed_share = {sum:0.###}: together at most 1, since a row is one of them."));
         }
 
+        FileSettings.CheckOthers(keys, options);
+        SimulatorCommand.Known.Check(configuration, keys.Errors);
         keys.ThrowIfWrong();
         return options;
     }

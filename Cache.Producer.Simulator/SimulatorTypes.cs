@@ -15,11 +15,13 @@ internal static class SimulatorTypes
     /// <summary>Reads the names, out of the default types and those given as <c>metric_types</c>.</summary>
     /// <param name="keys">The configuration, and where each error is added as one sentence.</param>
     /// <param name="sessions">Whether sessions are sent as well.</param>
-    public static IReadOnlyList<MetricType> Read(FlatKeys keys, bool sessions)
+    /// <param name="ofFile">Those that rows of a file may have: the named ones, or all if none is named.</param>
+    public static IReadOnlyList<MetricType> Read(FlatKeys keys, bool sessions, out IReadOnlyList<MetricType> ofFile)
     {
         var errors = keys.Errors.Count;
-        var known = MetricTypesReader.Read(keys);
-        var names = keys.List(Key, keepsEmpty: true) ?? [.. MetricType.Defaults.Select(type => type.Name)];
+        var known = ofFile = MetricTypesReader.Read(keys);
+        var given = keys.List(Key, keepsEmpty: true);
+        var names = given ?? [.. MetricType.Defaults.Select(type => type.Name)];
         if (keys.Errors.Count > errors)
         {
             // A type that cannot be read would also be reported as unknown.
@@ -35,6 +37,7 @@ internal static class SimulatorTypes
         }
 
         CheckTopics(keys, types, sessions);
+        ofFile = given is null ? known : types;
         return types;
     }
 

@@ -24,9 +24,12 @@ internal sealed partial class SimulatorWorker(
     private static readonly TimeSpan CreateTimeout = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan ProgressInterval = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan BarInterval = TimeSpan.FromMilliseconds(250);
 
+    private readonly StatusLine? _bar = options.Quiet ? null : StatusLine.Current;
     private readonly TextWriter _out = options.Quiet ? TextWriter.Null : Console.Out;
     private readonly CancellationTokenSource _abandon = new();
+    private readonly Dictionary<string, int> _partitions = [];
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
@@ -71,24 +74,32 @@ internal sealed partial class SimulatorWorker(
 
     private async Task RunAsync(CancellationToken stoppingToken)
     {
-        var topics = options.Topics;
+        if (options.UnknownVariables.Count > 0)
+        {
+            LogUnknownVariables(string.Join(", ", options.UnknownVariables));
+        }
+
+        var file = options.File is null ? null : new FileRows(options, time);
+        if (file is not null && await FailureAsync(file.CheckAsync(stoppingToken)) is { } bad)
+        {
+            FailWith(file, bad);
+            return;
+        }
+
+        var topics = file is null ? options.Topics : file.Summary?.Topics ?? [];
         var producer = CreateProducer();
         await EnsureTopicsAsync(producer, topics, stoppingToken);
-
-        var seed = options.Seed ?? Random.Shared.Next();
-        var start = options.Start
-            ?? (options.Seed is null ? time.GetUtcNow() : new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.Zero));
         status.Topics = [.. topics.Select(topic => new TopicStatus(topic))];
-        status.Start = start;
-        status.Seed = seed;
-        PrintHeading(seed, start);
+        var rows = file is null ? MadeUp(out var ending) : FromFile(file, out ending);
 
         var began = time.GetTimestamp();
         using var finished = new CancellationTokenSource();
-        var progress = PrintProgressAsync(began, finished.Token);
+        var total = options.Count > 0 ? options.Count : options.Loop ? 0 : file?.Summary?.Rows ?? 0;
+        var progress = PrintProgressAsync(new(total), began, finished.Token);
+        Exception? failure = null;
         try
         {
-            await SendAsync(producer, new RowGenerator(options, seed, start), stoppingToken);
+            failure = await FailureAsync(SendAsync(producer, rows, stoppingToken));
         }
         catch (OperationCanceledException) when (stoppingToken.IsCancellationRequested)
         {
@@ -104,15 +115,67 @@ internal sealed partial class SimulatorWorker(
             LogNotAcknowledged(status.Sent - status.Acknowledged, kafkaErrors.Last ?? "no answer in time");
         }
 
-        PrintSummary(time.GetElapsedTime(began), seed, start);
+        PrintSummary(time.GetElapsedTime(began), ending);
+        if (file is not null)
+        {
+            FailWith(file, failure);
+        }
     }
 
-    // Resolved here and not injected: a property unknown to the client library is the user's error, not a crash at startup.
-    private IProducer<string, byte[]> CreateProducer()
+    private IAsyncEnumerable<Outgoing> MadeUp(out string ending)
+    {
+        var seed = options.Seed ?? Random.Shared.Next();
+        var start = options.Start
+            ?? (options.Seed is null ? time.GetUtcNow() : new DateTimeOffset(2025, 1, 1, 0, 0, 0, TimeSpan.Zero));
+        status.Start = start;
+        status.Seed = seed;
+        var count = options.Count == 0 ? "until stopped" : Invariant($"{options.Count:N0} rows");
+        PrintHeading("", Invariant($"{count}, {options.WindowSeconds} s windows from {Iso(start)}, seed {seed}"));
+        ending = $"The same rows again: --seed {seed} --start {Iso(start)} and the same other options";
+        return new RowGenerator(options, seed, start).Rows().Select(Outgoing.Of).ToAsyncEnumerable();
+    }
+
+    private IAsyncEnumerable<Outgoing> FromFile(FileRows file, out string ending)
+    {
+        var count = options.Count > 0 ? Invariant($"{options.Count:N0} rows") : file.Summary is { } summary ? Invariant($"{summary.Rows:N0} rows") : "until its end";
+        PrintHeading($"{file.Name} ", options.Loop ? $"{count}, again and again" : count);
+        ending = "";
+        return file.ReadAsync();
+    }
+
+    /// <summary>What is wrong with the file; null if nothing is.</summary>
+    private static async Task<Exception?> FailureAsync(Task task)
     {
         try
         {
-            return services.GetRequiredService<IProducer<string, byte[]>>();
+            await task;
+            return null;
+        }
+        catch (Exception exception) when (exception is BadFileException or BadLineException)
+        {
+            return exception;
+        }
+    }
+
+    private void FailWith(FileRows file, Exception? failure)
+    {
+        if (failure is not null)
+        {
+            status.ExitCode = SimulatorStatus.Unusable;
+            LogBadFile(file.Name, failure.Message, status.Sent);
+        }
+        else if (file.IsIncomplete)
+        {
+            LogIncomplete(file.Name);
+        }
+    }
+
+    // Resolved here and not injected: a property unknown to the client library is the user's error, not a crash at startup.
+    private IProducer<byte[]?, byte[]> CreateProducer()
+    {
+        try
+        {
+            return services.GetRequiredService<IProducer<byte[]?, byte[]>>();
         }
         catch (Exception failure) when (failure is InvalidOperationException or ArgumentException or KafkaException)
         {
@@ -124,18 +187,17 @@ internal sealed partial class SimulatorWorker(
         }
     }
 
-    private async Task EnsureTopicsAsync(IProducer<string, byte[]> producer, IReadOnlyList<string> topics, CancellationToken stoppingToken)
+    private async Task EnsureTopicsAsync(IProducer<byte[]?, byte[]> producer, IReadOnlyList<string> topics, CancellationToken stoppingToken)
     {
         using var admin = new DependentAdminClientBuilder(producer.Handle).Build();
-        HashSet<string> present = [];
         await UntilAsync("Kafka", () =>
         {
             var metadata = admin.GetMetadata(MetadataTimeout);
-            present = [.. metadata.Topics.Where(topic => !topic.Error.IsError).Select(topic => topic.Topic)];
+            Note(metadata);
             return metadata.Brokers.Count > 0;
         }, stoppingToken);
 
-        var missing = topics.Where(topic => !present.Contains(topic)).ToArray();
+        var missing = topics.Where(topic => !_partitions.ContainsKey(topic)).ToArray();
         if (missing.Length == 0)
         {
             return;
@@ -171,93 +233,113 @@ internal sealed partial class SimulatorWorker(
         foreach (var topic in missing)
         {
             await UntilAsync($"topic {topic}", () =>
-                admin.GetMetadata(topic, MetadataTimeout).Topics.Any(found => found.Topic == topic && found.Partitions.Count > 0),
-                stoppingToken);
+            {
+                Note(admin.GetMetadata(topic, MetadataTimeout));
+                return _partitions.ContainsKey(topic);
+            }, stoppingToken);
+        }
+
+        void Note(Metadata metadata)
+        {
+            foreach (var topic in metadata.Topics.Where(topic => !topic.Error.IsError && topic.Partitions.Count > 0))
+            {
+                _partitions[topic.Topic] = topic.Partitions.Count;
+            }
         }
     }
 
     private async Task UntilAsync(string what, Func<bool> isThere, CancellationToken stoppingToken)
     {
-        var since = time.GetTimestamp();
+        var reminder = new Reminder(time);
         var pause = TimeSpan.FromSeconds(0.5);
         while (true)
         {
             stoppingToken.ThrowIfCancellationRequested();
-            string reason;
+            var (code, reason) = (ErrorCode.NoError, "not there yet");
             try
             {
                 if (isThere())
                 {
                     return;
                 }
-
-                reason = "not there yet";
             }
             catch (KafkaException failure)
             {
-                reason = kafkaErrors.Last ?? failure.Error.Reason;
+                (code, reason) = (failure.Error.Code, kafkaErrors.Last ?? failure.Error.Reason);
             }
 
-            LogWaiting(what, options.BootstrapServers, (int)time.GetElapsedTime(since).TotalSeconds, reason);
+            if (reminder.IsDue(code))
+            {
+                LogWaiting(what, options.BootstrapServers, reason, reminder.SoFar);
+            }
+
             await Task.Delay(pause, time, stoppingToken);
             pause = TimeSpan.FromSeconds(Math.Min(4, pause.TotalSeconds * 2));
         }
     }
 
-    private async Task SendAsync(IProducer<string, byte[]> producer, RowGenerator generator, CancellationToken stoppingToken)
+    private async Task SendAsync(IProducer<byte[]?, byte[]> producer, IAsyncEnumerable<Outgoing> rows, CancellationToken stoppingToken)
     {
         var targets = status.Topics.ToDictionary(topic => topic.Topic, topic => new Target(topic));
         var pacer = new Pacer(options.Rate, time);
-        using var rows = generator.Rows().GetEnumerator();
-        while (true)
+        var due = 0;
+        await foreach (var row in rows.WithCancellation(stoppingToken))
         {
-            for (var due = await pacer.NextAsync(stoppingToken); due > 0; due--)
+            if (due == 0)
             {
-                if (!rows.MoveNext())
-                {
-                    return;
-                }
+                due = await pacer.NextAsync(stoppingToken);
+            }
 
-                var row = rows.Current;
-                if (!await SendAsync(producer, row, targets[row.Topic], stoppingToken))
-                {
-                    return;
-                }
+            due--;
+            if (!targets.TryGetValue(row.Topic, out var target))
+            {
+                // Only a file that was not read before has topics that nobody knows of.
+                await EnsureTopicsAsync(producer, [row.Topic], stoppingToken);
+                targets[row.Topic] = target = new(new(row.Topic));
+                status.Topics = [.. status.Topics, target.Status];
+            }
+
+            if (!await SendAsync(producer, row, target, stoppingToken))
+            {
+                return;
             }
         }
     }
 
     /// <returns>False if the client can send nothing more.</returns>
     private async ValueTask<bool> SendAsync(
-        IProducer<string, byte[]> producer, Row row, Target target, CancellationToken stoppingToken)
+        IProducer<byte[]?, byte[]> producer, Outgoing row, Target target, CancellationToken stoppingToken)
     {
-        var message = new Message<string, byte[]> { Key = row.Key, Value = row.Value };
+        var message = new Message<byte[]?, byte[]> { Key = row.Key, Value = row.Value, Headers = row.Headers };
         var onReport = Source.HasListeners() ? Trace(row, target, message) : target.OnReport;
+
+        // A row that came from a partition goes back there, if there still is one of this number.
+        var to = new TopicPartition(row.Topic, row.Partition.Value < _partitions[row.Topic] ? row.Partition : Partition.Any);
         while (true)
         {
             try
             {
-                producer.Produce(row.Topic, message, onReport);
-                target.Status.OnSent((row.Traits & RowTraits.Malformed) != 0);
+                producer.Produce(to, message, onReport);
+                target.Status.OnSent(row.IsMalformed);
                 return true;
             }
-            catch (ProduceException<string, byte[]> failure) when (failure.Error.Code == ErrorCode.Local_QueueFull)
+            catch (ProduceException<byte[]?, byte[]> failure) when (failure.Error.Code == ErrorCode.Local_QueueFull)
             {
                 // The broker is slower than the generator: wait, never drop.
                 await Task.Delay(TimeSpan.FromMilliseconds(10), time, stoppingToken);
             }
-            catch (ProduceException<string, byte[]> failure)
+            catch (ProduceException<byte[]?, byte[]> failure)
             {
                 kafkaErrors.Last = failure.Error.Reason;
-                target.Status.OnSent((row.Traits & RowTraits.Malformed) != 0);
-                onReport(new DeliveryReport<string, byte[]> { Error = failure.Error });
+                target.Status.OnSent(row.IsMalformed);
+                onReport(new DeliveryReport<byte[]?, byte[]> { Error = failure.Error });
                 return failure.Error.Code != ErrorCode.Local_Fatal;
             }
         }
     }
 
     // One span per row, from sending to acknowledgement; each starts its own trace.
-    private static Action<DeliveryReport<string, byte[]>> Trace(Row row, Target target, Message<string, byte[]> message)
+    private static Action<DeliveryReport<byte[]?, byte[]>> Trace(Outgoing row, Target target, Message<byte[]?, byte[]> message)
     {
         Activity.Current = null;
         var activity = Source.StartActivity(target.SpanName, ActivityKind.Producer);
@@ -273,15 +355,14 @@ internal sealed partial class SimulatorWorker(
             activity.SetTag("messaging.operation.type", "send");
             activity.SetTag("messaging.operation.name", "send");
             activity.SetTag("messaging.destination.name", row.Topic);
-            activity.SetTag("messaging.kafka.message.key", row.Key);
+            activity.SetTag("messaging.kafka.message.key", row.Key is null ? null : Encoding.UTF8.GetString(row.Key));
             activity.SetTag("messaging.message.body.size", row.Value.Length);
         }
 
-        message.Headers = new Headers { { "traceparent", Encoding.ASCII.GetBytes(activity.Id!) } };
-        if (!string.IsNullOrEmpty(activity.TraceStateString))
-        {
-            message.Headers.Add("tracestate", Encoding.ASCII.GetBytes(activity.TraceStateString));
-        }
+        // A row of a file may come with the trace in which it was sent before.
+        message.Headers ??= [];
+        Replace("traceparent", activity.Id);
+        Replace("tracestate", activity.TraceStateString);
 
         return report =>
         {
@@ -293,10 +374,19 @@ internal sealed partial class SimulatorWorker(
             activity.Stop();
             target.OnReport(report);
         };
+
+        void Replace(string name, string? value)
+        {
+            message.Headers.Remove(name);
+            if (!string.IsNullOrEmpty(value))
+            {
+                message.Headers.Add(name, Encoding.ASCII.GetBytes(value));
+            }
+        }
     }
 
     // Gives up ten seconds after the stop, or after ten seconds without a delivery report.
-    private void Flush(IProducer<string, byte[]> producer, CancellationToken stoppingToken)
+    private void Flush(IProducer<byte[]?, byte[]> producer, CancellationToken stoppingToken)
     {
         var since = time.GetTimestamp();
         var settled = -1L;
@@ -318,39 +408,47 @@ internal sealed partial class SimulatorWorker(
         }
     }
 
-    private void PrintHeading(int seed, DateTimeOffset start)
+    private void PrintHeading(string what, string extent)
     {
         var rate = options.Rate == 0 ? "as many rows a second as it takes" : Invariant($"{options.Rate:#,0.###} rows/s");
-        var count = options.Count == 0 ? "until stopped" : Invariant($"{options.Count:N0} rows");
-        _out.WriteLine(Invariant($"Sending to {options.BootstrapServers}: {rate}, {count}, ")
-            + Invariant($"{options.WindowSeconds} s windows from {Iso(start)}, seed {seed}. Ctrl-C stops."));
+        _out.WriteLine($"Sending {what}to {options.BootstrapServers}: {rate}, {extent}. Ctrl-C stops.");
     }
 
-    private async Task PrintProgressAsync(long began, CancellationToken cancellationToken)
+    private async Task PrintProgressAsync(Progress progress, long began, CancellationToken cancellationToken)
     {
-        using var timer = new PeriodicTimer(ProgressInterval, time);
-        var (lastSent, lastAcknowledged, lastTime) = (0L, 0L, began);
+        using var timer = new PeriodicTimer(_bar is null ? ProgressInterval : BarInterval, time);
+        var (lastSent, lastAcknowledged, lastTime, rate, trouble) = (0L, 0L, began, 0.0, "");
         try
         {
             while (await timer.WaitForNextTickAsync(cancellationToken))
             {
                 var (sent, acknowledged, now) = (status.Sent, status.Acknowledged, time.GetTimestamp());
-                var rate = (sent - lastSent) / time.GetElapsedTime(lastTime, now).TotalSeconds;
-                var trouble = sent > acknowledged && acknowledged == lastAcknowledged ? $"  {kafkaErrors.Last}" : "";
-                var elapsed = time.GetElapsedTime(began).TotalSeconds;
-                _out.WriteLine(
-                    Invariant($"{elapsed,6:N0} s  {sent,11:N0} sent  {acknowledged,11:N0} acknowledged")
-                    + Invariant($"  {rate,9:N0} rows/s  {status.Errors,3:N0} errors{trouble}"));
-                (lastSent, lastAcknowledged, lastTime) = (sent, acknowledged, now);
+                if (_bar is null || lastTime == began || time.GetElapsedTime(lastTime, now) >= ProgressInterval)
+                {
+                    rate = (sent - lastSent) / time.GetElapsedTime(lastTime, now).TotalSeconds;
+                    trouble = sent > acknowledged && acknowledged == lastAcknowledged ? $"  {kafkaErrors.Last}" : "";
+                    (lastSent, lastAcknowledged, lastTime) = (sent, acknowledged, now);
+                }
+
+                var elapsed = time.GetElapsedTime(began, now);
+                if (_bar is null)
+                {
+                    _out.WriteLine(progress.Line(elapsed, sent, acknowledged, rate, status.Errors) + trouble);
+                }
+                else
+                {
+                    _bar.Show(progress.Bar(elapsed, sent, acknowledged, rate, status.Errors) + trouble);
+                }
             }
         }
         catch (OperationCanceledException)
         {
             // The summary has the rest.
+            _bar?.Show("");
         }
     }
 
-    private void PrintSummary(TimeSpan elapsed, int seed, DateTimeOffset start)
+    private void PrintSummary(TimeSpan elapsed, string ending)
     {
         var text = new StringBuilder().AppendLine();
         void Line(string name, object sent, object acknowledged, object malformed, object errors) => text.AppendLine(
@@ -365,10 +463,14 @@ internal sealed partial class SimulatorWorker(
         Line("total", status.Sent, status.Acknowledged, status.Malformed, status.Errors);
         var rate = status.Acknowledged / Math.Max(elapsed.TotalSeconds, 0.001);
         var malformed = (double)status.Malformed / Math.Max(1, status.Sent);
-        text.Append(CultureInfo.InvariantCulture, $"{elapsed.TotalSeconds:N1} s, {rate:N0} rows/s, {malformed:P1} malformed, ");
-        text.AppendLine(CultureInfo.InvariantCulture, $"{status.Sent - status.Acknowledged:N0} not acknowledged, seed {seed}");
-        text.Append(CultureInfo.InvariantCulture, $"The same rows again: --seed {seed} --start {Iso(start)}");
-        text.AppendLine(" and the same other options");
+        text.Append(CultureInfo.InvariantCulture, $"{elapsed.TotalSeconds:N1} s, {rate:N0} rows/s, {100 * malformed:N1}% malformed, ");
+        text.Append(CultureInfo.InvariantCulture, $"{status.Sent - status.Acknowledged:N0} not acknowledged");
+        text.AppendLine(status.Seed is { } seed ? Invariant($", seed {seed}") : "");
+        if (ending.Length > 0)
+        {
+            text.AppendLine(ending);
+        }
+
         _out.Write(text);
     }
 
@@ -377,8 +479,8 @@ internal sealed partial class SimulatorWorker(
 
     private static string Invariant(FormattableString text) => FormattableString.Invariant(text);
 
-    [LoggerMessage(1, LogLevel.Warning, "Waiting for {What} at {Servers} ({Seconds} s so far): {Reason}")]
-    private partial void LogWaiting(string what, string servers, int seconds, string reason);
+    [LoggerMessage(1, LogLevel.Warning, "Waiting for {What} at {Servers}: {Reason}{SoFar}")]
+    private partial void LogWaiting(string what, string servers, string reason, string soFar);
 
     [LoggerMessage(2, LogLevel.Information, "Created {Topics} with {Partitions} partitions")]
     private partial void LogCreated(string topics, int partitions);
@@ -396,6 +498,15 @@ internal sealed partial class SimulatorWorker(
     [LoggerMessage(6, LogLevel.Critical, "The simulator failed")]
     private partial void LogFailed(Exception failure);
 
+    [LoggerMessage(7, LogLevel.Error, "{File} cannot be sent: {Error}. Rows sent: {Sent}")]
+    private partial void LogBadFile(string file, string error, long sent);
+
+    [LoggerMessage(8, LogLevel.Warning, "{File} does not have all dead letters: those further back were not exported")]
+    private partial void LogIncomplete(string file);
+
+    [LoggerMessage(9, LogLevel.Warning, "Environment variables that look like options, but are not, have no effect: {Variables}")]
+    private partial void LogUnknownVariables(string variables);
+
     // Per-topic objects, created once.
     private sealed class Target(TopicStatus status)
     {
@@ -403,7 +514,7 @@ internal sealed partial class SimulatorWorker(
 
         public string SpanName { get; } = $"send {status.Topic}";
 
-        public Action<DeliveryReport<string, byte[]>> OnReport { get; } = report => status.OnReport(!report.Error.IsError);
+        public Action<DeliveryReport<byte[]?, byte[]>> OnReport { get; } = report => status.OnReport(!report.Error.IsError);
     }
 
     private sealed class KafkaSetupException(string message, Exception inner) : Exception(message, inner);

@@ -6,6 +6,7 @@ using Cache.Service.Flush;
 using Cache.Service.Hosting;
 using Cache.Service.Http;
 using Cache.Service.Http.Access;
+using Cache.Service.Http.Fleet;
 using Cache.Service.Http.Query;
 using Cache.Service.Http.Streaming;
 using Cache.Service.Options;
@@ -19,20 +20,19 @@ namespace Cache.Service;
 /// <summary>Keeps recent metric windows from Kafka in Redis and serves them over HTTP.</summary>
 public static partial class Program
 {
-    // For the cleanup once everything has stopped: freeing handles, sending telemetry.
-    private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
+    /// <summary>For the cleanup once everything has stopped: freeing handles, sending telemetry.</summary>
+    internal static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(5);
 
     // Until the process is gone: a signal without a handler would kill it while it ends, whatever it has to report.
     private static readonly CancellationTokenSource Stopping = new();
     private static readonly List<PosixSignalRegistration> Signals = [];
 
-    /// <summary>Runs the service until it is stopped; <c>--version</c> only prints the version.</summary>
+    /// <summary>Runs the service until it is stopped; <c>--help</c> and <c>--version</c> only print.</summary>
     /// <returns>0; or 1 if the configuration is invalid, a port is in use, or a worker failed permanently.</returns>
     public static async Task<int> Main(string[] args)
     {
-        if (args.Contains("--version"))
+        if (CacheCommand.Read(args).Answer(Console.Out))
         {
-            await Console.Out.WriteLineAsync($"Cache {BuildInfo.Version}");
             return 0;
         }
 
@@ -47,9 +47,9 @@ public static partial class Program
             await Console.Error.WriteLineAsync(exception.Message);
             return 1;
         }
-        catch (Exception exception) when (exception is IOException or SocketException)
+        catch (IOException exception)
         {
-            await Console.Error.WriteLineAsync(HostSettings.CannotListen(exception));
+            await Console.Error.WriteLineAsync(exception.Message);
             return 1;
         }
 
@@ -64,10 +64,11 @@ public static partial class Program
     /// <exception cref="ConfigurationException">At least one key is invalid; the message lists every error.</exception>
     public static WebApplication Build(string[] args)
     {
-        var builder = CreateBuilder(args);
+        var arguments = CacheCommand.Read(args);
+        var builder = CreateBuilder([.. arguments.Keys.Select(key => $"--{key.Key}={key.Value}")]);
         try
         {
-            return Build(builder);
+            return Build(builder, arguments.Errors);
         }
         catch (InvalidOperationException exception) when (HostSettings.IsOfTheBinder(exception))
         {
@@ -75,16 +76,16 @@ public static partial class Program
         }
     }
 
-    private static WebApplication Build(WebApplicationBuilder builder)
+    private static WebApplication Build(WebApplicationBuilder builder, IEnumerable<string> errors)
     {
         builder.AddServiceDefaults();
         builder.AddStop();
-        var options = builder.AddCacheOptions();
+        var options = builder.AddCacheOptions(errors);
         builder.AddTelemetry();
         builder.AddKafka(options);
         builder.AddRedis();
         builder.ListenByDefault();
-        builder.Services.AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush().AddHttp().AddStreaming();
+        builder.Services.AddPartitions().AddEnqueue().AddConsume().AddPersist().AddFlush().AddHttp().AddFleet().AddStreaming();
         builder.AddAccess(options);
         builder.AddQuery(options);
         builder.AddPage();
@@ -93,16 +94,18 @@ public static partial class Program
         app.UseAccess(options);
         var data = app.MapProtected(options);
         data.MapQuery();
+        data.MapFleet();
         data.MapStream();
         app.MapOpen(options);
         app.MapPage();
+        var readiness = app.Services.GetRequiredService<ReadinessMonitor>();
+        app.LogStart(options, () => readiness.Reasons, readiness.Changed);
         return app;
     }
 
     /// <summary>Runs the service until it is stopped.</summary>
     /// <returns>0; or 1 if it could not start, or a worker failed permanently.</returns>
-    /// <exception cref="IOException">It cannot listen.</exception>
-    /// <exception cref="SocketException">It cannot listen.</exception>
+    /// <exception cref="IOException">It cannot listen; the message says why, and what to do about it.</exception>
     internal static async Task<int> RunAsync(WebApplication app, CancellationToken stop)
     {
         var fatal = app.Services.GetRequiredService<FatalError>();
@@ -126,7 +129,7 @@ public static partial class Program
 
             if (exception is IOException or SocketException)
             {
-                throw;
+                throw new IOException(ListenErrors.Explain(exception, app.Configuration), exception);
             }
 
             // If a worker failed before startup was complete, it has logged why.
@@ -160,11 +163,6 @@ public static partial class Program
         {
             // The innermost exception contains the line number.
             throw new ConfigurationException([$"{exception.Message.TrimEnd('.')}: {exception.GetBaseException().Message}"]);
-        }
-        catch (FormatException)
-        {
-            // Its text is not repeated, because it may contain a password.
-            throw new ConfigurationException(["The command line has an option with a single hyphen; it must be --key value or --key=value."]);
         }
     }
 

@@ -15,7 +15,7 @@ public sealed class ArchitectureTests
     private static readonly string[] Rooms =
     [
         "Options", "Telemetry", "Hosting", "Model", "Partitions", "Decode", "Enqueue", "Consume", "Persist", "Flush",
-        "Http", "Http.Access", "Http.Query", "Http.Streaming", "Page",
+        "Http", "Http.Access", "Http.Query", "Http.Fleet", "Http.Streaming", "Page",
     ];
 
     /// <summary>Files longer than <see cref="MaxLines"/>, each with the reason.</summary>

@@ -1,6 +1,7 @@
 using System.ComponentModel;
 using System.Diagnostics;
 using System.Runtime.InteropServices;
+using Cache.Embedded;
 
 namespace Cache.Tests;
 
@@ -11,6 +12,9 @@ internal static class ChildProcess
     public static readonly int SigStop = OperatingSystem.IsMacOS() ? 17 : 19;
     public static readonly int SigCont = OperatingSystem.IsMacOS() ? 19 : 18;
 
+    // What tests read from the environment is no setting of the programs that they start, which would warn of it.
+    private static readonly string[] OwnVariables = ["CACHE_TEST", "CACHE_FAULT_SEED", "CACHE_FUZZ_", "CACHE_PAGE_STATES", "CACHE_SCREENSHOTS"];
+
     private const uint FirstAfterStandardStreams = 3;
     private const int CloseOnExec = 1 << 2;
 
@@ -19,8 +23,13 @@ internal static class ChildProcess
     public static Process Start(ProcessStartInfo start)
     {
         (start.RedirectStandardOutput, start.RedirectStandardError) = (true, true);
+        foreach (var name in start.Environment.Keys.Where(name => OwnVariables.Any(own => name.StartsWith(own, StringComparison.Ordinal))).ToList())
+        {
+            start.Environment.Remove(name);
+        }
+
         InheritNothing();
-        return Process.Start(start)!;
+        return Listeners.Change(() => Process.Start(start)!);
     }
 
     /// <summary>

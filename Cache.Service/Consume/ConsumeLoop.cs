@@ -1,16 +1,14 @@
 using Cache.Service.Hosting;
-using Cache.Service.Model;
 using Cache.Service.Telemetry;
-using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
 /// <summary>
 /// Owns the thread that uses the Kafka consumer: waits for Kafka, subscribes, polls, and finally leaves the group. It is created
-/// after the consumer, and therefore disposed before it: disposing a consumer during a call crashes the process.
+/// after the consumer, and therefore disposed before it; should it outlast that, it holds the consumer.
 /// </summary>
 internal sealed partial class ConsumeLoop(
-    IConsumer<RowKey, Row> consumer, RebalanceCallbacks callbacks, Rebalance rebalance, Topics topics, Poller poller, TimeProvider time, FatalError fatal,
+    IRowSource source, RebalanceCallbacks callbacks, Rebalance rebalance, Topics topics, Poller poller, TimeProvider time, FatalError fatal,
     ILogger<ConsumeLoop> logger)
     : Worker(fatal, time, logger), IHostedLifecycleService
 {
@@ -25,8 +23,8 @@ internal sealed partial class ConsumeLoop(
     /// <summary>Time since the loop's last heartbeat.</summary>
     public TimeSpan SinceLastHeartbeat => poller.SinceLastHeartbeat;
 
-    /// <summary>What the loop is waiting for; null once it has consumed anything.</summary>
-    public string? WaitsFor => poller.HasConsumed ? null : ExecuteTask is null ? "the consume loop has not started" : topics.WaitsFor;
+    /// <summary>What has to happen before partitions can be assigned, as far as is known.</summary>
+    public string WaitsFor => ExecuteTask is null ? "the consume loop has not started" : topics.WaitsFor;
 
     /// <summary>Leaving the group can hang in the client; whatever is not committed by then is read again.</summary>
     protected override TimeSpan StopTimeout => TimeSpan.FromSeconds(15);
@@ -82,29 +80,37 @@ internal sealed partial class ConsumeLoop(
 
     private void Run()
     {
+        IDisposable? held = null;
         try
         {
+            held = KafkaHandle.Hold(source.Consumer);
             if (WaitForKafka())
             {
                 callbacks.Handler = rebalance;
-                consumer.Subscribe(topics.Names);
+                source.Consumer.Subscribe(topics.Names);
                 while (!_stopping.IsCancellationRequested)
                 {
-                    if (!poller.Turn(consumer))
+                    if (!poller.Turn(source))
                     {
                         _stopping.WaitHandle.WaitOne(1);
                     }
+
+                    callbacks.ThrowIfFailed();
                 }
             }
 
-            // Revokes every partition, which flushes and commits, and then leaves the group.
             LogStopping();
-            consumer.Close();
+            source.End();
+            rebalance.Leave();
+            source.Consumer.Close();
+            held.Dispose();
             _ended.TrySetResult();
         }
         catch (Exception exception)
         {
             // Without the loop, the service would look alive but do nothing; a restart may fix that.
+            source.End();
+            held?.Dispose();
             _ended.TrySetException(exception);
         }
     }

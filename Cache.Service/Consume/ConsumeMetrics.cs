@@ -25,19 +25,21 @@ internal sealed class ConsumeMetrics
         meter.CreateObservableCounter("cache.kafka.records.without.type", () => _withoutType.Value,
             description: "Rows skipped because no metric type has their topic, or more than one has.");
         meter.CreateObservableGauge("cache.kafka.pending.messages", () => assignment.Current.Sum(partition => partition.Pending),
-            description: "Rows consumed and not yet committed.");
+            description: "Rows consumed but not yet committed.");
         meter.CreateObservableGauge("cache.kafka.lag.rows", () => ByPartition(partition => partition.LagRows),
             description: "Rows between what is in Redis and the end of the partition.");
         meter.CreateObservableGauge("cache.kafka.lag", () => ByPartition(partition => partition.LagSeconds(time.GetUtcNow())),
-            unit: "s", description: "How far behind Redis is.");
+            unit: "s", description: "Upper bound on how far Redis is behind.");
         meter.CreateObservableGauge("cache.kafka.held.back.rows", () => ByPartition(partition => partition.HeldBackRows),
             description: "Rows behind the last stable offset: an open transaction holds them back.");
         meter.CreateObservableGauge("cache.kafka.held.back", () => ByPartition(partition => partition.HeldBackFor(time.GetUtcNow()).TotalSeconds),
-            unit: "s", description: "How long the last stable offset has stood still with rows behind it.");
-        meter.CreateObservableGauge("cache.kafka.assigned.partitions", () => assignment.Current.Count, description: "Partitions assigned.");
-        meter.CreateObservableCounter("cache.kafka.commit.batches", () => _commits.Value, description: "Commits.");
-        meter.CreateObservableCounter("cache.kafka.commit.errors", () => _commitErrors.Value, description: "Commits that failed and are retried.");
-        meter.CreateObservableCounter("cache.rebuilds", () => _rebuilds.Value, description: "Partitions rewound because Redis had lost its data.");
+            unit: "s", description: "How long the last stable offset has not moved although rows are behind it.");
+        meter.CreateObservableGauge("cache.kafka.assigned.partitions", () => assignment.Current.Count, description: "Partitions assigned to this replica.");
+        meter.CreateObservableGauge("cache.spare", () => assignment is { IsSpare: true, Current.Count: 0 } ? 1 : 0,
+            description: "1 if the group has no partition left for this replica, else 0.");
+        meter.CreateObservableCounter("cache.kafka.commit.batches", () => _commits.Value, description: "Commits of offsets.");
+        meter.CreateObservableCounter("cache.kafka.commit.errors", () => _commitErrors.Value, description: "Commits of offsets that failed and are retried.");
+        meter.CreateObservableCounter("cache.rebuilds", () => _rebuilds.Value, description: "Partitions read again because Redis had lost its data.");
         meter.CreateObservableGauge("cache.schema.waiting.partitions", () => assignment.Current.Count(partition => partition.AwaitsSchema),
             description: "Partitions whose next row awaits a schema.");
         meter.CreateObservableCounter("cache.schema.registry.errors", () => _schemaErrors.Value,

@@ -2,6 +2,7 @@ using Cache.Service.Decode;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
+using Confluent.Kafka;
 
 namespace Cache.Service.Consume;
 
@@ -17,6 +18,8 @@ internal static class ConsumeSetup
         .AddSingleton<Topics>()
         .AddSingleton<BlockUntil>(Rebalance.Block)
         .AddSingleton<RebalanceCallbacks>()
+        .AddSingleton<RowSources>()
+        .AddSingleton(services => services.GetRequiredService<RowSources>().Create(services.GetRequiredService<IConsumer<RowKey, Row>>()))
         .AddSingleton<Rebalance>()
         .AddSingleton<BackPressure>()
         .AddSingleton<Repositioning>()

@@ -19,8 +19,12 @@ internal sealed class ConsumerCommits(IConsumer<RowKey, Row> consumer) : IOffset
     private volatile Task _last = Task.CompletedTask;
 
     /// <inheritdoc/>
-    public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => _last = Task.Run(() => consumer.Commit(offsets));
+    public Task CommitAsync(IReadOnlyList<TopicPartitionOffset> offsets) => _last = Task.Run(() =>
+    {
+        using var held = KafkaHandle.Hold(consumer);
+        consumer.Commit(offsets);
+    });
 
-    /// <summary>Waits for a commit in progress: disposing the consumer during a call crashes the process.</summary>
+    /// <summary>Waits for a commit in progress.</summary>
     public void Dispose() => Task.WhenAny(_last, Task.Delay(EndTimeout, TimeProvider.System, CancellationToken.None)).Wait(CancellationToken.None);
 }

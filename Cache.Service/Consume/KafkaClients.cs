@@ -20,6 +20,9 @@ internal static class KafkaClients
 
         // A topic created later is discovered within this time.
         config.TopicMetadataRefreshIntervalMs = 5000;
+
+        // After a crash, nobody consumes its partitions for so long. Its own default is 45 s.
+        config.SessionTimeoutMs ??= 10_000;
         config.ClientId = "cache-service";
 
         Apply(config, options);
@@ -43,8 +46,8 @@ internal static class KafkaClients
         config.AutoOffsetReset = AutoOffsetReset.Error;
     }
 
-    /// <summary>The time without a heartbeat after which Kafka reassigns a consumer's partitions.</summary>
-    public static TimeSpan SessionTimeout(ConsumerConfig config) => TimeSpan.FromMilliseconds(config.SessionTimeoutMs ?? 45_000);
+    /// <summary>The time without a heartbeat after which Kafka reassigns a configured consumer's partitions.</summary>
+    public static TimeSpan SessionTimeout(ConsumerConfig config) => TimeSpan.FromMilliseconds(config.SessionTimeoutMs!.Value);
 
     /// <summary>Creates the producer of dead letters.</summary>
     /// <param name="options">The configuration.</param>
@@ -84,6 +87,30 @@ internal static class KafkaClients
         config.ClientId = "cache-service-reader";
         config.GroupId = options.ConsumerGroup + "-reader";
         config.AutoOffsetReset = AutoOffsetReset.Earliest;
+        return config;
+    }
+
+    /// <summary>Creates a consumer of the newest dead letters.</summary>
+    /// <param name="options">The configuration.</param>
+    /// <param name="note">Receives its errors, on the thread that polls it.</param>
+    public static IConsumer<byte[]?, byte[]?> DeadLetterConsumer(CacheOptions options, Action<Error> note) =>
+        new ConsumerBuilder<byte[]?, byte[]?>(ForReadingDeadLetters(options)).SetLogHandler((_, _) => { }).SetErrorHandler((_, error) => note(error)).Build();
+
+    /// <summary>Configures a consumer that reads the newest dead letters outside any group.</summary>
+    public static ConsumerConfig ForReadingDeadLetters(CacheOptions options)
+    {
+        var config = ForReading(options);
+        config.ClientId = "cache-service-dead-letter-reader";
+
+        // If topics are patterns, the topic of dead letters is on the list of those that the consumer must not see.
+        config.TopicBlacklist = null;
+
+        // Reading creates no topic, whatever the section Kafka: says.
+        config.AllowAutoCreateTopics = false;
+
+        // It reads little, and waits for the end of a partition only if its last offsets hold no record.
+        config.QueuedMaxMessagesKbytes = 2 * 1024;
+        config.FetchWaitMaxMs = 20;
         return config;
     }
 

@@ -6,13 +6,16 @@ namespace Cache.Service.Consume;
 
 /// <summary>
 /// Records and logs errors that the Kafka clients report on their own. While brokers are down, they report the same errors
-/// many times per second; each is logged at most once per 30 s.
+/// many times per second; each is logged at once, and again after 30 s, 60 s and so on, at most every 5 minutes, until none came
+/// for a minute.
 /// </summary>
 internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors> logger)
 {
-    private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan LongestPause = TimeSpan.FromMinutes(5);
+    private static readonly TimeSpan Over = TimeSpan.FromMinutes(1);
 
-    private readonly ConcurrentDictionary<ErrorCode, long> _loggedAt = new();
+    private readonly ConcurrentDictionary<ErrorCode, Flood> _floods = new();
     private Error? _cause;
 
     /// <summary>
@@ -28,10 +31,8 @@ internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors
             Volatile.Write(ref _cause, error);
         }
 
-        var now = time.GetTimestamp();
-        if (!_loggedAt.TryGetValue(error.Code, out var last) || time.GetElapsedTime(last, now) >= LogInterval)
+        if (_floods.GetOrAdd(error.Code, _ => new()).IsDue(time))
         {
-            _loggedAt[error.Code] = now;
             LogReported(error.Reason);
         }
     }
@@ -51,4 +52,31 @@ internal sealed partial class KafkaErrors(TimeProvider time, ILogger<KafkaErrors
 
     [LoggerMessage(EventIds.Consume + 60, LogLevel.Warning, "Kafka client error: {Error}. The client keeps retrying.")]
     private partial void LogReported(string error);
+
+    /// <summary>Errors of one kind that follow each other.</summary>
+    private sealed class Flood
+    {
+        private readonly Lock _lock = new();
+        private long? _seenAt;
+        private long _loggedAt;
+        private TimeSpan _pause;
+
+        public bool IsDue(TimeProvider time)
+        {
+            lock (_lock)
+            {
+                var now = time.GetTimestamp();
+                var isNew = _seenAt is not { } seen || time.GetElapsedTime(seen, now) > Over;
+                _seenAt = now;
+                if (!isNew && time.GetElapsedTime(_loggedAt, now) < _pause)
+                {
+                    return false;
+                }
+
+                _pause = isNew ? FirstPause : _pause * 2 < LongestPause ? _pause * 2 : LongestPause;
+                _loggedAt = now;
+                return true;
+            }
+        }
+    }
 }

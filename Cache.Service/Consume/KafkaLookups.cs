@@ -51,12 +51,13 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     // Held during blocking calls: disposing a client in the middle of one crashes the process.
     private readonly Lock _calling = new();
     private IConsumer<Ignore, Ignore>? _client;
-    private IAdminClient? _admin;
     private bool _disposed;
 
     /// <inheritdoc/>
-    public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => CallAsync<IReadOnlyList<TopicAnswer>>((client, admin) =>
+    public Task<IReadOnlyList<TopicAnswer>> TopicsAsync(IReadOnlyCollection<string> topics) => CallAsync<IReadOnlyList<TopicAnswer>>(client =>
     {
+        // Not kept: it polls ten times per second for as long as it lives.
+        using var admin = new DependentAdminClientBuilder(client.Handle).Build();
         var answers = Task.Run(() => Answers(admin, topics).ToList());
 
         // The client reports why it cannot connect only while it is polled.
@@ -72,16 +73,16 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> CommittedAsync(IReadOnlyCollection<TopicPartition> partitions) =>
         // Not through the admin client, where a coordinator error crashes the process (librdkafka, as in Confluent.Kafka 2.16).
         CallAsync<IReadOnlyDictionary<TopicPartition, Offset>>(
-            (client, _) => client.Committed(partitions, Timeout).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
+            client => client.Committed(partitions, Timeout).ToDictionary(offset => offset.TopicPartition, offset => offset.Offset));
 
     /// <inheritdoc/>
     public Task<IReadOnlyDictionary<TopicPartition, Offset>> OffsetsAsync(IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec) =>
-        CallAsync((client, _) => Offsets(client, partitions, spec, Timeout));
+        CallAsync(client => Offsets(client, partitions, spec, Timeout));
 
     /// <summary>Like <see cref="OffsetsAsync"/>, but on a client of the caller, and blocks until Kafka answers.</summary>
     /// <exception cref="KafkaException">Kafka did not answer in time, or not for every partition.</exception>
-    public static IReadOnlyDictionary<TopicPartition, Offset> Offsets(
-        IConsumer<Ignore, Ignore> client, IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec, TimeSpan timeout)
+    public static IReadOnlyDictionary<TopicPartition, Offset> Offsets<TKey, TValue>(
+        IConsumer<TKey, TValue> client, IReadOnlyCollection<TopicPartition> partitions, OffsetSpec spec, TimeSpan timeout)
     {
         // In the protocol, special timestamps denote the beginning and the end. Not through the admin client, which crashes the
         // process if new metadata arrives while a leader is still unknown (librdkafka, as in Confluent.Kafka 2.16).
@@ -111,7 +112,6 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
             lock (_calling)
             {
                 _disposed = true;
-                _admin?.Dispose();
                 _client?.Dispose();
             }
         }).Wait(DisposeTimeout);
@@ -141,15 +141,14 @@ internal sealed class KafkaLookups(CacheOptions options, RowReader reader, Kafka
     }
 
     /// <summary>Calls the client on a thread of the pool, one call at a time.</summary>
-    private Task<T> CallAsync<T>(Func<IConsumer<Ignore, Ignore>, IAdminClient, T> call) => Task.Run(() =>
+    private Task<T> CallAsync<T>(Func<IConsumer<Ignore, Ignore>, T> call) => Task.Run(() =>
     {
         lock (_calling)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
             _client ??= new ConsumerBuilder<Ignore, Ignore>(KafkaClients.ForLookups(options))
                 .SetLogHandler((_, line) => errors.Note(line)).SetErrorHandler((_, error) => errors.Note(error)).Build();
-            _admin ??= new DependentAdminClientBuilder(_client.Handle).Build();
-            return call(_client, _admin);
+            return call(_client);
         }
     });
 

@@ -23,6 +23,7 @@ internal sealed partial class OffsetCommitter(
     private readonly Channel<bool> _due = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
     private readonly SemaphoreSlim _committing = new(1, 1);
     private long _rows;
+    private volatile bool _ended;
 
     // The last failure logged, reset once a commit succeeds; used only while committing.
     private ErrorCode _logged;
@@ -102,6 +103,14 @@ internal sealed partial class OffsetCommitter(
         }
     }
 
+    /// <summary>Lets no further commit start; completes once none is under way.</summary>
+    public async Task EndAsync()
+    {
+        _ended = true;
+        await _committing.WaitAsync();
+        _committing.Release();
+    }
+
     /// <summary>Commits whenever a commit is due.</summary>
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
@@ -141,6 +150,11 @@ internal sealed partial class OffsetCommitter(
         await _committing.WaitAsync();
         try
         {
+            if (_ended)
+            {
+                return ErrorCode.Local_Destroy;
+            }
+
             var offsets = what();
             if (offsets.Count == 0)
             {

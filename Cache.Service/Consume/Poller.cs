@@ -19,11 +19,9 @@ internal sealed partial class Poller(
     private static readonly TimeSpan WatermarkInterval = TimeSpan.FromSeconds(1);
 
     private readonly Throttle _watermarksDue = new(time, WatermarkInterval);
-    private volatile bool _hasConsumed;
+    private readonly HashSet<AssignedPartition> _startAgain = [];
+    private IReadOnlyCollection<AssignedPartition> _new = [];
     private long _lastHeartbeat = time.GetTimestamp();
-
-    /// <summary>Whether anything has been consumed yet, even if only the end of an empty partition.</summary>
-    public bool HasConsumed => _hasConsumed;
 
     /// <summary>Time since the last heartbeat.</summary>
     public TimeSpan SinceLastHeartbeat => time.GetElapsedTime(Volatile.Read(ref _lastHeartbeat));
@@ -33,9 +31,10 @@ internal sealed partial class Poller(
 
     /// <summary>Does one turn.</summary>
     /// <returns>False if nothing was done: the queue is full, but perhaps only for a moment.</returns>
-    public bool Turn(IConsumer<RowKey, Row> consumer)
+    public bool Turn(IRowSource source)
     {
         Heartbeat();
+        var consumer = source.Consumer;
         if (!pressure.Apply(consumer))
         {
             return false;
@@ -49,69 +48,89 @@ internal sealed partial class Poller(
         // Wait only for the first row.
         var wait = pressure.HoldsRows || pressure.IsPaused || waits.ExpectSoon ? HeldPollWait : PollWait;
         var rows = 0;
-        while (rows < RowQueue.MaxAtOnce && Poll(consumer, wait) && !pressure.HoldsRows)
+        while ((Take(source, wait) && ++rows < RowQueue.MaxAtOnce && !pressure.HoldsRows) || source.HasMore)
         {
-            rows++;
             wait = TimeSpan.Zero;
         }
 
-        pressure.HandOver(moreComes: rows == RowQueue.MaxAtOnce);
+        repositioning.StartAgain(consumer, _startAgain);
+        pressure.HandOver(moreComes: rows >= RowQueue.MaxAtOnce);
         return true;
     }
 
     /// <summary>Takes the next row.</summary>
     /// <returns>False if there is none at the moment.</returns>
-    private bool Poll(IConsumer<RowKey, Row> consumer, TimeSpan wait)
+    private bool Take(IRowSource source, TimeSpan wait)
     {
-        ConsumeResult<RowKey, Row>? result;
+        var isNext = !source.HasMore;
+        var before = assignment.Current;
+        Received received;
+        bool isTaken;
         try
         {
-            result = consumer.Consume(wait);
+            isTaken = source.TryTake(wait, out received);
         }
         catch (ConsumeException exception) when (!exception.Error.IsFatal)
         {
             NoteError(exception);
-            return false;
+            isTaken = false;
+            received = default;
         }
 
-        if (result is null)
+        if (isNext)
         {
-            return false;
+            // Callbacks have come between the rows that are taken together now.
+            _new = source.TakesBatches && !ReferenceEquals(before, assignment.Current) ? [.. assignment.Current.Except(before)] : [];
         }
 
+        if (isTaken)
+        {
+            Process(source.Consumer, received);
+        }
+
+        return isTaken;
+    }
+
+    private void Process(IConsumer<RowKey, Row> consumer, in Received received)
+    {
         // Null if the partition was revoked after the client had queued the row.
-        if (assignment.Find(result.Topic, result.Partition) is not { } partition)
+        if (assignment.Find(received.Topic, received.Partition) is not { } partition)
         {
-            return true;
+            return;
         }
 
-        _hasConsumed = true;
-        topics.NoteRead(result.Topic);
-        if (waits.Holds(consumer, partition, result))
+        if ((_new.Count > 0 && _new.Contains(partition)) || (_startAgain.Count > 0 && _startAgain.Contains(partition)))
         {
-            return true;
+            // The row may have been fetched before the partition was assigned anew, from beyond the offset at which it starts now.
+            _startAgain.Add(partition);
+            return;
         }
 
-        if (result.IsPartitionEOF)
+        topics.NoteRead(received.Topic);
+        if (waits.Holds(consumer, partition, received))
+        {
+            return;
+        }
+
+        if (received.IsEnd)
         {
             // Transaction markers and aborted rows use up offsets but are never delivered; only the end reveals them.
-            if (result.Offset.Value > partition.Next)
+            if (received.Offset > partition.Next)
             {
-                pressure.Skip(partition, result.Offset.Value - 1);
+                pressure.Skip(partition, received.Offset - 1);
             }
 
-            return true;
+            return;
         }
 
         partition.Records.Increment();
-        if (result.Message.Value.Kind == RowKind.WithoutType)
+        if (received.Row.Kind == RowKind.WithoutType)
         {
-            topics.NoteWithoutType(result.Topic);
+            topics.NoteWithoutType(received.Topic);
         }
 
-        using var receipt = ReceiveSpan.Start(result, topics.ConsumerGroup);
-        pressure.Enqueue(new(partition, result.Offset.Value, result.Message.Timestamp.UnixTimestampMs, result.Message.Value, receipt));
-        return true;
+        using var receipt = ReceiveSpan.Start(received, topics.ConsumerGroup);
+        pressure.Enqueue(new(partition, received.Offset, received.Timestamp, received.Row, receipt));
     }
 
     private void NoteError(ConsumeException exception)

@@ -16,11 +16,14 @@ internal delegate bool BlockUntil(Task work, TimeSpan timeout);
 /// </summary>
 internal sealed partial class Rebalance(
     Assignment assignment, StartPositions positions, RowQueue queue, OffsetCommitter committer, BlockUntil blockUntil, ConsumeMetrics metrics,
-    ILogger<Rebalance> logger)
+    TimeProvider time, ILogger<Rebalance> logger)
 {
     /// <summary>How long a revocation waits for the flush, and then for the commit; meanwhile, the group waits.</summary>
     private static readonly TimeSpan FlushTimeout = TimeSpan.FromSeconds(8);
     private static readonly TimeSpan CommitTimeout = TimeSpan.FromSeconds(4);
+
+    /// <summary>How long leaving waits for a commit that the client has not begun yet.</summary>
+    private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(1);
 
     /// <summary>How long an assignment waits for Kafka to report where partitions start.</summary>
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(5);
@@ -36,10 +39,15 @@ internal sealed partial class Rebalance(
 
         metrics.Rebalanced("assigned");
         var starts = positions.Find(partitions, StartTimeout);
+        var now = time.GetUtcNow();
         foreach (var (start, resumed) in starts)
         {
-            assignment.Assign(AssignedPartition.From(start, resumed, metrics.Rows(start.Topic)));
+            var partition = AssignedPartition.From(start, resumed, metrics.Rows(start.Topic));
+            partition.Since = now;
+            assignment.Assign(partition);
         }
+
+        assignment.Changed.Raise();
 
         if (starts.Exists(start => !start.Resumed))
         {
@@ -52,36 +60,28 @@ internal sealed partial class Rebalance(
     }
 
     /// <summary>Flushes and commits the rows in flight of revoked partitions, within the timeouts; then releases them.</summary>
-    public void Revoked(List<TopicPartitionOffset> offsets)
+    public void Revoked(List<TopicPartitionOffset> offsets) => Revoke(Held(offsets));
+
+    /// <summary>
+    /// Revokes every partition before the consumer closes, and lets no commit start from then on: one that reaches the client while it
+    /// leaves the group ends the process (<c>rd_kafka_cgrp_terminated</c> asserts that none is under way), or is never answered.
+    /// </summary>
+    public void Leave()
     {
-        if (offsets.Count == 0)
-        {
-            return;
-        }
-
-        metrics.Rebalanced("revoked");
-        var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
-
-        // Blocking is fine here: the client does nothing else on the consume thread until this returns.
-        var flushed = blockUntil(committer.FlushedAsync(queue.DrainAsync(), partitions), FlushTimeout);
-        var commit = committer.CommitNowAsync(partitions, CommitTimeout);
-        var committed = blockUntil(commit, CommitTimeout) && commit.Result;
-        assignment.Revoke(partitions);
-        if (flushed && committed)
-        {
-            LogRevoked(partitions.Count, List(partitions));
-        }
-        else
-        {
-            LogRevokedLate(partitions.Count, List(partitions));
-        }
+        Revoke([.. assignment.Current.Select(partition => partition.TopicPartition)]);
+        blockUntil(committer.EndAsync(), LeaveTimeout);
     }
 
     /// <summary>Releases partitions that the group may already have assigned to others.</summary>
     public void Lost(List<TopicPartitionOffset> offsets)
     {
+        var partitions = Held(offsets);
+        if (partitions.Count == 0)
+        {
+            return;
+        }
+
         metrics.Rebalanced("lost");
-        var partitions = offsets.ConvertAll(offset => offset.TopicPartition);
         assignment.Revoke(partitions);
         LogLost(partitions.Count, List(partitions));
     }
@@ -106,6 +106,37 @@ internal sealed partial class Rebalance(
             return false;
         }
     }
+
+    private void Revoke(List<TopicPartition> partitions)
+    {
+        if (partitions.Count == 0)
+        {
+            return;
+        }
+
+        metrics.Rebalanced("revoked");
+        var revocation = assignment.Revocation = new(partitions, time.GetUtcNow(), RevocationStep.Flush);
+
+        // Blocking is fine here: the client does nothing else on the consume thread until this returns.
+        var flushed = blockUntil(committer.FlushedAsync(queue.DrainAsync(), partitions), FlushTimeout);
+        assignment.Revocation = revocation with { WaitsFor = RevocationStep.Commit };
+        var commit = committer.CommitNowAsync(partitions, CommitTimeout);
+        var committed = blockUntil(commit, CommitTimeout) && commit.Result;
+        assignment.Revoke(partitions);
+        assignment.Revocation = null;
+        if (flushed && committed)
+        {
+            LogRevoked(partitions.Count, List(partitions));
+        }
+        else
+        {
+            LogRevokedLate(partitions.Count, List(partitions));
+        }
+    }
+
+    /// <summary>Those that this process has not released by itself, as it does before it leaves the group.</summary>
+    private List<TopicPartition> Held(List<TopicPartitionOffset> offsets) =>
+        [.. offsets.Select(offset => offset.TopicPartition).Where(partition => assignment.Find(partition.Topic, partition.Partition) is not null)];
 
     private static string List(IEnumerable<TopicPartition> partitions) =>
         string.Join(' ', partitions.GroupBy(partition => partition.Topic, (topic, of) =>

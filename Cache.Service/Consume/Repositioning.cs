@@ -105,6 +105,41 @@ internal sealed partial class Repositioning(
         }
     }
 
+    /// <summary>Has the client read partitions once more from where they start; what it did not accept is left for the next time.</summary>
+    public void StartAgain(IConsumer<RowKey, Row> consumer, HashSet<AssignedPartition> partitions)
+    {
+        if (partitions.Count == 0)
+        {
+            return;
+        }
+
+        // Those whose start is not known yet are replaced once it is.
+        partitions.RemoveWhere(partition => !partition.Owned || (partition.Next >= 0 && IsStarted(consumer, partition)));
+        pressure.PauseAgain(consumer);
+    }
+
+    private static bool IsStarted(IConsumer<RowKey, Row> consumer, AssignedPartition partition)
+    {
+        try
+        {
+            consumer.IncrementalUnassign([partition.TopicPartition]);
+        }
+        catch (KafkaException exception) when (!exception.Error.IsFatal)
+        {
+            // Already done the last time, or it is moving to another member.
+        }
+
+        try
+        {
+            consumer.IncrementalAssign([new TopicPartitionOffset(partition.TopicPartition, partition.Next)]);
+            return true;
+        }
+        catch (KafkaException exception) when (!exception.Error.IsFatal)
+        {
+            return false;
+        }
+    }
+
     private void ResumeAt(IConsumer<RowKey, Row> consumer, AssignedPartition partition, Offset oldest)
     {
         // Seeking works only in a partition that is being fetched.

@@ -17,20 +17,20 @@ internal sealed class SchemaWaits(BackPressure pressure, SchemaRegistry registry
 
     /// <summary>Holds the partition if its row awaits a schema. What still arrives of it is dropped: it is read again.</summary>
     /// <returns>Whether the partition is held.</returns>
-    public bool Holds(IConsumer<RowKey, Row> consumer, AssignedPartition partition, ConsumeResult<RowKey, Row> result)
+    public bool Holds(IConsumer<RowKey, Row> consumer, AssignedPartition partition, in Received received)
     {
         if (partition.AwaitsSchema)
         {
             return true;
         }
 
-        if (result.IsPartitionEOF || result.Message.Value.Kind != RowKind.AwaitsSchema)
+        if (received.IsEnd || received.Row.Kind != RowKind.AwaitsSchema)
         {
             return false;
         }
 
         partition.AwaitsSchema = true;
-        _waits[partition] = (result.Message.Value.SchemaId, result.Offset.Value);
+        _waits[partition] = (received.Row.SchemaId, received.Offset);
         registry.Want(Wanted());
         try
         {

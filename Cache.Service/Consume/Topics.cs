@@ -35,6 +35,9 @@ internal sealed partial class Topics(
     /// <summary>The consumer group that reads them.</summary>
     public string ConsumerGroup => options.ConsumerGroup;
 
+    /// <summary>Whether Kafka has answered since the start.</summary>
+    public bool KafkaHasAnswered => _answered;
+
     /// <summary>What has to happen before partitions can be assigned, as far as is known.</summary>
     public string WaitsFor
     {
@@ -62,6 +65,7 @@ internal sealed partial class Topics(
         var retry = FirstRetry;
         var open = options.Topics.ToHashSet();
         long? answered = null;
+        var reminder = new Reminder(time);
         while (true)
         {
             try
@@ -85,7 +89,11 @@ internal sealed partial class Topics(
                 // The broker that answered before may be restarting.
                 answered = null;
                 var cause = errors.Cause ?? exception.Error;
-                LogWaiting(options.KafkaBootstrapServers, cause.Reason, Advice(cause));
+                if (reminder.IsDue(cause.Code))
+                {
+                    LogWaiting(options.KafkaBootstrapServers, cause.Reason, Advice(cause), reminder.SoFar);
+                }
+
                 await Task.Delay(retry * (0.5 + Random.Shared.NextDouble()), time, cancellationToken);
                 retry = retry * 2 < LongestRetry ? retry * 2 : LongestRetry;
             }
@@ -200,8 +208,8 @@ internal sealed partial class Topics(
         _ => "Is the address right (ConnectionStrings:kafka or kafka_bootstrap_servers)?",
     };
 
-    [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. {Advice}")]
-    private partial void LogWaiting(string servers, string error, string advice);
+    [LoggerMessage(EventIds.Consume + 30, LogLevel.Warning, "Waiting for Kafka at {Servers}: {Error}. {Advice}{SoFar}")]
+    private partial void LogWaiting(string servers, string error, string advice, string soFar);
 
     [LoggerMessage(EventIds.Consume + 46, LogLevel.Warning,
         "Rows of the topic {Topic} are skipped: the metric types that have it are {Types}, and it must be one. Logged once per topic; cache_kafka_records_without_type_total counts every row.")]

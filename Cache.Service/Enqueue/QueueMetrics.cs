@@ -9,8 +9,8 @@ internal sealed class QueueMetrics
     public QueueMetrics(IMeterFactory meters, RowQueue queue)
     {
         var meter = ServiceMeter.Of(meters);
-        meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows waiting for a flush.");
+        meter.CreateObservableGauge("cache.queue.current.size", () => queue.Count, description: "Rows in the queue, waiting to be written.");
         meter.CreateObservableGauge("cache.queue.rejected", () => queue.RejectedBytes, unit: "By",
-            description: "Memory held by rejected rows waiting for a flush; at 32 MiB the queue is full.");
+            description: "Memory held by rejected rows in the queue; at 32 MiB it is full.");
     }
 }

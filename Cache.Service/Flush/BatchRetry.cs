@@ -102,7 +102,7 @@ internal sealed partial class BatchRetry
     {
         _metrics.BatchFailed();
         var kind = Failures.KindOf(exception);
-        attempt.Trouble = new(exception.Message, kind is FailureKind.Refused or FailureKind.Unknown);
+        attempt.Trouble = new(RedisErrors.Text(exception), kind is FailureKind.Refused or FailureKind.Unknown);
         if (kind is FailureKind.OfTheRow or FailureKind.Defect)
         {
             // Not retried: the caller logs it, with its stack.
@@ -121,7 +121,7 @@ internal sealed partial class BatchRetry
         }
         else if (_time.GetElapsedTime(attempt.LoggedAt, now) >= LogInterval)
         {
-            LogStillRetrying(attempt.What, _time.GetElapsedTime(attempt.Since, now).TotalSeconds, attempt.Failures, exception.Message);
+            LogStillRetrying(attempt.What, _time.GetElapsedTime(attempt.Since, now).TotalSeconds, attempt.Failures, RedisErrors.Text(exception));
         }
         else
         {
@@ -137,13 +137,13 @@ internal sealed partial class BatchRetry
         switch (kind)
         {
             case FailureKind.Refused:
-                LogRefused(what, exception.Message);
+                LogRefused(what, RedisErrors.Text(exception));
                 break;
             case FailureKind.Unknown:
-                LogUnknown(what, exception.Message);
+                LogUnknown(what, RedisErrors.Text(exception));
                 break;
             default:
-                LogRetrying(what, exception.Message);
+                LogRetrying(what, RedisErrors.Text(exception));
                 break;
         }
     }

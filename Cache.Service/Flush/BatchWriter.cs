@@ -73,7 +73,7 @@ internal sealed partial class BatchWriter(
         catch (Exception exception) when (Failures.IsRetryable(exception))
         {
             // The rows are written. Subscribers miss an update, as whenever Redis is down; the epoch is checked again.
-            LogFollowUpFailed(exception.Message);
+            LogFollowUpFailed(RedisErrors.Text(exception));
         }
     }
 

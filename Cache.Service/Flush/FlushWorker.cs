@@ -22,7 +22,7 @@ internal sealed partial class FlushWorker(
     private static readonly TimeSpan Linger = TimeSpan.FromMilliseconds(10);
 
     private readonly TimeSpan _interval = TimeSpan.FromMilliseconds(options.CommitIntervalMs);
-    private bool _redisIsDown;
+    private readonly Reminder _redisIsDown = new(time);
 
     /// <summary>Longer than a stop takes: the consume loop hands over its last rows, and revokes everything if writing them takes too long.</summary>
     protected override TimeSpan StopTimeout => TimeSpan.FromSeconds(20);
@@ -122,24 +122,22 @@ internal sealed partial class FlushWorker(
     private bool IsDue(Batch batch) =>
         batch.IsFull(options.WriteBatchSize) || (batch.Rows > 0 && Time.GetElapsedTime(batch.StartedAt) >= _interval);
 
-    /// <summary>Checks Redis while nothing is written; logs once when it goes down, and once when it is back.</summary>
+    /// <summary>Checks Redis while nothing is written; logs when it goes down, ever more seldom while it stays down, and once when it is back.</summary>
     private async Task CheckRedisAsync(CancellationToken stoppingToken)
     {
         try
         {
             await guard.CheckAsync(stoppingToken);
-            if (_redisIsDown)
+            if (_redisIsDown.End())
             {
-                _redisIsDown = false;
                 LogRedisBack();
             }
         }
         catch (Exception exception) when (stoppingToken.IsCancellationRequested || Failures.IsRetryable(exception))
         {
-            if (!_redisIsDown && !stoppingToken.IsCancellationRequested)
+            if (!stoppingToken.IsCancellationRequested && _redisIsDown.IsDue(Failures.KindOf(exception)))
             {
-                _redisIsDown = true;
-                LogRedisDown(exception.Message);
+                LogRedisDown(RedisErrors.Text(exception), _redisIsDown.SoFar);
             }
         }
     }
@@ -151,8 +149,8 @@ internal sealed partial class FlushWorker(
     private partial void LogFatal(Exception exception);
 
     [LoggerMessage(EventIds.Flush + 6, LogLevel.Warning,
-        "Waiting for Redis: {Error}; retrying. Check the address (ConnectionStrings:redis, or redis_host and redis_port).")]
-    private partial void LogRedisDown(string error);
+        "Waiting for Redis: {Error}. Check the server and its address (ConnectionStrings:redis, or redis_host and redis_port).{SoFar}")]
+    private partial void LogRedisDown(string error, string soFar);
 
     [LoggerMessage(EventIds.Flush + 7, LogLevel.Information, "Redis is up.")]
     private partial void LogRedisBack();

@@ -6,18 +6,15 @@ namespace Cache.Service.Http;
 /// <summary>Shared by the data routes: parsing <c>limit</c>, sending answers and reporting errors.</summary>
 internal static class ApiAnswers
 {
-    private const int DefaultLimit = 20;
+    /// <summary>The default of <c>limit</c>.</summary>
+    public const int DefaultLimit = 20;
 
     // Leaves time to report the failure within the one second promised to callers.
     private static readonly TimeSpan RedisTimeout = TimeSpan.FromSeconds(0.75);
 
-    /// <summary>Maps a route for GET, and for HEAD, with which a client checks for something new.</summary>
-    public static RouteHandlerBuilder MapRead(this IEndpointRouteBuilder routes, string pattern, Delegate read)
-    {
-        routes.MapMethods(pattern, [HttpMethods.Head], read).ExcludeFromDescription();
-        return routes.MapGet(pattern, read)
-            .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or not in time; a key in Redis holds another type; or answers in progress hold the maximum of memory (in which case `Retry-After` is set)."));
-    }
+    /// <summary>Maps a route that answers from Redis, or from Kafka.</summary>
+    public static RouteHandlerBuilder MapRead(this IEndpointRouteBuilder routes, string pattern, Delegate read) =>
+        routes.MapGet(pattern, read).WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "Redis does not answer, or not in time; a key in Redis holds another type; or answers in progress hold the maximum of memory (in which case `Retry-After` is set)."));
 
     /// <summary>Sends an answer once it has been read; answers 503 if Redis does not deliver it, or a key holds another type.</summary>
     public static Task SendAsync(HttpContext context, Task<Answer> answer, LargeReads large) =>
@@ -64,7 +61,7 @@ internal static class ApiAnswers
         {
             var (title, detail) = exception switch
             {
-                NoRoomException => ("Too many large answers at once", $"{exception.Message} Retry shortly, or ask for fewer windows (limit, from, to)."),
+                NoRoomException => ("Too many large answers at once", $"{exception.Message} Retry shortly, or ask for less (limit, from, to)."),
                 SlowReadException => ("The answer took too long", $"{exception.Message} Ask for fewer windows (limit, from, to), or retry shortly."),
                 _ when RedisErrors.IsWrongType(exception) => (
                     "A key in Redis holds another type", "A key needed for this answer exists in Redis, but with another type. Delete or rename it."),

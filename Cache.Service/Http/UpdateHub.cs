@@ -22,8 +22,8 @@ internal sealed partial class UpdateHub(RedisConnection redis, RedisKeys keys, C
     // Windows with many dimensions make large updates.
     private const long MaxKeptBytes = 32 * 1024 * 1024;
 
-    // Well below the minute after which proxies close an idle connection.
-    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
+    /// <summary>How often a stream gets a sign of life: well below the minute after which proxies close an idle connection.</summary>
+    public static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan RetryInterval = TimeSpan.FromSeconds(1);
 
     // A connection that is cut off on the network looks like a channel without messages. The client library notices after

@@ -42,6 +42,9 @@ public sealed class CacheOptions
     /// <summary><c>redis_port</c>, 1–65535; <c>ConnectionStrings:redis</c> takes precedence.</summary>
     public int RedisPort { get; init; } = 6379;
 
+    /// <summary>The addresses of Redis, <c>host:port[,host:port…]</c>, without passwords.</summary>
+    public string RedisServers => RedisConnection is null ? $"{RedisHost}:{RedisPort}" : RedisConnectionString.ServersOf(RedisConnection);
+
     /// <summary><c>redis_db</c>: the logical database, 0 or more; always 0 on a cluster.</summary>
     public int RedisDb { get; init; }
 
@@ -62,6 +65,12 @@ public sealed class CacheOptions
 
     /// <summary><c>window_max_dimensions</c>: maximum number of dimensions per window; rows with further ones are rejected.</summary>
     public int WindowMaxDimensions { get; init; } = 10_000;
+
+    /// <summary><c>kafka_consume_batches</c>: whether rows are taken from the Kafka client in batches, rather than one by one.</summary>
+    public bool ConsumeBatches { get; init; } = true;
+
+    /// <summary><c>kafka_consume_pace_ms</c>: time between two takes while rows keep coming; 0 takes each as it comes.</summary>
+    public int ConsumePaceMs { get; init; }
 
     /// <summary><c>kafka_commit_batch_size</c>: number of rows after which a commit is due at the next flush boundary.</summary>
     public int CommitBatchSize { get; init; } = 100;

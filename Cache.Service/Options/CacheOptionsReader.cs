@@ -39,13 +39,19 @@ public sealed class CacheOptionsReader
         }
     }
 
+    /// <summary>Every name that the service reads, including those that ASP.NET and the client libraries read.</summary>
+    public static KnownKeys Known { get; } = new(Keys, HostSettings.Keys, HostSettings.Sections, ["kafka", "redis"]);
+
     /// <summary>Reads and checks every key, including those that ASP.NET reads.</summary>
-    /// <exception cref="ConfigurationException">At least one key is wrong; it lists them all.</exception>
-    public static CacheOptions Read(IConfigurationRoot configuration)
+    /// <param name="configuration">The configuration.</param>
+    /// <param name="errors">Errors found before, which are reported with the others.</param>
+    /// <exception cref="ConfigurationException">At least one key is wrong or unknown; it lists them all.</exception>
+    public static CacheOptions Read(IConfigurationRoot configuration, params IEnumerable<string> errors)
     {
         var reader = new CacheOptionsReader(configuration);
+        reader._keys.Errors.AddRange(errors);
         var options = reader.Read();
-        reader.FindNearMisses();
+        Known.Check(configuration, reader._keys.Errors);
         HostSettings.Check(configuration, reader._keys.Errors);
         reader._keys.ThrowIfWrong();
         return options;
@@ -74,7 +80,7 @@ public sealed class CacheOptionsReader
                 "cache_consume_from", defaults.ConsumeFrom, ConsumeFrom.TryParse, "it must be latest, earliest, or a duration back such as 90s, 30m, 6h or 2d."),
             RedisConnection = redis?.Text,
             RedisHost = redis is null ? Host("redis_host", defaults.RedisHost) : defaults.RedisHost,
-            RedisPort = redis is null ? _keys.Number("redis_port", defaults.RedisPort, 1, 65535, PortHint("redis_port")) : defaults.RedisPort,
+            RedisPort = redis is null ? Port("redis_port", defaults.RedisPort, defaults.RedisHost) : defaults.RedisPort,
             RedisDb = _keys.Number("redis_db", redis?.Database ?? defaults.RedisDb, 0, 1_000_000),
             RedisKeyPrefix = _keys.Text("redis_key_prefix", defaults.RedisKeyPrefix),
             WindowRetentionCount = _keys.Number("window_retention_count", defaults.WindowRetentionCount, 1, 1_000_000),
@@ -82,6 +88,8 @@ public sealed class CacheOptionsReader
             ActiveSessionTtlSeconds = _keys.Number("active_session_ttl_seconds", defaults.ActiveSessionTtlSeconds, 1, int.MaxValue),
             WindowMaxFutureSeconds = _keys.Number("window_max_future_seconds", defaults.WindowMaxFutureSeconds, 0, int.MaxValue),
             WindowMaxDimensions = _keys.Number("window_max_dimensions", defaults.WindowMaxDimensions, 1, 1_000_000),
+            ConsumeBatches = _keys.Flag("kafka_consume_batches", defaults.ConsumeBatches),
+            ConsumePaceMs = _keys.Number("kafka_consume_pace_ms", defaults.ConsumePaceMs, 0, 1000),
             CommitBatchSize = _keys.Number("kafka_commit_batch_size", defaults.CommitBatchSize, 1, int.MaxValue),
             CommitIntervalMs = _keys.Number("kafka_commit_interval_ms", defaults.CommitIntervalMs, 10, 3_600_000),
             WriteBatchSize = _keys.Number("redis_write_batch_size", defaults.WriteBatchSize, 1, 100_000),
@@ -109,9 +117,27 @@ public sealed class CacheOptionsReader
         };
     }
 
-    private string PortHint(string key) => _configuration[key]?.StartsWith("tcp://", StringComparison.OrdinalIgnoreCase) == true
-        ? $" Kubernetes sets {key.ToUpperInvariant()} like this for a service named redis: set {RedisConnectionString.Key}, or enableServiceLinks: false in the pod."
-        : "";
+    /// <summary>
+    /// Reads the port of Redis. Kubernetes describes a service named redis in a variable of the same name, as tcp://address:port; that
+    /// is the port, if the host is that service (docs/decisions/0027).
+    /// </summary>
+    private int Port(string key, int fallback, string service)
+    {
+        var text = _configuration[key];
+        if (text?.StartsWith("tcp://", StringComparison.OrdinalIgnoreCase) != true)
+        {
+            return _keys.Number(key, fallback, 1, 65535);
+        }
+
+        if (_keys.Text("redis_host", service) == service && Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Port > 0)
+        {
+            return uri.Port;
+        }
+
+        _keys.Refuse(key, text, $"Kubernetes sets {key.ToUpperInvariant()} to tcp://address:port for a service named {service}, and its port is used only if redis_host is {service}. "
+            + $"For another Redis, set {RedisConnectionString.Key} to host:port, or enableServiceLinks: false in the pod.");
+        return fallback;
+    }
 
     /// <summary>Reads API keys; no error repeats one.</summary>
     private List<string> KeyList(string key)
@@ -194,22 +220,6 @@ public sealed class CacheOptionsReader
         }
 
         return host;
-    }
-
-    /// <summary>Finds keys spelled almost like ours: they would be ignored, and API_KEY would leave everything open.</summary>
-    private void FindNearMisses()
-    {
-        HashSet<string> keys = new([.. _keys.Names, "ConnectionStrings", "AllowedHosts"], StringComparer.OrdinalIgnoreCase);
-        var known = keys.ToDictionary(Plain);
-        foreach (var section in _configuration.GetChildren().Where(section => !keys.Contains(section.Key)))
-        {
-            if (known.TryGetValue(Plain(section.Key), out var key))
-            {
-                _keys.Errors.Add($"{section.Key} is not a key of this service; did you mean {key}?");
-            }
-        }
-
-        static string Plain(string key) => string.Concat(key.Where(char.IsAsciiLetterOrDigit)).ToLowerInvariant().TrimEnd("0123456789s".ToCharArray());
     }
 
     /// <summary>Merges the properties of the connection string with those of the section, which win.</summary>

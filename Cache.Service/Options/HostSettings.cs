@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text.RegularExpressions;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
@@ -15,6 +14,18 @@ namespace Cache.Service.Options;
 internal static partial class HostSettings
 {
     private const string ExpectedAddress = "it must be http://host:port or https://host:port with a port from 0 to 65535, such as http://*:8080 or http://127.0.0.1:8080";
+
+    /// <summary>Keys without a section that .NET's host and ASP.NET read.</summary>
+    public static readonly IReadOnlyList<string> Keys =
+    [
+        "AllowedHosts", "applicationName", "captureStartupErrors", "contentRoot", "detailedErrors", "environment", "ForwardedHeaders_Enabled", "hostingStartupAssemblies",
+        "hostingStartupExcludeAssemblies", "http_ports", "https_ports", "preferHostingUrls", "preventHostingStartup", "shutdownTimeoutSeconds", "suppressStatusMessages",
+        "urls", "webroot",
+    ];
+
+    /// <summary>Sections that ASP.NET and the client libraries read.</summary>
+    public static readonly IReadOnlyList<string> Sections =
+        ["Aspire", "Authentication", "hostBuilder", "HttpClientFactory", "Kafka", "Kestrel", "Logging", "Metrics", "Polly", "services"];
 
     private static readonly string[] Protocols = ["grpc", "http/protobuf"];
     private static readonly string[] Formatters = ["simple", "json", "systemd"];
@@ -72,7 +83,7 @@ internal static partial class HostSettings
         }
         catch (Exception exception) when (exception is InvalidOperationException or ArgumentException or FormatException or IOException or UnauthorizedAccessException or CryptographicException)
         {
-            throw new ConfigurationException([$"Kestrel: {Secrets.Hide(exception.Message, app.Configuration)} Set a certificate with Kestrel:Certificates:Default:Path and :KeyPath or :Password."]);
+            throw new ConfigurationException([NoCertificate(exception, Secrets.Hide(exception.Message.TrimEnd('.'), app.Configuration))]);
         }
     }
 
@@ -81,13 +92,12 @@ internal static partial class HostSettings
     /// </summary>
     public static bool IsOfTheBinder(Exception exception) => exception.Source == typeof(ConfigurationBinder).Assembly.GetName().Name;
 
-    /// <summary>The message to print when the service cannot listen.</summary>
-    public static string CannotListen(Exception exception) =>
-        exception is SocketException
-            ? $"The service cannot listen on its address: {exception.Message}. Choose an address of this machine and a port above 1023: --urls http://*:8081, or ASPNETCORE_URLS."
-
-            // Thrown by Kestrel when a port is in use; its message contains the address.
-            : $"{exception.Message} Stop the program that uses it, or choose another address: --urls http://*:8081, or ASPNETCORE_URLS.";
+    private static string NoCertificate(Exception exception, string text) =>
+        exception is InvalidOperationException && text.Contains("certificate", StringComparison.OrdinalIgnoreCase)
+            ? "Kestrel: there is no certificate for an https:// address. Set Kestrel:Certificates:Default:Path, with :KeyPath for PEM files or :Password for a PFX file; for development, dotnet dev-certs https makes one."
+            : exception is CryptographicException
+                ? $"Kestrel: a certificate cannot be read ({text}). Check the file, its :KeyPath (PEM) and its :Password (PFX, or an encrypted key)."
+                : $"Kestrel: {text}.";
 
     private static void CheckLogging(IConfigurationSection logging, ICollection<string> errors)
     {
@@ -201,7 +211,7 @@ internal static partial class HostSettings
     }
 
     /// <summary>The configured listening addresses with their keys; Kestrel decides which of them takes precedence.</summary>
-    private static IEnumerable<(string Key, string Url)> Addresses(IConfiguration configuration)
+    public static IEnumerable<(string Key, string Url)> Addresses(IConfiguration configuration)
     {
         foreach (var endpoint in configuration.GetSection("Kestrel:Endpoints").GetChildren())
         {

@@ -45,6 +45,14 @@ internal sealed partial class RedisConnectionString
         return new(text, Check(text, errors));
     }
 
+    /// <summary>The addresses in a valid connection string in the format of StackExchange.Redis, with commas.</summary>
+    public static string ServersOf(string text)
+    {
+        var options = ConfigurationOptions.Parse(text);
+        options.SetDefaultPorts();
+        return string.Join(',', options.EndPoints.Select(server => server is DnsEndPoint dns ? $"{dns.Host}:{dns.Port}" : $"{server}"));
+    }
+
     /// <summary>Whether a text can be a host name or address.</summary>
     public static bool IsHost(string text) => Host().IsMatch(text);
 

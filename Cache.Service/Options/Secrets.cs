@@ -10,12 +10,15 @@ internal static class Secrets
     // Shorter values occur in ordinary text.
     private const int MinLength = 3;
 
+    /// <summary>Whether the value of a key may contain a secret.</summary>
+    public static bool IsSensitive(string key) => Array.Exists(SensitiveNames, name => key.Contains(name, StringComparison.OrdinalIgnoreCase));
+
     /// <summary>Masks the values of keys that may hold a secret.</summary>
     public static string Hide(string text, IConfiguration configuration)
     {
         foreach (var (key, value) in configuration.AsEnumerable())
         {
-            if (value is { Length: >= MinLength } && Array.Exists(SensitiveNames, name => key.Contains(name, StringComparison.OrdinalIgnoreCase)))
+            if (value is { Length: >= MinLength } && IsSensitive(key))
             {
                 text = text.Replace(value, "…", StringComparison.OrdinalIgnoreCase);
             }

@@ -1,149 +1,219 @@
-// The two kinds of chart. They draw on a canvas, and show no text from Kafka: names and numbers are next to them, as text.
+// The charts. They draw on a canvas, and show no text from Kafka: names and numbers are next to them, as text.
 
 /* global echarts */
 
 import * as format from "./format.js";
+import * as picked from "./picked.js";
 
-// Always leave room for half a label at the right end. Otherwise the chart shrinks whenever the last window has a label.
-const FIXED = { right: 26, outerBoundsMode: "none" };
+// Room for half a label at the right end. Otherwise the chart would shrink whenever the last window has a label.
+const RIGHT = 26;
+const FIXED = { right: RIGHT, outerBoundsMode: "none" };
 
-class Chart {
-  /** @param element The chart's frame: a slider over the windows. @param pick Called with the index of the selected slot, or undefined for the newest. */
-  constructor(element, pick) {
+/** Whether charts can be drawn: their library is loaded beside the page, which shows its numbers without it. */
+export const canDraw = () => typeof echarts !== "undefined";
+
+// Room for the labels of the value axis.
+const LEFT = 58;
+
+/** What a chart shows: columns on each other, of what adds up, or lines, of one measure or two above each other. */
+export class Chart {
+  #kind;
+
+  /** @param element The chart's frame: a slider over the windows. */
+  constructor(element) {
     this.element = element;
-    this.pick = pick;
     this.places = { starts: [], first: 0 };
-    const canvas = element.querySelector(".canvas");
-    this.chart = echarts.init(canvas, null, { renderer: "canvas" });
-    new ResizeObserver(() => this.chart.resize()).observe(canvas);
+    this.canvas = element.querySelector(".canvas");
+    this.chart = echarts.init(this.canvas, null, { renderer: "canvas" });
+    new ResizeObserver(() => {
+      this.chart.resize();
+      this.#place();
+    }).observe(this.canvas);
 
-    this.chart.on("updateAxisPointer", ({ axesInfo }) => this.#hover(axesInfo?.[0]?.value));
-    this.chart.on("globalout", () => this.#hover(undefined));
+    // The pointer is our own: one that all charts share, and that the library does not have to redraw anything for.
+    element.addEventListener("pointermove", (event) => event.pointerType !== "touch" && picked.hover(this.#startAt(event)));
+    element.addEventListener("pointerleave", () => picked.hover(undefined));
+    element.addEventListener("click", (event) => {
+      const start = this.#startAt(event);
+      picked.pin(start === picked.pinnedTime() ? undefined : start);
+    });
     element.addEventListener("keydown", (event) => this.#key(event));
-    element.addEventListener("blur", () => this.#show(undefined));
   }
 
-  /** Redraws the chart, from scratch if colours have changed. */
-  draw(option, fromScratch) {
-    this.chart.setOption({ animation: false, ...option }, fromScratch ? { notMerge: true } : { replaceMerge: ["series"] });
+  /**
+   * Draws the chart.
+   * @param places The slots. @param plan `isStacked`, and the `scale`: "auto", "full" or "log".
+   * @param panels Array of { axis, unit, max, parts, cut, series }, one, or two for lines: `max` ends the axis, in so many parts, and the slots in `cut` reach beyond it;
+   * a series is { name, color, pattern, values, before }, columns from the bottom up. @param openFrom Windows from this slot on are still filling.
+   * @param fromScratch Whether colours have changed.
+   */
+  render(places, plan, panels, openFrom, look, fromScratch) {
+    [this.places, this.openFrom] = [places, openFrom];
+    const kind = `${plan.isStacked} ${plan.scale === "log"} ${panels.length}`;
+    const option = plan.isStacked ? columns(places, panels[0], openFrom, look) : lines(places, panels, plan.scale === "log", look);
+    this.chart.setOption({ animation: false, ...option }, fromScratch || kind !== this.#kind ? { notMerge: true } : { replaceMerge: ["series"] });
+    this.#kind = kind;
+    this.#place();
   }
 
-  /** Describes the selected window for screen readers. */
-  describe(index, text) {
+  /** Marks the window that is looked at. @param index Its slot; -1 if it has none. @param text What it is, for screen readers. */
+  point(index, text) {
+    this.index = index;
     set(this.element, "aria-valuemin", "0");
     set(this.element, "aria-valuemax", String(Math.max(0, this.places.starts.length - 1)));
-    set(this.element, "aria-valuenow", String(index));
+    set(this.element, "aria-valuenow", String(Math.max(0, index)));
     set(this.element, "aria-valuetext", text);
+    this.#place();
   }
 
-  #hover(index) {
-    this.pick(index);
+  get #slot() {
+    return (this.canvas.clientWidth - LEFT - RIGHT) / this.places.starts.length;
   }
 
-  #show(index) {
-    this.chart.dispatchAction(index === undefined ? { type: "hideTip" } : { type: "showTip", seriesIndex: 0, dataIndex: index });
-    this.pick(index);
+  #place() {
+    const isPicked = picked.time() !== undefined && this.index >= 0;
+    this.#cover(".pointer", isPicked ? this.index : undefined, 1);
+    this.element.classList.toggle("pinned", picked.pinnedTime() !== undefined);
+    this.#cover(".filling", this.openFrom, this.places.starts.length - this.openFrom);
+  }
+
+  /** Covers slots with an element; hides it if there are none. */
+  #cover(selector, first, count) {
+    const element = this.element.querySelector(selector);
+    element.hidden = !(count > 0 && first !== undefined);
+    if (!element.hidden) {
+      element.style.left = `${LEFT + first * this.#slot}px`;
+      element.style.width = `${count * this.#slot}px`;
+    }
+  }
+
+  #startAt({ clientX }) {
+    const index = Math.floor((clientX - this.canvas.getBoundingClientRect().left - LEFT) / this.#slot);
+    return this.places.starts[index];
   }
 
   #key(event) {
     const last = this.places.starts.length - 1;
-    const now = Number(this.element.getAttribute("aria-valuenow"));
+    const now = this.index < 0 ? last : this.index;
     const target = {
-      ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, PageDown: now - 10, PageUp: now + 10, Home: 0, End: last,
+      ArrowLeft: now - 1, ArrowDown: now - 1, ArrowRight: now + 1, ArrowUp: now + 1, PageDown: now - 10, PageUp: now + 10, Home: 0,
     }[event.key];
-    if (last >= 0 && (target !== undefined || event.key === "Escape")) {
+    if (last >= 0 && (target !== undefined || event.key === "End")) {
       event.preventDefault();
-      const index = Math.max(this.places.first, Math.min(last, target ?? last));
-      this.#show(index === last ? undefined : index);
+      picked.pin(target === undefined ? undefined : this.places.starts[Math.max(this.places.first, Math.min(last, target))]);
     }
   }
 }
 
 /** Stacked columns: what adds up, such as events by type. */
-export class StackChart extends Chart {
-  /** @param series Array of { name, color, values }, from the bottom up. @param openFrom Windows from this slot on are still filling. */
-  render(places, series, openFrom, look, fromScratch) {
-    this.places = places;
-    this.draw({
-      grid: { left: 44, top: 10, bottom: 24, ...FIXED },
-      xAxis: timeAxis(places, look),
-      yAxis: { ...valueAxis(look, format.axis), minInterval: 1 },
-      tooltip: pointer("shadow", look),
-      series: series.map(({ name, color, values }) => ({
+function columns(places, { axis, max, parts, cut, series, before }, openFrom, look) {
+  const top = max ?? Math.max(0, ...places.starts.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0)), ...before?.map((value) => value ?? 0) ?? []);
+  return {
+    grid: { left: LEFT, top: 10, bottom: 24, ...FIXED },
+    xAxis: timeAxis(places, look),
+    yAxis: { ...valueAxis(look, axis(top).format), minInterval: 1, ...endsAt(max, parts) },
+    series: [
+      ...series.map(({ name, color, pattern, values }) => ({
         id: name,
         type: "bar",
         stack: "all",
+        silent: true,
         barCategoryGap: "28%",
-        itemStyle: { color },
-        emphasis: { disabled: true },
-        data: values.map((value, index) => value && index >= openFrom ? { value, itemStyle: { opacity: 0.5 } } : value),
+        itemStyle: { color, decal: decal(pattern, look) },
+        data: values.map((value, index) => value && index >= openFrom ? { value, itemStyle: { opacity: 0.5 } } : value ?? null),
       })),
-    }, fromScratch);
-  }
+      ...before ? [beforeLine("\0before", before, look.text, 0)] : [],
+      cutMarks(cut, max, 0, look),
+    ],
+  };
 }
 
 /** Lines: one measure, such as load times by device, or two above each other. */
-export class LinesChart extends Chart {
-  /** @param measures Array of { title, axis }: one or two. @param series Array of { name, color, values }, with an array of values per measure. */
-  render(places, measures, series, look, fromScratch) {
-    this.places = places;
-    const isPair = measures.length > 1;
-    this.draw({
-      title: measures.map(({ title }, panel) => ({
-        text: title, left: 6, top: panel === 0 ? 4 : "52%", padding: 0, textStyle: { color: look.muted, fontSize: 12, fontWeight: 400, fontFamily: look.font },
-      })),
-      axisPointer: { link: [{ xAxisIndex: "all" }] },
-      grid: isPair
-        ? [{ left: 52, top: 28, height: "28%", ...FIXED }, { left: 52, bottom: 24, height: "28%", ...FIXED }]
-        : [{ left: 52, top: 28, bottom: 24, ...FIXED }],
-      xAxis: measures.map((_, panel) => ({ ...timeAxis(places, look, panel === measures.length - 1), gridIndex: panel })),
-      yAxis: measures.map(({ axis }, panel) => ({
-        ...valueAxis(look, axis), gridIndex: panel, splitNumber: isPair ? 2 : 3, min: ({ min }) => min < 0 ? null : 0,
-      })),
-      tooltip: pointer("line", look),
-      series: measures.flatMap((_, panel) => series.map(({ name, color, values }) => ({
+function lines(places, panels, isLog, look) {
+  const isPair = panels.length > 1;
+  const axes = panels.map(({ axis, max, series }) => axis(max ?? topOf(series)));
+  return {
+    title: axes.map(({ title }, panel) => ({
+      text: title, left: 6, top: panel === 0 ? 4 : "52%", padding: 0, textStyle: { color: look.muted, fontSize: 12, fontWeight: 400, fontFamily: look.font },
+    })),
+    grid: isPair
+      ? [{ left: LEFT, top: 28, height: "28%", ...FIXED }, { left: LEFT, bottom: 24, height: "28%", ...FIXED }]
+      : [{ left: LEFT, top: 28, bottom: 24, ...FIXED }],
+    xAxis: panels.map((_, panel) => ({ ...timeAxis(places, look, panel === panels.length - 1), gridIndex: panel })),
+    yAxis: panels.map(({ axis, unit, max, parts }, panel) => ({
+      ...isLog
+        ? { ...valueAxis(look, unit === "ms" ? axes[panel].format : (value) => axis(value).format(value)), type: "log", min: undefined }
+        : { ...valueAxis(look, axes[panel].format), splitNumber: isPair ? 2 : 3, min: ({ min }) => min < 0 ? null : 0, ...endsAt(max, isPair ? 2 : parts) },
+      gridIndex: panel,
+    })),
+    series: panels.flatMap(({ max, cut, series }, panel) => [
+      ...series.map(({ name, color, pattern, values }) => ({
         id: `${panel} ${name}`,
         type: "line",
+        silent: true,
         xAxisIndex: panel,
         yAxisIndex: panel,
-        lineStyle: { width: 1.75, color },
+        lineStyle: { width: 1.75, color, type: pattern },
         itemStyle: { color },
-        emphasis: { disabled: true },
         symbol: "circle",
         // Otherwise a window between two missing ones would be invisible.
-        symbolSize: (_, { dataIndex }) => values[panel][dataIndex - 1] === undefined && values[panel][dataIndex + 1] === undefined ? 5 : 0,
-        data: values[panel].map((value) => value ?? null),
-      }))),
-    }, fromScratch);
-  }
+        symbolSize: (_, { dataIndex }) => values[dataIndex - 1] === undefined && values[dataIndex + 1] === undefined ? 5 : 0,
+
+        // There is no zero on a logarithmic scale.
+        data: values.map((value) => value === undefined || isLog && value <= 0 ? null : value),
+      })),
+      ...series.filter(({ before }) => before).map(({ name, color, before }) =>
+        beforeLine(`${panel} ${name} before`, before.map((value) => isLog && value <= 0 ? undefined : value), color, panel)),
+      cutMarks(cut, max, panel, look),
+    ]),
+  };
 }
+
+/** Where an axis ends, if not where its values do. */
+const endsAt = (max, parts) => max === undefined ? { max: null, interval: null } : { max, interval: max / parts };
+
+/** The previous period: a thin, pale line. */
+const beforeLine = (id, values, color, panel) => ({
+  id, type: "line", silent: true, xAxisIndex: panel, yAxisIndex: panel, symbol: "none", z: 3,
+  lineStyle: { width: 1.25, color, opacity: 0.55 }, data: values.map((value) => value ?? null),
+});
+
+/** Arrows where values reach beyond the end of the axis. */
+const cutMarks = (cut = [], max, panel, look) => ({
+  id: `\0cut ${panel}`, type: "scatter", silent: true, xAxisIndex: panel, yAxisIndex: panel, clip: false, z: 4,
+  symbol: "triangle", symbolSize: [9, 7], symbolOffset: [0, -3], itemStyle: { color: look.text }, data: cut.map((slot) => [slot, max]),
+});
+
+const topOf = (series) => Math.max(0, ...series.flatMap(({ values, before = [] }) => [...values, ...before].map((value) => Math.abs(value ?? 0))));
 
 /** The page's colours and font, because style sheets do not apply inside a canvas. */
 export function look() {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
-    muted: color("muted"), line: color("line"), grid: color("grid"), pointer: color("pointer"), others: color("series-others"),
+    text: color("text"), muted: color("muted"), line: color("line"), grid: color("grid"), card: color("card"), others: color("series-others"),
     series: (index) => color(`series-${index}`),
     font: getComputedStyle(document.body).fontFamily,
   };
 }
 
+/** The stripes of a name that shares its colour with another one. */
+function decal(pattern, { card }) {
+  const gap = { dashed: 2, dotted: 4 }[pattern];
+  return gap ? { symbol: "rect", color: card, dashArrayX: [1, 0], dashArrayY: [gap, gap], rotation: Math.PI / 4 } : { symbol: "none" };
+}
+
 function timeAxis({ starts, step }, look, labelled = true) {
-  // About five labels; each stays with its window as that moves to the left.
-  const every = Math.ceil(starts.length / 5);
-  const isLabelled = (index) => starts[index] !== undefined
-    && (step ? Math.round(starts[index] / step) % every === 0 : (starts.length - 1 - index) % every === 0);
+  const ticks = format.ticks(starts, step);
   return {
     type: "category",
     data: starts.map((_, index) => index),
     axisTick: { show: false },
     axisLine: { lineStyle: { color: look.line } },
     axisLabel: {
-      show: labelled, color: look.muted, fontFamily: look.font, fontSize: 11, interval: isLabelled, hideOverlap: true,
-      formatter: (index) => isLabelled(Number(index)) ? format.tick(starts[index], step) : "",
+      show: labelled, color: look.muted, fontFamily: look.font, fontSize: 11, interval: (index) => Boolean(ticks[index]), hideOverlap: true,
+      formatter: (index) => ticks[index] ?? "",
     },
-    axisPointer: { label: { show: false } },
   };
 }
 
@@ -154,14 +224,6 @@ function valueAxis(look, formatter) {
     splitNumber: 3,
     axisLabel: { color: look.muted, fontFamily: look.font, fontSize: 11, formatter },
     splitLine: { lineStyle: { color: look.grid } },
-  };
-}
-
-function pointer(type, look) {
-  // Only the pointer, without a tooltip that would cover the chart: its numbers are in the table below.
-  return {
-    trigger: "axis", showContent: false, renderMode: "richText",
-    axisPointer: { type, animation: false, shadowStyle: { color: look.pointer }, lineStyle: { color: look.muted, type: "solid", width: 1 } },
   };
 }
 

@@ -11,28 +11,28 @@ const USUAL = [
     name: "event",
     dimensions: ["event_type"],
     measures: [
-      { name: "count", kind: "count", rollup: "sum", label: "Events", column: "Events" },
-      { name: "users", kind: "count", rollup: "max", label: "Users", column: "Users" },
+      { name: "count", kind: "count", rollup: "sum", label: "Events" },
+      { name: "users", kind: "count", rollup: "max", label: "Users" },
     ],
-    words: { dimension: "Type", many: "types", headline: { measure: 0, pick: "sum" } },
+    words: { subject: "event", dimension: "Type", many: "types", headline: { measure: 0, pick: "sum", label: "events" } },
   },
   {
     name: "performance",
     dimensions: ["device_category"],
     measures: [
-      { name: "avg_load_time", kind: "number", unit: "ms", rollup: "mean", label: "Average", column: "Avg ms", title: "Average" },
-      { name: "p95_load_time", kind: "number", unit: "ms", rollup: "max", label: "p95", column: "p95 ms", title: "95th percentile" },
+      { name: "avg_load_time", kind: "number", unit: "ms", rollup: "mean", label: "Average", title: "Average" },
+      { name: "p95_load_time", kind: "number", unit: "ms", rollup: "max", label: "p95", title: "95th percentile" },
     ],
-    words: { dimension: "Device", many: "devices", headline: { measure: 1, pick: "max" } },
+    words: { subject: "load time", dimension: "Device", many: "devices", headline: { measure: 1, pick: "max", label: "slowest p95" } },
   },
 ];
 
 /**
  * Describes a type of /types.
- * @returns {object} `windowMs`, if all windows have the same length; `isStacked`, or else how many measures have `lines`; `title`,
- * `subject` and the headline's label, unless index.html has them; `dimension` and `many`, which name one dimension and several; and
- * for each of the `measures` a `label`, the `column` of a table without units, the `title` of its lines, and what formats it:
- * `full` with the unit, `cell` without, and `axis`.
+ * @returns {object} `fields` and `separator`, as in /types; `windowMs`, if all windows have the same length; `isStacked`, or else how many measures have `lines`; `subject`, what
+ * its windows are called; `title`, unless index.html has it; the `headline`; `dimension` and `many`, which name one dimension
+ * and several; and for each of the `measures` a `label`, the `heading` of a column, which has the unit, `full`, which formats a value
+ * with its unit, and `axis`, which describes an axis, given the largest value: its `title` with the unit, and the `format` of its numbers.
  */
 export function describe({ name, dimensions, separator, window_seconds: seconds, measures }) {
   const usual = USUAL.find((known) => known.name === name && shape(known) === shape({ dimensions, measures }));
@@ -40,11 +40,13 @@ export function describe({ name, dimensions, separator, window_seconds: seconds,
   const more = measures.findIndex(({ kind }) => kind !== "number");
   return {
     name,
+    fields: dimensions,
+    separator,
     windowMs: seconds && seconds * 1000,
     isStacked,
-    lines: isStacked ? 0 : Math.min(MAX_LINES, more < 0 ? measures.length : more),
+    lines: isStacked ? 1 : Math.min(MAX_LINES, more < 0 ? measures.length : more),
     ...usual?.words ?? words(name, dimensions, separator, measures[0]),
-    measures: measures.map((measure, index) => ({ ...measure, ...usual?.measures[index] ?? labels(measure), ...formats(measure, !usual) })),
+    measures: measures.map((measure, index) => labels({ ...measure, ...usual?.measures[index] })),
   };
 }
 
@@ -54,32 +56,39 @@ const spaced = (name) => name.replaceAll("_", " ");
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 const list = new Intl.ListFormat("en");
 
-function words(name, dimensions, separator, measure) {
+/** The headline of a measure: how it is picked from the values of the dimensions, and its label. */
+export function headlineOf({ name, label = spaced(name), rollup }, measure) {
   // Across dimensions, too, only what adds up is added.
-  const pick = { sum: "sum", min: "min" }[measure.rollup] ?? "max";
-  const label = spaced(measure.name);
+  const pick = { sum: "sum", min: "min" }[rollup] ?? "max";
+  const words = label.charAt(0).toLowerCase() + label.slice(1);
+  return { measure, pick, label: pick === "sum" ? words : `${pick === "min" ? "lowest" : "highest"} ${words}` };
+}
+
+function words(name, dimensions, separator, measure) {
   return {
     title: capital(`${spaced(name)} by ${list.format(dimensions.map(spaced))}`),
     subject: spaced(name),
     dimension: dimensions.map((field) => capital(spaced(field))).join(` ${separator} `),
     many: "dimensions",
-    headline: { measure: 0, pick, label: pick === "sum" ? label : `${pick === "min" ? "lowest" : "highest"} ${label}` },
+    headline: headlineOf(measure, 0),
   };
 }
 
-function labels({ name, unit }) {
-  const label = capital(spaced(name));
-
-  // On an axis, durations have units of their own.
-  return { label, column: unit ? `${label} ${unit}` : label, title: unit && unit !== "ms" ? `${label} (${unit})` : label };
-}
-
-function formats({ kind, unit }, isFine) {
+function labels(measure) {
+  const { name, kind, unit } = measure;
   const isDuration = kind === "number" && unit === "ms";
-  const cell = kind === "number" && isFine ? format.number : format.count;
+  const label = measure.label ?? capital(spaced(name));
+  const title = measure.title ?? label;
   return {
-    full: isDuration ? format.load : (value) => value === undefined || !unit ? cell(value) : `${cell(value)} ${unit}`,
-    cell,
-    axis: isDuration ? format.duration : format.axis,
+    ...measure,
+    label,
+    heading: unit ? `${label} ${unit}` : label,
+    full: (value) => value === undefined || !unit ? format.number(value) : `${format.number(isDuration && value >= 10 ? Math.round(value) : value)} ${unit}`,
+    axis: isDuration ? (top) => durations(title, top) : (top) => ({ title: unit ? `${title} (${unit})` : title, format: format.axis(top) }),
   };
+}
+
+function durations(title, top) {
+  const { unit, ms } = format.durationUnit(top);
+  return { title: `${title} (${unit})`, format: (value) => format.number(value / ms) };
 }

@@ -6,24 +6,42 @@ export const MAX_WINDOWS = 60;
 /** Maximum number of dimensions with a colour of their own. */
 export const MAX_SHOWN = 7;
 
+// As many as the service looks at, too.
+const MAX_GAPS = 14;
+
 export class Windows {
   #byStart = new Map();
+  #starts;
+  #ranking;
   #shown = [];
+  #shownBy = 0;
   #none;
+  #most;
 
-  /** @param measures The names of the type's measures; the first one ranks dimensions. */
-  constructor(measures) {
+  /**
+   * @param measures The names of the type's measures. @param length The length of all windows in milliseconds, if known.
+   * @param most How many windows are kept.
+   */
+  constructor(measures, length, most = MAX_WINDOWS) {
     this.measures = measures;
+    this.#most = most;
     this.#none = measures.map(() => undefined);
+    this.knownLength = length;
   }
 
   /** Window starts, oldest first. */
   get starts() {
-    return [...this.#byStart.keys()].sort((a, b) => a - b);
+    return this.#starts ??= [...this.#byStart.keys()].sort((a, b) => a - b);
   }
 
   get isEmpty() {
     return this.#byStart.size === 0;
+  }
+
+  /** The length of a window in milliseconds: the type's, else the smallest gap among the newest 15; undefined if unknown. */
+  get length() {
+    const newest = this.starts.slice(-MAX_GAPS - 1);
+    return this.knownLength ?? (newest.length < 2 ? undefined : Math.min(...gaps(newest)));
   }
 
   /** Replaces all windows with an answer of /metrics/…/windows. */
@@ -32,6 +50,8 @@ export class Windows {
     for (const { window_start: start, ...fields } of windows) {
       this.merge(start, fields);
     }
+
+    this.#starts = this.#ranking = undefined;
   }
 
   /** Merges fields into a window: those of an update, or all of them. */
@@ -39,6 +59,7 @@ export class Windows {
     let window = this.#byStart.get(start);
     if (!window) {
       this.#byStart.set(start, window = new Map());
+      this.#starts = undefined;
     }
 
     for (const [field, value] of Object.entries(fields)) {
@@ -53,9 +74,17 @@ export class Windows {
       }
     }
 
-    if (this.#byStart.size > MAX_WINDOWS) {
-      this.#byStart.delete(Math.min(...this.#byStart.keys()));
+    this.#ranking = undefined;
+    if (this.#byStart.size > this.#most) {
+      this.#byStart.delete(this.starts[0]);
+      this.#starts = undefined;
     }
+  }
+
+  /** The start of the window that contains a time; undefined if there is none. */
+  at(time) {
+    const start = this.starts.findLast((candidate) => candidate <= time);
+    return start === time || time < start + (this.length ?? 0) ? start : undefined;
   }
 
   /** The values of a dimension in a window, one for each measure; undefined if missing. */
@@ -63,21 +92,25 @@ export class Windows {
     return this.#byStart.get(start)?.get(dimension) ?? this.#none;
   }
 
-  /** The sum of a measure in a window, over the dimensions that a filter selects. */
+  /** The sum of a measure in a window, over the dimensions that a filter selects; undefined if none of them has a value. */
   total(start, measure, wanted = () => true) {
-    let sum = 0;
+    let sum;
     for (const [dimension, values] of this.#byStart.get(start) ?? []) {
-      sum += wanted(dimension) ? values[measure] ?? 0 : 0;
+      if (values[measure] !== undefined && wanted(dimension)) {
+        sum = (sum ?? 0) + values[measure];
+      }
     }
 
     return sum;
   }
 
   /** The lowest ("min") or highest ("max") value of a measure in a window; undefined if there is none. */
-  extreme(start, measure, pick) {
+  extreme(start, measure, pick, wanted = () => true) {
     let found;
-    for (const values of this.#byStart.get(start)?.values() ?? []) {
-      found = found === undefined ? values[measure] : Math[pick](found, values[measure] ?? found);
+    for (const [dimension, values] of this.#byStart.get(start) ?? []) {
+      if (wanted(dimension)) {
+        found = found === undefined ? values[measure] : Math[pick](found, values[measure] ?? found);
+      }
     }
 
     return found;
@@ -85,41 +118,47 @@ export class Windows {
 
   /** The dimensions of a window, in alphabetical order. */
   dimensions(start) {
-    return [...this.#byStart.get(start)?.keys() ?? []].sort((a, b) => a < b ? -1 : 1);
-  }
-
-  /** The number of distinct dimensions across all windows. */
-  get dimensionCount() {
-    return new Set([...this.#byStart.values()].flatMap((window) => [...window.keys()])).size;
+    return [...this.#byStart.get(start)?.keys() ?? []].sort();
   }
 
   /**
-   * The charted dimensions, in stable order: a dimension loses its slot (and its colour) only when it has fallen far behind, so
-   * that nothing flickers.
+   * The dimensions of some windows, largest first. @param starts Those on the axis: what is not on it takes no colour.
+   * @param measure The measure that ranks them.
    */
-  get shown() {
-    const sums = new Map();
-    for (const window of this.#byStart.values()) {
-      for (const [dimension, values] of window) {
-        sums.set(dimension, (sums.get(dimension) ?? 0) + Math.abs(values[0] ?? 0));
-      }
-    }
-
-    const ranked = [...sums.keys()].sort((a, b) => sums.get(b) - sums.get(a) || (a < b ? -1 : 1));
-    const staying = new Set(ranked.slice(0, 2 * MAX_SHOWN));
-    const places = this.#shown.map((dimension) => staying.has(dimension) ? dimension : undefined);
-    for (const dimension of ranked.slice(0, MAX_SHOWN)) {
-      if (!places.includes(dimension)) {
-        const free = places.indexOf(undefined);
-        if (free >= 0) {
-          places[free] = dimension;
-        } else if (places.length < MAX_SHOWN) {
-          places.push(dimension);
+  ranked(starts, measure = 0) {
+    const range = `${starts[0]} ${starts.at(-1)} ${measure}`;
+    if (this.#ranking?.range !== range) {
+      const sums = new Map();
+      for (const start of starts) {
+        for (const [dimension, values] of this.#byStart.get(start) ?? []) {
+          sums.set(dimension, (sums.get(dimension) ?? 0) + Math.abs(values[measure] ?? 0));
         }
       }
+
+      this.#ranking = { range, names: [...sums.keys()].sort((a, b) => sums.get(b) - sums.get(a) || (a < b ? -1 : 1)) };
     }
 
-    return this.#shown = places.filter((dimension) => dimension !== undefined);
+    return this.#ranking.names;
+  }
+
+  /** The charted dimensions of some windows, by name. One that is shown is replaced only when it has fallen far behind, so that nothing flickers. */
+  shown(starts, measure = 0) {
+    // By another measure, whatever was shown before: the same for everybody.
+    if (measure !== this.#shownBy) {
+      this.#shown = [];
+      this.#shownBy = measure;
+    }
+
+    const ranked = this.ranked(starts, measure);
+    const staying = new Set(ranked.slice(0, 2 * MAX_SHOWN));
+    const shown = new Set(this.#shown.filter((dimension) => staying.has(dimension)));
+    for (const dimension of ranked.slice(0, MAX_SHOWN)) {
+      if (shown.size < MAX_SHOWN) {
+        shown.add(dimension);
+      }
+    }
+
+    return this.#shown = [...shown].sort();
   }
 }
 
@@ -132,7 +171,7 @@ export class Windows {
  */
 export function places(starts, lengths) {
   const newest = starts.at(-1);
-  const step = usual(starts.slice(1).map((start, index) => start - starts[index]));
+  const step = usual(gaps(starts));
   const recent = starts.slice(-lengths.at(-1));
   const isRegular = step && recent.every((start) => (newest - start) % step === 0);
   const needed = isRegular ? (newest - recent[0]) / step + 1 : recent.length;
@@ -142,6 +181,8 @@ export function places(starts, lengths) {
     : [...Array(length - recent.length).fill(undefined), ...recent];
   return { starts: places, first: places.findIndex((start) => start >= recent[0]), step };
 }
+
+const gaps = (starts) => starts.slice(1).map((start, index) => start - starts[index]);
 
 function usual(distances) {
   const counts = new Map();

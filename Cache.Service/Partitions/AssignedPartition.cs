@@ -33,6 +33,9 @@ internal sealed class AssignedPartition(TopicPartition topicPartition, RowCounte
     public KeyValuePair<string, object?>[] Tags { get; } =
         [new("topic", topicPartition.Topic), new("partition", topicPartition.Partition.Value)];
 
+    /// <summary>When the group assigned it to this process; a rewind does not change that.</summary>
+    public DateTimeOffset Since { get; set; }
+
     /// <summary>Whether the partition is still ours; permanently false once it is revoked, lost or rewound.</summary>
     public bool Owned => _owned;
 

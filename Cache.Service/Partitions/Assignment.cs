@@ -1,3 +1,4 @@
+using Cache.Service.Hosting;
 using Confluent.Kafka;
 
 namespace Cache.Service.Partitions;
@@ -7,10 +8,29 @@ internal sealed class Assignment
 {
     private volatile IReadOnlyList<AssignedPartition> _current = [];
     private volatile bool _isSpare;
+    private volatile Revocation? _revocation;
     private AssignedPartition? _last;
 
     /// <summary>A snapshot of the assigned partitions.</summary>
     public IReadOnlyList<AssignedPartition> Current => _current;
+
+    /// <summary>The same, by topic and number.</summary>
+    public IEnumerable<AssignedPartition> InOrder => _current
+        .OrderBy(partition => partition.TopicPartition.Topic, StringComparer.Ordinal).ThenBy(partition => partition.TopicPartition.Partition.Value);
+
+    /// <summary>Raised when partitions have come or gone, and at each step of a revocation.</summary>
+    public Signal Changed { get; } = new();
+
+    /// <summary>The revocation in progress; null if there is none.</summary>
+    public Revocation? Revocation
+    {
+        get => _revocation;
+        set
+        {
+            _revocation = value;
+            Changed.Raise();
+        }
+    }
 
     /// <summary>Whether a rebalance has completed without assigning a partition to this process.</summary>
     public bool IsSpare
@@ -44,6 +64,7 @@ internal sealed class Assignment
     {
         foreach (var held in _current.Where(held => held.TopicPartition == partition.TopicPartition))
         {
+            partition.Since = held.Since;
             held.Replace();
         }
 
@@ -70,6 +91,7 @@ internal sealed class Assignment
         }
 
         _current = [.. _current.Where(partition => partition.Owned)];
+        Changed.Raise();
     }
 
     /// <summary>Revokes every partition.</summary>

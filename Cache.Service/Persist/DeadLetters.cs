@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.ExceptionServices;
 using System.Text;
+using Cache.Service.Consume;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
@@ -68,6 +69,7 @@ internal partial class DeadLetters(
         }
 
         var client = producer.Get();
+        using var held = KafkaHandle.Hold(client);
         await EnsureTopicAsync(client);
         var sends = letters.ConvertAll(letter => (Letter: letter, Send: (Task)client.ProduceAsync(options.DeadLetterTopic, Message(letter, Omitted.Nothing))));
         letters.Clear();

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Cache.Metrics;
 using Cache.Service.Model;
 using Cache.Service.Options;
 using Cache.Service.Partitions;
@@ -74,15 +75,15 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         {
             if (fields.IsCompletedSuccessfully)
             {
-                _windows[window] = new() { Dimensions = DimensionsOf(window, fields.Result) };
+                _windows[window] = new() { Dimensions = DimensionsOf(window.Type, fields.Result) };
             }
         }
     }
 
     /// <summary>Counts as many fields as the type has measures as one dimension; one that has fewer takes up less space.</summary>
-    private static int DimensionsOf(WindowKey window, long fields)
+    public static int DimensionsOf(MetricType type, long fields)
     {
-        var measures = window.Type.Measures.Count;
+        var measures = type.Measures.Count;
         return (int)Math.Min(int.MaxValue, (fields + measures - 1) / measures);
     }
 
@@ -115,7 +116,7 @@ internal sealed class DimensionLimit(RedisKeys keys, CacheOptions options)
         RedisValue[] values = [];
         try
         {
-            known.Dimensions = check.Length is { } length ? DimensionsOf(check.Window, await length) : known.Dimensions;
+            known.Dimensions = check.Length is { } length ? DimensionsOf(check.Window.Type, await length) : known.Dimensions;
             values = check.Values is { } read ? await read : values;
         }
         catch (RedisServerException exception) when (RedisErrors.IsWrongType(exception))

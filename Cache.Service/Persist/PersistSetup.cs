@@ -5,7 +5,7 @@ using StackExchange.Redis;
 
 namespace Cache.Service.Persist;
 
-/// <summary>Registers what writes to Redis and to the dead-letter topic.</summary>
+/// <summary>Registers what writes to Redis, and what writes and reads the dead-letter topic.</summary>
 internal static class PersistSetup
 {
     public static IServiceCollection AddPersist(this IServiceCollection services) => services
@@ -27,7 +27,8 @@ internal static class PersistSetup
         .AddSingleton<SessionStore>()
         .AddSingleton<DimensionLimit>()
         .AddSingleton<WindowStore>()
-        .AddSingleton<DeadLetters>();
+        .AddSingleton<DeadLetters>()
+        .AddSingleton<DeadLetterReader>();
 
     /// <summary>Adds two connections: one for the flush, and a keyed one (<see cref="RedisConnection.Name"/>) for readers.</summary>
     public static void AddRedis(this WebApplicationBuilder builder)

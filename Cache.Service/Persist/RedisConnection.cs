@@ -75,6 +75,9 @@ internal sealed class RedisConnection
         }
     }
 
+    /// <summary>Whether the readers' connection is there. Not asked by a PING, which would wait behind their replies.</summary>
+    public bool IsConnectedForReaders => _connectingReaders.Value is { IsCompletedSuccessfully: true, Result.IsConnected: true };
+
     /// <summary>
     /// Gets the run ids of the connected primaries. A server gets a new run id each time it starts, and a replica that takes
     /// over has its own.

@@ -14,6 +14,9 @@ internal sealed class RedisKeys(CacheOptions options)
     /// <summary>Shows whether Redis still holds what was written (<see cref="RedisEpoch"/>).</summary>
     public RedisKey Epoch { get; } = options.RedisKeyPrefix + "cache:epoch";
 
+    /// <summary>The index of replicas: the member is the id, the score when it last published its state, in milliseconds.</summary>
+    public RedisKey Replicas { get; } = options.RedisKeyPrefix + "cache:replicas";
+
     /// <summary>The channel that carries one update per window and session written.</summary>
     public RedisChannel Updates { get; } = RedisChannel.Literal(options.RedisKeyPrefix + "cache:updates");
 
@@ -35,4 +38,7 @@ internal sealed class RedisKeys(CacheOptions options)
 
     /// <summary>The fields of one session.</summary>
     public RedisKey Session(string id) => $"{_prefix}session:{id}";
+
+    /// <summary>The state of one replica.</summary>
+    public RedisKey Replica(string id) => $"{_prefix}cache:replica:{id}";
 }

@@ -149,7 +149,8 @@ public sealed partial class MetricTypesReader
     {
         foreach (var child in section.GetChildren().Where(child => !known.Contains(child.Key, StringComparer.OrdinalIgnoreCase)))
         {
-            _errors.Add($"{child.Path} is not a property; it must be {string.Join(", ", known[..^1])} or {known[^1]}.");
+            var meant = Spelling.DidYouMean(child.Key, known);
+            _errors.Add($"{child.Path} is not a property{(meant.Length > 0 ? meant : $"; it must be {string.Join(", ", known[..^1])} or {known[^1]}.")}");
         }
     }
 

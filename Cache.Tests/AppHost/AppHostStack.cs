@@ -38,6 +38,9 @@ internal sealed partial class AppHostStack : RunningStack
 
     public override string Log => _log.ToString();
 
+    /// <summary>What the AppHost itself has logged since its start, without Aspire and the resources.</summary>
+    public IReadOnlyCollection<string> OwnLog => _log.Own;
+
     /// <summary>The login address of the dashboard; null unless requested.</summary>
     public Uri? Dashboard { get; private init; }
 
@@ -109,7 +112,7 @@ internal sealed partial class AppHostStack : RunningStack
     /// <summary>Executes a resource's command, as the dashboard and the Aspire CLI do, and asserts that it succeeds.</summary>
     public async Task CommandAsync(string resource, string command)
     {
-        var result = await _app.ResourceCommands.ExecuteCommandAsync(Find(resource), command, TestContext.Current.CancellationToken);
+        var result = await _app.ResourceCommands.ExecuteCommandAsync(Find(resource), command, TestContext.Current.CancellationToken).WaitAsync(StartTimeout);
         Assert.True(result.Success, $"{resource} {command}: {result.Message}");
     }
 
@@ -124,7 +127,7 @@ internal sealed partial class AppHostStack : RunningStack
     public override async Task RestartServiceAsync()
     {
         await CommandAsync("cache", KnownResourceCommands.RestartCommand);
-        await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache");
+        await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache").WaitAsync(StartTimeout);
     }
 
     /// <summary>What each replica reports on <c>/pipeline</c>, by process id.</summary>
@@ -175,6 +178,8 @@ internal sealed partial class AppHostStack : RunningStack
 
         private readonly ConcurrentQueue<string> _lines = new();
 
+        public ConcurrentQueue<string> Own { get; } = new();
+
         public ILogger CreateLogger(string categoryName) => new Logger(this, categoryName);
 
         public void Dispose()
@@ -204,6 +209,10 @@ internal sealed partial class AppHostStack : RunningStack
                 if (IsEnabled(logLevel))
                 {
                     owner.Add($"{logLevel} {category}: {formatter(state, exception)} {exception}");
+                    if (category == "Cache.AppHost")
+                    {
+                        owner.Own.Enqueue(formatter(state, exception));
+                    }
                 }
             }
         }

@@ -28,6 +28,19 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
         }
     }
 
+    /// <summary>Restarts of the service by other tests included.</summary>
+    [Fact]
+    public async Task Links_AreLoggedOnce()
+    {
+        var page = Stack.Http.BaseAddress!.GetLeftPart(UriPartial.Authority);
+
+        var broker = Stack.KafkaAddress.Split(',')[0];
+
+        await Eventually.HoldsAsync(() => Assert.Equal([$"Ready. Live page: {page}/ API: {page}/scalar Metrics: {page}/metrics Kafka: {broker}"], Stack.OwnLog));
+        await Stack.RestartServiceAsync();
+        Assert.Single(Stack.OwnLog);
+    }
+
     [Fact]
     public async Task BothReplicas_OwnPartitions()
     {
@@ -101,18 +114,14 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
         await Stack.EventuallyAnswersAsync("/readyz", """{"status":"ready"}""");
         var before = await WindowsAsync();
 
-        await Stack.CommandAsync("redis", KnownResourceCommands.StopCommand);
-        await Stack.StateAsync("redis", KnownResourceStates.Exited);
-        await Eventually.HoldsAsync(async () =>
+        await WithoutAsync("redis", () => Eventually.HoldsAsync(async () =>
         {
             Assert.Equal(HttpStatusCode.ServiceUnavailable, (await Stack.AskAsync("/metrics/event/latest")).Status);
             var ready = await Stack.AskAsync("/readyz");
             Assert.Equal(HttpStatusCode.ServiceUnavailable, ready.Status);
             Assert.Contains("Redis does not answer", ready.Body);
-        });
+        }));
 
-        await Stack.CommandAsync("redis", KnownResourceCommands.StartCommand);
-        await Stack.StateAsync("redis", KnownResourceStates.Running);
         await Stack.ReadyAsync();
         await Eventually.HoldsAsync(async () => Assert.True(before.SetEquals(await WindowsAsync())));
 
@@ -144,18 +153,17 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
         await Stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{before}},"a.count":1}""");
         var ends = Stack.Kafka.Ends(Events);
 
-        await Stack.CommandAsync("kafka", KnownResourceCommands.StopCommand);
-        await Stack.StateAsync("kafka", KnownResourceStates.Exited);
-        await Eventually.HoldsAsync(async () =>
+        await WithoutAsync("kafka", async () =>
         {
-            var ready = await Stack.AskAsync("/readyz");
-            Assert.Equal(HttpStatusCode.ServiceUnavailable, ready.Status);
-            Assert.Contains("Kafka", ready.Body);
+            await Eventually.HoldsAsync(async () =>
+            {
+                var ready = await Stack.AskAsync("/readyz");
+                Assert.Equal(HttpStatusCode.ServiceUnavailable, ready.Status);
+                Assert.Contains("Kafka", ready.Body);
+            });
+            await Stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{before}},"a.count":1}""");
         });
-        await Stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{before}},"a.count":1}""");
 
-        await Stack.CommandAsync("kafka", KnownResourceCommands.StartCommand);
-        await Stack.StateAsync("kafka", KnownResourceStates.Running);
         await Stack.ReadyAsync();
         Assert.Equal(ends, Stack.Kafka.Ends(Events));
         await Stack.Kafka.SendAsync(Events, 4, Event(after, "a", 2));
@@ -229,6 +237,22 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
 
     private static List<(string Topic, int Partition)> Partitions(JsonElement pipeline) =>
         [.. pipeline.GetProperty("lag").EnumerateArray().Select(lag => (lag.GetProperty("topic").GetString()!, lag.GetProperty("partition").GetInt32()))];
+
+    /// <summary>Stops a server by its command, and starts it again whatever happens: the stack is not this test's alone.</summary>
+    private async Task WithoutAsync(string server, Func<Task> assertions)
+    {
+        await Stack.CommandAsync(server, KnownResourceCommands.StopCommand);
+        try
+        {
+            await Stack.StateAsync(server, KnownResourceStates.Exited);
+            await assertions();
+        }
+        finally
+        {
+            await Stack.CommandAsync(server, KnownResourceCommands.StartCommand);
+            await Stack.StateAsync(server, KnownResourceStates.Running);
+        }
+    }
 
     /// <summary>Kills a replica (SIGKILL), waits until the other owns its partitions, and starts it again.</summary>
     private async Task KillOneReplicaAsync()

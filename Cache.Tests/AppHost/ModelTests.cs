@@ -24,7 +24,7 @@ public sealed class ModelTests
         await using var builder = await CreateAsync(Containers);
 
         var names = builder.Resources.Select(resource => resource.Name).ToHashSet();
-        Assert.Superset(new HashSet<string> { "kafka", "kafka-ui", "redis", "redisinsight", "cache", "simulator", "simulator-rate", "simulator-seed", "simulator-sessions" }, names);
+        Assert.Superset(new HashSet<string> { "kafka", "kafka-ui", "redis", "redisinsight", "cache", "simulator", "sample", "simulator-rate", "simulator-seed", "simulator-sessions" }, names);
         Assert.IsType<KafkaServerResource>(Find(builder, "kafka"));
         Assert.IsType<RedisResource>(Find(builder, "redis"));
         foreach (var name in new[] { "kafka", "redis" })
@@ -55,6 +55,7 @@ public sealed class ModelTests
 
         Assert.Equal(["kafka", "redis"], Waits(builder, "cache"));
         Assert.Equal(["cache", "kafka"], Waits(builder, "simulator"));
+        Assert.Equal(["cache"], Waits(builder, "sample"));
     }
 
     [Fact]
@@ -78,6 +79,11 @@ public sealed class ModelTests
         Assert.DoesNotContain("cache_kafka_topics", cache.Keys);
         Assert.Equal(cache["ConnectionStrings__kafka"], simulator["ConnectionStrings__kafka"]);
         Assert.DoesNotContain("ConnectionStrings__redis", simulator.Keys);
+
+        // The address that its client's service discovery reads.
+        var sample = await EnvironmentAsync(builder, "sample");
+        Assert.Matches(@"^http://localhost:\d+$", sample["services__cache__http__0"]);
+        Assert.DoesNotContain(sample.Keys, key => key.StartsWith("ConnectionStrings__", StringComparison.Ordinal));
     }
 
     [Fact]
@@ -158,7 +164,7 @@ public sealed class ModelTests
     }
 
     [Fact]
-    public async Task Manifest_HasContainersAndTheService_AndNoSimulator()
+    public async Task Manifest_HasContainersAndTheService_AndNoSimulatorOrSample()
     {
         var resources = await PublishAsync();
 
@@ -177,7 +183,7 @@ public sealed class ModelTests
         // These are for a developer's machine only.
         Assert.False(environment.TryGetProperty("Kafka__allow_auto_create_topics", out _));
         Assert.DoesNotContain(environment.EnumerateObject(), variable => variable.Name.StartsWith("metric_types", StringComparison.Ordinal));
-        foreach (var name in new[] { "simulator", "kafka-ui", "redisinsight" })
+        foreach (var name in new[] { "simulator", "sample", "kafka-ui", "redisinsight" })
         {
             Assert.False(resources.TryGetProperty(name, out _), name);
         }

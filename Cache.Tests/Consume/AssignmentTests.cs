@@ -30,6 +30,42 @@ public sealed class AssignmentTests
     }
 
     [Fact]
+    public void RewoundPartition_IsAsOldAsBefore()
+    {
+        _first.Since = DateTimeOffset.UnixEpoch.AddDays(1);
+
+        _assignment.Rewind(_first, from: 3, epoch: null);
+
+        Assert.Equal(_first.Since, _assignment.Find("event_metrics", 0)!.Since);
+        Assert.NotSame(_first, _assignment.Find("event_metrics", 0));
+    }
+
+    [Fact]
+    public void Partitions_InOrder_AreByTopicAndNumber()
+    {
+        _assignment.Assign(TestRows.Partition(10));
+        _assignment.Assign(TestRows.Partition(7, "a"));
+        _assignment.Assign(TestRows.Partition(2));
+
+        Assert.Equal(["a/7", "event_metrics/0", "event_metrics/1", "event_metrics/2", "event_metrics/10"], _assignment.InOrder.Select(partition => partition.ToString()));
+    }
+
+    [Fact]
+    public async Task Changes_AreSignalled()
+    {
+        var next = _assignment.Changed.Next;
+        _assignment.Rewind(_first, from: 3, epoch: null);
+        Assert.False(next.IsCompleted);
+
+        _assignment.Revocation = new([_second.TopicPartition], DateTimeOffset.UnixEpoch, RevocationStep.Flush);
+        await next.WaitAsync(TestTimeout.Full);
+        next = _assignment.Changed.Next;
+        _assignment.Revoke([_second.TopicPartition]);
+        await next.WaitAsync(TestTimeout.Full);
+        Assert.False(_assignment.Changed.Next.IsCompleted);
+    }
+
+    [Fact]
     public void RevokedPartition_IsNotFound_AndNeverOwnedAgain()
     {
         var snapshot = _assignment.Current;

@@ -35,6 +35,7 @@ public sealed class ConsumeLoopTests : IDisposable
     private readonly ConsumeLoop _loop;
 
     private readonly IConsumer<RowKey, Row> _consumer;
+    private readonly EndingRows _rows;
     private readonly ConcurrentQueue<Func<ConsumeResult<RowKey, Row>?>> _deliveries = [];
     private readonly ConcurrentQueue<string> _calls = [];
     private readonly List<double> _waits = [];
@@ -46,6 +47,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         var options = new CacheOptions { QueueMaxSize = 4, KafkaBootstrapServers = "kafka:9092", RebuildLookbackSeconds = 3600 };
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>(OnConsumer);
+        _rows = new(new SingleRows(_consumer), () => _calls.Enqueue("End"));
         _positions = new(_kafka, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance);
         _errors = new(_time, NullLogger<KafkaErrors>.Instance);
         _fatal = new(Proxy.Of<IHostApplicationLifetime>((method, _) =>
@@ -55,7 +57,7 @@ public sealed class ConsumeLoopTests : IDisposable
         }));
         _services = new ServiceCollection().AddMetrics().AddLogging(logging => logging.AddProvider(_log)).AddPartitions().AddEnqueue().AddConsume()
             .AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment).AddSingleton(new Membership(TimeSpan.FromSeconds(45), _time))
-            .AddSingleton(_positions).AddSingleton<IKafkaLookups>(_kafka).AddSingleton(_errors).AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton(_ => _consumer)
+            .AddSingleton(_positions).AddSingleton<IKafkaLookups>(_kafka).AddSingleton(_errors).AddSingleton(_rebuilds).AddSingleton(_fatal).AddSingleton(_ => _consumer).AddSingleton<IRowSource>(_rows)
             .BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
@@ -76,14 +78,13 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         Deliver(partition, 7);
 
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Same(partition, row.Partition);
         Assert.Equal((7, 1234, RowKind.Window), (row.Offset, row.Timestamp, row.Row.Kind));
         Assert.Equal(8, partition.Next);
         Assert.Equal(1, partition.Records.Value);
-        Assert.Null(_loop.WaitsFor);
     }
 
     [Fact]
@@ -92,11 +93,10 @@ public sealed class ConsumeLoopTests : IDisposable
         var partition = Take(0);
         Deliver(TestRows.Partition(1), 7);
 
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.Equal(0, _queue.Count);
         Assert.Equal(-1, partition.Next);
-        Assert.NotNull(_loop.WaitsFor);
     }
 
     [Theory]
@@ -110,13 +110,12 @@ public sealed class ConsumeLoopTests : IDisposable
         partition.StartAt(5);
         _deliveries.Enqueue(() => new() { TopicPartitionOffset = new(partition.TopicPartition, end), IsPartitionEOF = true });
 
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.Equal(skipped >= 0, _queue.TryDequeue(out var row));
         Assert.Equal(skipped >= 0 ? (skipped, 0, RowKind.Skipped) : default, (row.Offset, row.Timestamp, row.Row.Kind));
         Assert.Equal(Math.Max(5, end), partition.Next);
         Assert.Equal(0, partition.Records.Value);
-        Assert.Null(_loop.WaitsFor);
     }
 
     [Fact]
@@ -124,15 +123,15 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         var partition = Take(0);
         partition.EndSeen(5, _time.GetUtcNow());
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(0, partition.HeldBackRows);
 
         _highWatermark = 12;
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(0, partition.HeldBackRows);
 
         _time.Advance(TimeSpan.FromSeconds(1));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(7, partition.HeldBackRows);
     }
 
@@ -140,7 +139,7 @@ public sealed class ConsumeLoopTests : IDisposable
     public void FailureToDeliver_IsLogged_AndTheLoopContinues()
     {
         Fail(ErrorCode.Local_Transport);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Contains("Kafka did not deliver", Assert.Single(_log.Lines), StringComparison.Ordinal);
     }
 
@@ -150,7 +149,7 @@ public sealed class ConsumeLoopTests : IDisposable
         for (var times = 0; times < 3; times++)
         {
             Fail(ErrorCode.UnknownTopicOrPart);
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
         }
 
         Assert.Contains("The topic event_metrics does not exist yet", Assert.Single(_log.Lines), StringComparison.Ordinal);
@@ -160,41 +159,41 @@ public sealed class ConsumeLoopTests : IDisposable
     public void FatalError_EndsTheLoop()
     {
         Fail(ErrorCode.Local_Fatal, isFatal: true);
-        Assert.Throws<ConsumeException>(() => _poller.Turn(_consumer));
+        Assert.Throws<ConsumeException>(() => _poller.Turn(_rows));
     }
 
     [Fact]
     public void FullQueue_PausesOnlyWhenItStaysFull_AndResumesWhenItIsHalfEmpty()
     {
         var (first, second) = (Take(0), Take(1));
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
         Assert.Equal(100, _waits.Last());
         _calls.Clear();
         for (var offset = 0; offset < 5; offset++)
         {
             Deliver(first, offset);
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
         }
 
         // Four rows are in the queue, one is held back. That may pass, so the client is not called.
         for (var waited = 0; waited <= 200; waited += 50)
         {
-            Assert.False(_poller.Turn(_consumer));
+            Assert.False(_poller.Turn(_rows));
             _time.Advance(TimeSpan.FromMilliseconds(waited < 200 ? 50 : 1));
         }
 
         Assert.Empty(_calls);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
         Assert.Equal(5, _waits.Last());
 
         // It keeps polling. Rows that still arrive are held back too, in order, even though the queue has room by now.
         _queue.TryDequeue(out _);
         Deliver(second, 0);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Single(_calls);
         Assert.Equal([1, 2, 3, 4], Dequeue(4));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(["Pause event_metrics/0 event_metrics/1", "Resume event_metrics/0 event_metrics/1"], _calls);
         Assert.Equal(100, _waits.Last());
         Assert.Equal([0], Dequeue(1));
@@ -205,15 +204,15 @@ public sealed class ConsumeLoopTests : IDisposable
     public void QueueThatWasFullForAMoment_PausesNothing_HoweverOftenThatIs()
     {
         var partition = Take(0);
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
         _calls.Clear();
         for (var offset = 0; offset < 20; offset++)
         {
             Deliver(partition, offset);
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
             if (offset >= 4)
             {
-                Assert.False(_poller.Turn(_consumer));
+                Assert.False(_poller.Turn(_rows));
                 _time.Advance(TimeSpan.FromMilliseconds(150));
                 Assert.Equal([offset - 4], Dequeue(1));
             }
@@ -230,21 +229,21 @@ public sealed class ConsumeLoopTests : IDisposable
         _calls.Clear();
 
         Take(1);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(["Pause event_metrics/0 event_metrics/1"], _calls);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Single(_calls);
 
         // Rows of revoked partitions are not waited for.
         _assignment.Revoke([partition.TopicPartition]);
         Dequeue(4);
         _calls.Clear();
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(["Resume event_metrics/1"], _calls);
         Assert.Equal(0, _queue.Count);
 
         Take(0);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.Equal(["Resume event_metrics/1", "Resume event_metrics/1 event_metrics/0"], _calls);
     }
 
@@ -263,7 +262,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         _refusal = new KafkaException(ErrorCode.Local_Fatal);
         Take(0);
-        Assert.Throws<KafkaException>(() => _poller.Turn(_consumer));
+        Assert.Throws<KafkaException>(() => _poller.Turn(_rows));
     }
 
     [Fact]
@@ -277,7 +276,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Young(20, back, behind);
         _rebuilds.Add(new("epoch", [back, behind, gone, unknown]));
 
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.Equal(["Seek event_metrics/0 20", "Seek event_metrics/1 10"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.Equal([(3, -1, null), (0, 20, "epoch"), (1, 10, "epoch")],
@@ -300,11 +299,11 @@ public sealed class ConsumeLoopTests : IDisposable
         var gate = new TaskCompletionSource();
         _kafka.Gate = gate.Task;
         _rebuilds.Add(new("epoch", [back, gone]));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         // Meanwhile, rows keep arriving, and a partition is revoked.
         Deliver(back, 50);
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
         Assert.True(_queue.TryDequeue(out var row));
         Assert.Equal(50, row.Offset);
         back.WrittenUpTo(51, 0);
@@ -313,7 +312,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(TimeSpan.Zero, _loop.SinceLastHeartbeat);
 
         gate.SetResult();
-        Assert.True(SpinWait.SpinUntil(() => _poller.Turn(_consumer) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), TestTimeout.Full));
+        Assert.True(SpinWait.SpinUntil(() => _poller.Turn(_rows) && _calls.Any(call => call.StartsWith("Seek", StringComparison.Ordinal)), TestTimeout.Full));
 
         Assert.Equal(["Seek event_metrics/0 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.Equal((0, 20, "epoch"), Assert.Single(_assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.CoveredEpoch))));
@@ -328,8 +327,8 @@ public sealed class ConsumeLoopTests : IDisposable
         _kafka.Ends = (30, 90);
         Fail(ErrorCode.Local_AutoOffsetReset);
 
-        Assert.True(_poller.Turn(_consumer));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.Equal(["IncrementalUnassign event_metrics/0", "IncrementalAssign event_metrics/0 30"], _calls.Where(call => call.StartsWith("Incremental", StringComparison.Ordinal)));
         Assert.Equal(25, partition.Records.Missed);
@@ -353,8 +352,8 @@ public sealed class ConsumeLoopTests : IDisposable
         Fail(ErrorCode.Local_AutoOffsetReset);
         for (var seconds = 0; seconds < 4; seconds++)
         {
-            Assert.True(_poller.Turn(_consumer));
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
+            Assert.True(_poller.Turn(_rows));
             _time.Advance(TimeSpan.FromSeconds(1));
         }
 
@@ -370,8 +369,8 @@ public sealed class ConsumeLoopTests : IDisposable
         partition.CoveredEpoch = "epoch";
         Fail(ErrorCode.Local_LogTruncation);
 
-        Assert.True(_poller.Turn(_consumer));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
+        Assert.True(_poller.Turn(_rows));
 
         var again = Assert.Single(_assignment.Current);
         Assert.NotSame(partition, again);
@@ -385,8 +384,8 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         Take(0);
         Fail(ErrorCode.Local_AutoOffsetReset);
-        Assert.True(_poller.Turn(_consumer));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
+        Assert.True(_poller.Turn(_rows));
         Assert.Empty(_kafka.Asked);
         Assert.Empty(_log.Lines);
     }
@@ -420,7 +419,7 @@ public sealed class ConsumeLoopTests : IDisposable
         named.CoveredEpoch = "epoch";
         other.CoveredEpoch = "an earlier one";
 
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.Equal(["Seek event_metrics/1 20"], _calls.Where(call => call.StartsWith("Seek", StringComparison.Ordinal)));
         Assert.True(named.Owned);
@@ -435,7 +434,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _rebuilds.Add(new("epoch", [partition]));
         _kafka.Failures = 3;
 
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         Assert.True(partition.Owned);
         Assert.Equal(0, _counters["cache.rebuilds"]);
@@ -451,25 +450,25 @@ public sealed class ConsumeLoopTests : IDisposable
         _kafka.Failures = 1;
         for (var turns = 0; turns < 3; turns++)
         {
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
         }
 
         Assert.Equal(["committed event_metrics/0"], Asked());
         _time.Advance(TimeSpan.FromMilliseconds(999));
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
         Assert.Single(Asked());
         Assert.True(_positions.AnyUnknown);
         Assert.Same(unknown, _assignment.Current[0]);
 
         _kafka.Committed[unknown.TopicPartition] = 7;
         _time.Advance(TimeSpan.FromMilliseconds(1));
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
 
         Assert.False(_positions.AnyUnknown);
         Assert.Equal(["IncrementalUnassign event_metrics/0", "IncrementalAssign event_metrics/0 7"], _calls.Where(call => call.StartsWith("Incremental", StringComparison.Ordinal)));
         Assert.Equal([(1, 5), (0, 7)], _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written)));
         _time.Advance(TimeSpan.FromSeconds(2));
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
         Assert.Equal(2, Asked().Count());
 
         IEnumerable<string> Asked() => _kafka.Asked.Where(question => question.StartsWith("committed", StringComparison.Ordinal));
@@ -482,7 +481,7 @@ public sealed class ConsumeLoopTests : IDisposable
         _positions.AnyUnknown = true;
         var gate = new TaskCompletionSource();
         _kafka.Gate = gate.Task;
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
 
         // The owner in the meantime has committed more.
         _kafka.Committed[unknown.TopicPartition] = 7;
@@ -492,7 +491,7 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.True(SpinWait.SpinUntil(() => _kafka.Answered == 1, TestTimeout.Full));
         for (var turns = 0; turns < 3; turns++)
         {
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
         }
 
         Assert.Same(back, Assert.Single(_assignment.Current));
@@ -500,7 +499,7 @@ public sealed class ConsumeLoopTests : IDisposable
 
         _kafka.Committed[unknown.TopicPartition] = 8;
         _time.Advance(TimeSpan.FromSeconds(1));
-        Assert.True(SpinWait.SpinUntil(() => _poller.Turn(_consumer) && _assignment.Current[0].Next == 8, TestTimeout.Full));
+        Assert.True(SpinWait.SpinUntil(() => _poller.Turn(_rows) && _assignment.Current[0].Next == 8, TestTimeout.Full));
     }
 
     [Fact]
@@ -508,7 +507,7 @@ public sealed class ConsumeLoopTests : IDisposable
     {
         Take(0).StartAt(5);
         _positions.AnyUnknown = true;
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
 
         Assert.False(_positions.AnyUnknown);
         Assert.Empty(_kafka.Asked);
@@ -517,10 +516,10 @@ public sealed class ConsumeLoopTests : IDisposable
     [Fact]
     public void Heartbeat_IsTheLastTurn()
     {
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
         _time.Advance(TimeSpan.FromSeconds(7));
         Assert.Equal(TimeSpan.FromSeconds(7), _loop.SinceLastHeartbeat);
-        _poller.Turn(_consumer);
+        _poller.Turn(_rows);
         Assert.Equal(TimeSpan.Zero, _loop.SinceLastHeartbeat);
     }
 
@@ -541,11 +540,16 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.True(partition.Owned);
         Assert.DoesNotContain("Close", _calls);
 
-        await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
-
-        Assert.Equal("Close", _calls.Last());
-        Assert.False(partition.Owned);
+        var stop = _loop.StopAsync(TestContext.Current.CancellationToken);
+        await Eventually.HoldsAsync(() => Assert.Contains("End", _calls), TestTimeout.Full);
         Assert.True(_queue.TryDequeue(out _));
+        partition.WrittenUpTo(4, 0);
+        await Eventually.HoldsAsync(() => Assert.True(_queue.TryDequeue(out var row) && row.Drained!.TrySetResult()), TestTimeout.Full);
+        await stop.WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
+
+        // The last commit comes before the client leaves the group.
+        Assert.Equal(["End", "Commit event_metrics/0 4", "Close"], _calls.TakeLast(3));
+        Assert.False(partition.Owned);
         Assert.False(await _queue.WaitForRowAsync());
         Assert.Equal(0, _fatal.ExitCode);
     }
@@ -560,7 +564,7 @@ public sealed class ConsumeLoopTests : IDisposable
 
         await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
 
-        Assert.Equal(["Close"], _calls);
+        Assert.Equal(["End", "Close"], _calls);
         Assert.Equal(0, _fatal.ExitCode);
     }
 
@@ -575,6 +579,25 @@ public sealed class ConsumeLoopTests : IDisposable
         Assert.Equal(1, _fatal.ExitCode);
         await _loop.StopAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
         Assert.DoesNotContain("Close", _calls);
+
+        // What it has of the client's would keep the client from being disposed.
+        Assert.Contains("End", _calls);
+    }
+
+    /// <summary>It runs inside the client, which passes nothing on where rows come in batches.</summary>
+    [Fact]
+    public async Task CallbackThatFails_StopsTheService()
+    {
+        var (callbacks, client) = (_services.GetRequiredService<RebalanceCallbacks>(), new Callbacks());
+        callbacks.Attach(client);
+        await StartAsync();
+        await SubscribedAsync();
+        callbacks.Handler = null;
+
+        Assert.ThrowsAny<Exception>(() => client.Assigned(_consumer));
+
+        await Eventually.HoldsAsync(() => Assert.Contains(nameof(IHostApplicationLifetime.StopApplication), _calls), TestTimeout.Full);
+        Assert.Equal(1, _fatal.ExitCode);
     }
 
     [Fact]
@@ -586,7 +609,7 @@ public sealed class ConsumeLoopTests : IDisposable
 
         await _services.DisposeAsync();
 
-        Assert.Equal(["Close", "Dispose"], _calls);
+        Assert.Equal(["End", "Close", "Dispose"], _calls);
         Assert.Equal(0, _fatal.ExitCode);
     }
 
@@ -615,12 +638,14 @@ public sealed class ConsumeLoopTests : IDisposable
         _kafka.Failures = int.MaxValue;
         using var host = new CancellationTokenSource();
         await host.CancelAsync();
-        var partition = Take(0);
         _mayClose.Reset();
         await StartAsync();
         await Eventually.HoldsAsync(() => Assert.NotEmpty(_kafka.Asked), TestTimeout.Full);
         var stop = _loop.StopAsync(host.Token);
         await Eventually.HoldsAsync(() => Assert.Contains("Close", _calls), TestTimeout.Full);
+
+        // The group assigned it too late.
+        var partition = Take(0);
         _time.Advance(TimeSpan.FromSeconds(14.9));
         Assert.False(stop.IsCompleted);
         Assert.True(partition.Owned);
@@ -656,12 +681,12 @@ public sealed class ConsumeLoopTests : IDisposable
         for (var offset = 0; offset < 5; offset++)
         {
             Deliver(partition, offset);
-            Assert.True(_poller.Turn(_consumer));
+            Assert.True(_poller.Turn(_rows));
         }
 
-        Assert.False(_poller.Turn(_consumer));
+        Assert.False(_poller.Turn(_rows));
         _time.Advance(TimeSpan.FromMilliseconds(201));
-        Assert.True(_poller.Turn(_consumer));
+        Assert.True(_poller.Turn(_rows));
     }
 
     private List<long> Dequeue(int rows)
@@ -725,6 +750,30 @@ public sealed class ConsumeLoopTests : IDisposable
                 return new WatermarkOffsets(0, _highWatermark);
             default:
                 throw new NotSupportedException(method);
+        }
+    }
+
+    /// <summary>Captures the handlers that the service sets on its consumer's builder.</summary>
+    private sealed class Callbacks() : ConsumerBuilder<RowKey, Row>([])
+    {
+        public void Assigned(IConsumer<RowKey, Row> consumer) => PartitionsAssignedHandler(consumer, []);
+    }
+
+    /// <summary>Rows that tell of their end.</summary>
+    private sealed class EndingRows(IRowSource rows, Action ended) : IRowSource
+    {
+        public IConsumer<RowKey, Row> Consumer => rows.Consumer;
+
+        public bool TakesBatches => rows.TakesBatches;
+
+        public bool HasMore => rows.HasMore;
+
+        public bool TryTake(TimeSpan wait, out Received received) => rows.TryTake(wait, out received);
+
+        public void End()
+        {
+            rows.End();
+            ended();
         }
     }
 

@@ -25,7 +25,7 @@ public sealed class KafkaClientsTests
 
         KafkaClients.Configure(consumer, options);
 
-        foreach (var client in new ClientConfig[] { consumer, KafkaClients.ForDeadLetters(options), KafkaClients.ForReading(options) })
+        foreach (var client in new ClientConfig[] { consumer, KafkaClients.ForDeadLetters(options), KafkaClients.ForReading(options), KafkaClients.ForReadingDeadLetters(options) })
         {
             Assert.Equal(SecurityProtocol.SaslSsl, client.SecurityProtocol);
             Assert.Equal(SaslMechanism.ScramSha512, client.SaslMechanism);
@@ -66,6 +66,7 @@ public sealed class KafkaClientsTests
         var producer = KafkaClients.ForDeadLetters(Options());
 
         Assert.Equal((32 * 1024, 20, 5000, "cache-service"), (consumer.QueuedMaxMessagesKbytes, consumer.FetchQueueBackoffMs, consumer.TopicMetadataRefreshIntervalMs, consumer.ClientId));
+        Assert.Equal(TimeSpan.FromSeconds(10), KafkaClients.SessionTimeout(consumer));
         Assert.Equal((5, 100_000_000, 15_000, "cache-service-dead-letters"), (producer.LingerMs, producer.MessageMaxBytes, producer.MessageTimeoutMs, producer.ClientId));
 
         KafkaClients.Configure(consumer, Options(
@@ -85,11 +86,17 @@ public sealed class KafkaClientsTests
         Assert.False(config.EnableAutoCommit);
     }
 
-    [Fact]
-    public void SessionTimeout_IsTheConfiguredOne_OrTheClientsOwn()
+    [Theory]
+    [InlineData(null, null, 10)]
+    [InlineData("6000", null, 6)]
+    [InlineData(null, 7000, 7)]
+    [InlineData("6000", 7000, 6)]
+    public void SessionTimeout_IsTheConfiguredOne_OrTenSeconds(string? ours, int? aspires, int seconds)
     {
-        Assert.Equal(TimeSpan.FromSeconds(45), KafkaClients.SessionTimeout(new()));
-        Assert.Equal(TimeSpan.FromSeconds(6), KafkaClients.SessionTimeout(new() { SessionTimeoutMs = 6000 }));
+        var config = new ConsumerConfig { SessionTimeoutMs = aspires };
+        KafkaClients.Configure(config, Options(ours is null ? [] : [("Kafka:session.timeout.ms", ours)]));
+
+        Assert.Equal(TimeSpan.FromSeconds(seconds), KafkaClients.SessionTimeout(config));
     }
 
     private static CacheOptions Options(params IEnumerable<(string Key, string Value)> settings) => CacheOptionsReader.Read(

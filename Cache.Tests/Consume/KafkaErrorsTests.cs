@@ -34,16 +34,31 @@ public sealed class KafkaErrorsTests : IDisposable
     }
 
     [Fact]
-    public void Flood_OfOneKind_IsLoggedOnceInHalfAMinute()
+    public void Flood_OfOneKind_IsLoggedEverMoreSeldom_AndAtOnceWhenItComesBack()
     {
-        for (var seconds = 0; seconds < 60; seconds++)
+        var loggedAt = new List<int>();
+        for (var seconds = 0; seconds <= 1200; seconds++)
         {
+            var before = _log.Lines.Count;
             _errors.Note(BrokersDown);
-            Assert.Equal(seconds < 30 ? 1 : 2, _log.Lines.Count);
+            if (_log.Lines.Count > before)
+            {
+                loggedAt.Add(seconds);
+            }
+
             _time.Advance(TimeSpan.FromSeconds(1));
         }
 
+        Assert.Equal([0, 30, 90, 210, 450, 750, 1050], loggedAt);
         Assert.All(_log.Lines, line => Assert.Contains("all brokers are down", line, StringComparison.Ordinal));
+
+        // It was over for more than a minute.
+        _time.Advance(TimeSpan.FromSeconds(61));
+        _errors.Note(BrokersDown);
+        Assert.Equal(loggedAt.Count + 1, _log.Lines.Count);
+        _time.Advance(TimeSpan.FromSeconds(30));
+        _errors.Note(BrokersDown);
+        Assert.Equal(loggedAt.Count + 2, _log.Lines.Count);
     }
 
     [Fact]

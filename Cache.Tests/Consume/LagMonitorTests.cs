@@ -16,7 +16,7 @@ public sealed class LagMonitorTests
         var time = new FakeTimeProvider();
         var log = new LogCapture();
         using var loggers = new LoggerFactory([log]);
-        using var monitor = new LagMonitor(new Assignment(), new CacheOptions(), time, null!, loggers.CreateLogger<LagMonitor>());
+        using var monitor = new LagMonitor(new Assignment(), null!, new CacheOptions(), time, null!, loggers.CreateLogger<LagMonitor>());
         var (busy, hanging) = (TestRows.Partition(0), TestRows.Partition(1));
         for (var seconds = 0; seconds < 300; seconds++)
         {
@@ -56,12 +56,12 @@ public sealed class LagMonitorTests
         var assignment = new Assignment();
         var log = new LogCapture();
         using var loggers = new LoggerFactory([log]);
-        using var monitor = new LagMonitor(assignment, options, time, null!, loggers.CreateLogger<LagMonitor>());
+        using var monitor = new LagMonitor(assignment, new Topics(null!, null!, options, null!, null!, time, null!), options, time, null!, loggers.CreateLogger<LagMonitor>());
         await monitor.StartAsync(TestContext.Current.CancellationToken);
 
         // No partition is assigned yet.
         time.Advance(TimeSpan.FromSeconds(1));
-        Assert.Equal("Kafka has not been asked yet", monitor.Failure);
+        Assert.Null(monitor.Failure);
 
         var (empty, filled) = (TestRows.Partition(0), TestRows.Partition(1));
         assignment.Assign(empty);

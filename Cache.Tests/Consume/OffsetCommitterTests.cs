@@ -191,6 +191,28 @@ public sealed class OffsetCommitterTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task End_WaitsForTheCommitUnderWay_AndLetsNoneStart()
+    {
+        _first.WrittenUpTo(8, 0);
+        _kafka.Hangs();
+        var commit = _committer.CommitNowAsync([_first.TopicPartition], TestTimeout.Full);
+        var ended = _committer.EndAsync();
+        var late = _committer.CommitNowAsync([_first.TopicPartition], TestTimeout.Full);
+        Assert.False(ended.IsCompleted);
+
+        _kafka.Answers();
+        Assert.True(await commit.WaitAsync(TestTimeout.Full));
+        await ended.WaitAsync(TestTimeout.Full);
+
+        _first.WrittenUpTo(9, 0);
+        Assert.False(await late.WaitAsync(TestTimeout.Full));
+        Assert.False(CommitNow(_first));
+        await Assert.ThrowsAsync<MembershipException>(() => _committer.ProveMembershipAsync([new(_first) { First = 8 }]));
+        Assert.Equal(["event_metrics [[0]] @8"], _kafka.Commits.Single());
+        Assert.Equal(8, _first.Committed);
+    }
+
+    [Fact]
     public async Task QuickFlush_AwaitsNoCommit()
     {
         _first.WrittenUpTo(8, 0);

@@ -27,9 +27,11 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     private readonly Counters _counters;
     private readonly Callbacks _callbacks = new();
     private readonly IConsumer<RowKey, Row> _consumer;
+    private readonly Rebalance _rebalance;
     private readonly List<string> _commits = [];
     private readonly List<TimeSpan> _timeouts = [];
     private readonly List<bool> _ended = [];
+    private readonly List<(RevocationStep, string)> _steps = [];
     private bool _flushes = true;
     private bool _refusesCommits;
     private ErrorCode _refusal = ErrorCode.Local_TimedOut;
@@ -45,14 +47,15 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         _services = new ServiceCollection().AddMetrics().AddEnqueue().AddConsume().AddSingleton<TimeProvider>(_time).AddSingleton(options).AddSingleton(_assignment)
             .AddSingleton(services => new Rebalance(
                 _assignment, new StartPositions(lookups, options, Rebalance.Block, _time, NullLogger<StartPositions>.Instance), _queue!, _committer!,
-                Block, services.GetRequiredService<ConsumeMetrics>(), _loggers.CreateLogger<Rebalance>()))
+                Block, services.GetRequiredService<ConsumeMetrics>(), _time, _loggers.CreateLogger<Rebalance>()))
             .BuildServiceProvider();
         _queue = _services.GetRequiredService<RowQueue>();
         var metrics = _services.GetRequiredService<ConsumeMetrics>();
         _counters = new(_services.GetRequiredService<System.Diagnostics.Metrics.IMeterFactory>());
         _committer = new(this, _assignment, new Membership(TimeSpan.FromSeconds(45), _time), options, metrics, _time, null!, NullLogger<OffsetCommitter>.Instance);
         _consumer = Proxy.Of<IConsumer<RowKey, Row>>((method, _) => throw new NotSupportedException(method));
-        new RebalanceCallbacks { Handler = _services.GetRequiredService<Rebalance>() }.Attach(_callbacks);
+        _rebalance = _services.GetRequiredService<Rebalance>();
+        new RebalanceCallbacks { Handler = _rebalance }.Attach(_callbacks);
     }
 
     public void Dispose()
@@ -70,6 +73,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
 
         Assert.Equal([(0, 5, 5, null), (1, 9, -1, AssignedPartition.AnyEpoch)],
             _assignment.Current.Select(partition => (partition.TopicPartition.Partition.Value, partition.Written, partition.Committed, partition.CoveredEpoch)));
+        Assert.All(_assignment.Current, partition => Assert.Equal(_time.GetUtcNow(), partition.Since));
         Assert.Equal(1, _counters["cache.rebalances[assigned]"]);
         Assert.Contains("2 partitions assigned, 2 in total: event_metrics[0,1]", Assert.Single(_log.Lines), StringComparison.Ordinal);
     }
@@ -120,6 +124,8 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         Assert.Equal(["event_metrics [[0]] @6"], _commits);
         Assert.Equal((false, true, true), (first.Owned, first.MayBeElsewhere, second.Owned));
         Assert.Equal([TimeSpan.FromSeconds(8), TimeSpan.FromSeconds(4)], _timeouts);
+        Assert.Equal([(RevocationStep.Flush, "event_metrics [[0]]"), (RevocationStep.Commit, "event_metrics [[0]]")], _steps);
+        Assert.Null(_assignment.Revocation);
         Assert.Equal(1, _counters["cache.rebalances[revoked]"]);
         Assert.Contains("1 partitions revoked, their rows written and committed: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
     }
@@ -137,6 +143,8 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         var before = _log.Lines.Count;
 
         _callbacks.Revoked(_consumer, 0);
+
+        Assert.Null(_assignment.Revocation);
 
         // The row may not be written, so it is not committed.
         Assert.False(partition.Owned);
@@ -179,6 +187,43 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
         Assert.Contains("1 partitions lost: event_metrics[0]", Assert.Single(_log.Lines.Skip(before)), StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Leaving_RevokesAndCommitsEverything_BeforeTheClientDoes_AndLetsNoCommitStartAfterwards(bool lost)
+    {
+        _callbacks.Assigned(_consumer, 0, 1);
+        var (first, second) = (_assignment.Current[0], _assignment.Current[1]);
+        _queue.TryEnqueue(TestRows.Event(1, "a", count: 1).At(first, 5));
+
+        _rebalance.Leave();
+
+        Assert.Equal(["event_metrics [[0]] @6", "event_metrics [[1]] @9"], _commits);
+        Assert.Equal((false, false), (first.Owned, second.Owned));
+        Assert.Equal([true, true, true], _ended);
+        var before = _log.Lines.Count;
+
+        // The client does the same as it closes; by then there is nothing left to do.
+        if (lost)
+        {
+            _callbacks.Lost(_consumer, 0, 1);
+        }
+        else
+        {
+            _callbacks.Revoked(_consumer, 0, 1);
+        }
+
+        Assert.Equal(3, _ended.Count);
+        Assert.Equal((1, 0), (_counters["cache.rebalances[revoked]"], _counters["cache.rebalances[lost]"]));
+        Assert.Equal(before, _log.Lines.Count);
+
+        // Nor is there if the group assigned a partition meanwhile, which goes with the client.
+        _callbacks.Assigned(_consumer, 0);
+        _assignment.Current[0].WrittenUpTo(7, 0);
+        _callbacks.Revoked(_consumer, 0);
+        Assert.Equal(2, _commits.Count);
+    }
+
     [Fact]
     public void Block_WaitsUntilTheTimeout_AndReturnsWhetherTheWorkIsDone()
     {
@@ -208,6 +253,7 @@ public sealed class RebalanceCallbackTests : IOffsetCommit, IDisposable
     private bool Block(Task work, TimeSpan timeout)
     {
         _timeouts.Add(timeout);
+        _steps.Add(_assignment.Revocation is { } revocation ? (revocation.WaitsFor, string.Join(' ', revocation.Partitions)) : default);
         while (_flushes && _queue.TryDequeue(out var row))
         {
             row.Partition?.WrittenUpTo(row.Offset + 1, 0);

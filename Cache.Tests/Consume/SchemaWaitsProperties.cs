@@ -137,7 +137,7 @@ public sealed class SchemaWaitsProperties
 
                 // Nothing but a schema sets it running, so that nothing is fetched only to be dropped.
                 Assert.False(partition.AwaitsSchema);
-                if (!_waits.Holds(_consumer, partition, result))
+                if (!_waits.Holds(_consumer, partition, new(result.Topic, result.Partition.Value, result.Offset.Value, 0, result.Message.Value)))
                 {
                     _pressure.Enqueue(new(partition, result.Offset.Value, 0, result.Message.Value));
                 }

@@ -48,7 +48,7 @@ public sealed class SchemaWaitsTests
 
         // What the client had at hand already.
         Assert.True(Holds(held, 6));
-        Assert.True(_waits.Holds(_consumer, held, new() { TopicPartitionOffset = new(held.TopicPartition, 7), IsPartitionEOF = true }));
+        Assert.True(_waits.Holds(_consumer, held, new("p", 0, 7, 0, Row.Skip, IsEnd: true)));
         _waits.Apply(_consumer);
         Assert.Single(_calls);
 
@@ -159,11 +159,8 @@ public sealed class SchemaWaitsTests
         return partition;
     }
 
-    private bool Holds(AssignedPartition partition, long offset, int? schema = null) => _waits.Holds(_consumer, partition, new()
-    {
-        TopicPartitionOffset = new(partition.TopicPartition, offset),
-        Message = new() { Value = schema is { } id ? Row.AwaitsSchema(id) : Row.Skip },
-    });
+    private bool Holds(AssignedPartition partition, long offset, int? schema = null) =>
+        _waits.Holds(_consumer, partition, new("p", partition.TopicPartition.Partition.Value, offset, 0, schema is { } id ? Row.AwaitsSchema(id) : Row.Skip));
 
     /// <summary>Fills the queue until the partitions are paused.</summary>
     private void Fill(AssignedPartition partition)

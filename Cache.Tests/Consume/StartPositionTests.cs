@@ -144,10 +144,11 @@ public sealed class StartPositionTests
         stack.Broker.PushRequestErrors(KafkaRequest.OffsetFetch, [.. Enumerable.Repeat(ErrorCode.GroupCoordinatorNotAvailable, 10_000)]);
         await stack.StartServiceAsync();
         await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka did not report where partitions start", StringComparison.Ordinal)));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Failed to fetch committed offset", StringComparison.Ordinal)));
         stack.Broker.ClearRequestErrors(KafkaRequest.OffsetFetch);
 
         await stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{Window(2)}},"a.count":2}""");
-        Assert.Contains(stack.Service.Log, line => line.Contains("Kafka has reported where", StringComparison.Ordinal));
+        await Eventually.HoldsAsync(() => Assert.Contains(stack.Service.Log, line => line.Contains("Kafka has reported where", StringComparison.Ordinal)));
         await Eventually.HoldsAsync(() => Assert.Equal([2, 0], stack.Kafka.Committed(Events)));
     }
 }

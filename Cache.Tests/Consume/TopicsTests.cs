@@ -207,13 +207,26 @@ public sealed class TopicsTests : IDisposable
         await PassAsync(TimeSpan.FromSeconds(2));
         await finding;
 
-        Assert.Equal(2, _log.Lines.Count);
-        Assert.All(_log.Lines, line =>
-        {
-            Assert.Contains($"Waiting for Kafka at kafka:9092: {reason}.", line, StringComparison.Ordinal);
-            Assert.Contains(advice, line, StringComparison.Ordinal);
-        });
+        var line = Assert.Single(_log.Lines);
+        Assert.Contains($"Waiting for Kafka at kafka:9092: {reason}.", line, StringComparison.Ordinal);
+        Assert.Contains(advice, line, StringComparison.Ordinal);
         Assert.Equal("partitions are being assigned", _topics.WaitsFor);
+    }
+
+    [Fact]
+    public async Task KafkaThatDoesNotAnswerForLong_IsLoggedEverMoreSeldom()
+    {
+        _kafka.Failures = int.MaxValue;
+        using var stop = new CancellationTokenSource();
+        var finding = _topics.FindAsync(stop.Token);
+
+        await PassAsync(TimeSpan.FromSeconds(60));
+
+        // At once, and after about 5, 15 and 35 s; it has asked some fifteen times.
+        Assert.Equal(4, _log.Lines.Count);
+        Assert.All(_log.Lines.Skip(1), line => Assert.Matches(@" \([0-9]+ s so far\)", line));
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => finding);
     }
 
     [Fact]

@@ -95,7 +95,7 @@ public sealed class DecodeProperties
         var decoder = NewDecoder();
         DecodeAll(1000);
 
-        Assert.Equal(0, AllocatedBy(() => DecodeAll(10_000)));
+        Assert.Equal(0, Allocations.Of(() => DecodeAll(10_000)));
 
         void DecodeAll(int times)
         {
@@ -118,7 +118,7 @@ public sealed class DecodeProperties
         var (decoder, batch, partition) = (Decoders.New(Clock, type), new Batch(), TestRows.Partition());
         AddAll(1000);
 
-        Assert.Equal(0, AllocatedBy(() => AddAll(10_000)));
+        Assert.Equal(0, Allocations.Of(() => AddAll(10_000)));
 
         void AddAll(int rows)
         {
@@ -128,14 +128,6 @@ public sealed class DecodeProperties
             }
         }
     }
-
-    /// <summary>The bytes that an action allocates, at the best of several times: a garbage collection counts the unused rest of a thread's buffer.</summary>
-    private static long AllocatedBy(Action action) => Enumerable.Range(0, 5).Min(_ =>
-    {
-        var before = GC.GetAllocatedBytesForCurrentThread();
-        action();
-        return GC.GetAllocatedBytesForCurrentThread() - before;
-    });
 
     private static RowDecoder NewDecoder() => Decoders.New(Clock);
 

@@ -65,30 +65,13 @@ public sealed class DecoderFuzzTests
         Assert.Equal(rows, totals.Rows);
     }
 
-    [Fact]
-    public void Dimensions_AreKeptUpToABound_HoweverManyThereAre()
-    {
-        var decoder = NewDecoder();
-        var before = GC.GetTotalMemory(forceFullCollection: true);
-        for (var number = 0; number < 350_000; number++)
-        {
-            Assert.Equal(RejectReason.None, decoder.Decode(MetricType.Performance, Encoding.UTF8.GetBytes($$"""{"window_start":1735689600000,"device_category":"{{number:D128}}","avg_load_time":1}""")).Reason);
-            Assert.Equal(RejectReason.None, decoder.Decode("session_metrics", Encoding.UTF8.GetBytes($$"""{"session_id":"{{number:D128}}","end_time":1735689600000,"device_category":"x{{number}}"}""")).Reason);
-        }
-
-        // 100,000 of the longest names, each as UTF-8, as a string and in two field names: about 800 bytes.
-        var kept = GC.GetTotalMemory(forceFullCollection: true) - before;
-        Assert.InRange(kept, 0, 100_000_000);
-        GC.KeepAlive(decoder);
-    }
-
     private static void Check(RowMutator mutator, long number, RowDecoder longLived, Totals totals)
     {
         var (type, value) = mutator.Row(number);
         try
         {
             var (row, allocated) = Measured(type, value);
-            for (var again = 0; allocated > (BytesPerByte * (long)value.Length) + FixedBytes && again < 3; again++)
+            for (var again = 0; allocated > (BytesPerByte * (long)value.Length) + FixedBytes && again < 20; again++)
             {
                 // A garbage collection in between counts the unused rest of the thread's allocation buffer, some kilobytes, as allocated.
                 (row, allocated) = Measured(type, value);

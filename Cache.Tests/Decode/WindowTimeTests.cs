@@ -1,6 +1,6 @@
 using System.Globalization;
 using System.Text;
-using Cache.Service.Decode;
+using Cache.Metrics;
 using CsCheck;
 
 namespace Cache.Tests.Decode;

@@ -161,6 +161,29 @@ public sealed class EmbeddedKafkaTests
         Assert.Equal(2, metadata.Brokers.Count);
     }
 
+    /// <summary>If a start coincides with a broker that goes down, the library ends this process.</summary>
+    [Fact]
+    public async Task BrokersGoDown_WhileProcessesStart()
+    {
+        await using var broker = await EmbeddedKafka.StartAsync(brokers: 3, TestContext.Current.CancellationToken);
+        var rounds = 0;
+        var starts = Task.Run(() =>
+        {
+            while (Volatile.Read(ref rounds) < 15)
+            {
+                using var process = ChildProcess.Start("kill", "-0", $"{Environment.ProcessId}");
+                process.WaitForExit();
+            }
+        });
+        for (; rounds < 15; Interlocked.Increment(ref rounds))
+        {
+            broker.BreakAllBrokers();
+            broker.MendAllBrokers();
+        }
+
+        await starts;
+    }
+
     [Fact]
     public async Task SetRoundTrip_DelaysAnswers()
     {

@@ -16,6 +16,7 @@ public sealed class StackOptionsTests
         Assert.True(options.Simulator);
         Assert.False(options.Sessions);
         Assert.False(options.Revenue);
+        Assert.False(options.Open);
         Assert.Equal(0, options.RedisPort);
         Assert.Empty(options.ServiceArguments);
         Assert.Empty(options.SimulatorArguments);
@@ -113,7 +114,7 @@ public sealed class StackOptionsTests
 
         Assert.True(StackOptions.Arguments(arguments.Split(' ')).Answer(output));
         Assert.All(
-            ["--urls <url>", "--redis_port <port>", "--no-simulator", "--simulator_sessions", "--revenue", "--simulator_<option>", "--<key>", "--version"],
+            ["--urls <url>", "--redis_port <port>", "--no-simulator", "--simulator_sessions", "--revenue", "--open", "--simulator_<option>", "--<key>", "--version"],
             option => Assert.Contains(option, output.ToString(), StringComparison.Ordinal));
         Assert.DoesNotContain("--http_ports", output.ToString(), StringComparison.Ordinal);
     }

@@ -52,5 +52,6 @@ internal static class Eventually
 
     private static bool MayPass(Exception exception) =>
         exception is IAssertionException or XunitException or KafkaException or RedisException or TimeoutException or HttpRequestException
-            or TaskCanceledException or KeyNotFoundException or InvalidOperationException or Microsoft.Playwright.PlaywrightException;
+            or TaskCanceledException or KeyNotFoundException or InvalidOperationException or ArgumentOutOfRangeException or IndexOutOfRangeException
+            or Microsoft.Playwright.PlaywrightException;
 }

@@ -1,6 +1,9 @@
 using System.Diagnostics;
 using System.Net;
 using System.Text.Json;
+using Cache.Embedded;
+using Cache.Service.Partitions;
+using Confluent.Kafka;
 using static Cache.Tests.EndToEnd.Rows;
 
 namespace Cache.Tests.EndToEnd;
@@ -123,19 +126,41 @@ public sealed class HealthTests : IAsyncDisposable
         }
     }
 
-    [Fact]
-    public async Task Readyz_WhenTheBrokersAreDown_IsNotReady_AndRecovers()
+    [Theory]
+    [InlineData(KafkaRequest.JoinGroup)]
+    [InlineData(KafkaRequest.Fetch)]
+    [InlineData(null)]
+    public async Task Readyz_WhenTheBrokersAreDown_IsNotReady_AndRecovers(KafkaRequest? unanswered)
     {
-        await using var stack = await InProcessStack.StartAsync();
-        await stack.ReadyAsync();
+        await using var stack = await InProcessStack.PrepareAsync();
+        if (unanswered is { } request)
+        {
+            stack.Broker.PushRequestErrors(request, [.. Enumerable.Repeat(request == KafkaRequest.Fetch ? ErrorCode.RequestTimedOut : ErrorCode.RebalanceInProgress, 10_000)]);
+        }
+
+        await stack.StartServiceAsync();
+        await (unanswered switch
+        {
+            KafkaRequest.JoinGroup => Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "no partitions assigned: partitions are being assigned")),
+            KafkaRequest.Fetch => Eventually.HoldsAsync(() => Assert.All(stack.Service.Get<Assignment>().Current.Select(partition => partition.LogEnd).DefaultIfEmpty(-1), end => Assert.Equal(0, end))),
+            _ => stack.ReadyAsync(),
+        });
 
         stack.Broker.BreakAllBrokers();
-        await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "Kafka"));
+        if (unanswered != KafkaRequest.JoinGroup)
+        {
+            await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "Kafka does not report the ends of the partitions"));
+        }
+
+        // The session is over by then.
+        await Eventually.HoldsAsync(() => AssertNotReadyAsync(stack, "no partitions assigned: Kafka does not answer: "));
 
         // Redis still serves what it has.
         Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/healthz")).Status);
         Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync("/metrics/event/latest")).Status);
 
+        stack.Broker.ClearRequestErrors(KafkaRequest.JoinGroup);
+        stack.Broker.ClearRequestErrors(KafkaRequest.Fetch);
         stack.Broker.MendAllBrokers();
         await stack.ReadyAsync();
         await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1));

@@ -11,6 +11,9 @@ internal sealed class KafkaSide : IDisposable
 {
     private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(10);
 
+    // Longer than any test keeps the brokers down.
+    private static readonly TimeSpan SendTimeout = TimeSpan.FromMinutes(2);
+
     private readonly string _address;
     private readonly string _group;
     private readonly Lazy<IProducer<byte[]?, byte[]?>> _producer;
@@ -26,7 +29,13 @@ internal sealed class KafkaSide : IDisposable
         Requirement.Started();
         (_address, _group) = (address, group);
         _producer = new(() => new ProducerBuilder<byte[]?, byte[]?>(
-            new ProducerConfig(Client(address)) { LingerMs = 2, MessageMaxBytes = 100_000_000, EnableIdempotence = true })
+            new ProducerConfig(Client(address))
+            {
+                LingerMs = 2,
+                MessageMaxBytes = 100_000_000,
+                EnableIdempotence = true,
+                MessageTimeoutMs = (int)SendTimeout.TotalMilliseconds,
+            })
             .SetKeySerializer(Serializers.ByteArray!).SetValueSerializer(Serializers.ByteArray!)
             .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build());
         _consumer = new(() => new ConsumerBuilder<byte[]?, byte[]?>(

@@ -238,12 +238,59 @@ public sealed class ProcessTests : IAsyncDisposable
         taken.Start();
         var port = ((IPEndPoint)taken.LocalEndpoint).Port;
 
-        await using var service = ServiceProcess.Launch([.. stack.Settings, new("urls", $"http://127.0.0.1:{port}")]);
+        foreach (var (setting, key) in new (KeyValuePair<string, string>[], string)[]
+        {
+            ([new("urls", $"http://127.0.0.1:{port}")], "--urls"),
+            ([new("urls", "http://127.0.0.1:0"), new("health_port", $"{port}")], "health_port"),
+            ([new("Kestrel:Endpoints:Other:Url", $"http://127.0.0.1:{port}")], "Kestrel:Endpoints:Other:Url"),
+        })
+        {
+            await using var service = ServiceProcess.Launch([.. stack.Settings, .. setting]);
+
+            Assert.Equal(1, await service.ExitAsync(TimeSpan.FromSeconds(20)));
+            var line = Assert.Single(service.Errors.TrimEnd().Split('\n'));
+            Assert.StartsWith($"Port {port} is in use: ", line);
+            Assert.Contains($"or set {key}", line);
+            Assert.DoesNotContain("   at ", service.Output);
+        }
+    }
+
+    [Fact]
+    public async Task AddressOfAnotherMachine_EndsWithOne_AndOneLine()
+    {
+        await using var stack = await InProcessStack.PrepareAsync();
+
+        // For documentation only, so no machine has it.
+        await using var service = ServiceProcess.Launch([.. stack.Settings, new("urls", "http://192.0.2.1:8080")]);
 
         Assert.Equal(1, await service.ExitAsync(TimeSpan.FromSeconds(20)));
-        Assert.Contains($"127.0.0.1:{port}", service.Errors);
-        Assert.Contains("--urls", service.Errors);
-        Assert.DoesNotContain("   at ", service.Errors);
+        Assert.StartsWith("The service cannot listen on http://192.0.2.1:8080: this machine does not have that address.", Assert.Single(service.Errors.TrimEnd().Split('\n')));
+        Assert.DoesNotContain("   at ", service.Output);
+    }
+
+    [Fact]
+    public async Task Start_IsLogged_WithSettingsAndLinks_AndReadyOnce()
+    {
+        const string Secret = "s3cret-0123456789";
+        await using var stack = await InProcessStack.PrepareAsync(null, ("window_retention_count", "7"), ("api_keys", Secret));
+        await using var service = await ServiceProcess.StartAsync(stack.Settings, ("WINDW_RETENTION_COUNT", "9"), ("REDIS_SERVICE_HOST", "10.0.0.1"));
+        await Eventually.HoldsAsync(() => Assert.Contains("Ready after", service.Output));
+
+        // Rows are read and readiness asked again before the end.
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(1), "a", 1, 2));
+        stack.Broker.BreakAllBrokers();
+        await Eventually.HoldsAsync(async () => Assert.Equal(HttpStatusCode.ServiceUnavailable, (await service.Http.GetAsync(new Uri("/readyz", UriKind.Relative))).StatusCode));
+        stack.Broker.MendAllBrokers();
+        await Eventually.HoldsAsync(async () => Assert.Equal(HttpStatusCode.OK, (await service.Http.GetAsync(new Uri("/readyz", UriKind.Relative))).StatusCode));
+
+        var lines = service.Output.Split('\n');
+        Assert.Contains($"Cache {Cache.Service.Telemetry.BuildInfo.Version} starts: Kafka at {stack.KafkaAddress}, group {stack.Settings.First(setting => setting.Key == "cache_kafka_consumer_group").Value}", lines[0]);
+        Assert.Contains("window_retention_count=7", lines[1]);
+        Assert.Contains("api_keys=(set)", lines[1]);
+        Assert.Contains("have no effect: WINDW_RETENTION_COUNT (did you mean WINDOW_RETENTION_COUNT?).", lines[2]);
+        Assert.Single(lines, line => line.Contains($"Live page: {service.Http.BaseAddress}", StringComparison.Ordinal));
+        Assert.Single(lines, line => line.Contains("Ready after", StringComparison.Ordinal));
+        Assert.DoesNotContain(Secret, service.Output + service.Errors);
     }
 
     [Fact]

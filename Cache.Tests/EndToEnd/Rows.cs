@@ -14,6 +14,9 @@ internal static class Rows
     /// <summary>The start of a window, some minutes after a fixed time in the past.</summary>
     public static long Window(int minute) => 1_710_000_000_000 + (minute * 60_000L);
 
+    /// <summary>The start of a window of a minute, counted from the last one that has ended: 0 is that one, -1 the one before.</summary>
+    public static long Recent(int minute) => (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() / 60_000 * 60_000) + ((minute - 1) * 60_000L);
+
     public static string Event(long window, string type, long? count = null, long? users = null) =>
         $$"""{"window_start":{{window}},"event_type":"{{type}}"{{Field("event_count", count)}}{{Field("user_count", users)}}}""";
 

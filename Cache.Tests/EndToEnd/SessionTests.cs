@@ -94,7 +94,7 @@ public sealed class SessionTests : IAsyncDisposable
     public async Task BadInput_Is400_NamingTheParameter()
     {
         await using var stack = await StartAsync(RedisKind.Embedded);
-        await stack.AnswersAsync("/sessions/active?limit=99999999999999999999", """{"sessions":[]}""");
+        await stack.EventuallyAnswersAsync("/sessions/active?limit=99999999999999999999", """{"sessions":[]}""");
 
         foreach (var limit in new[] { "0", "-1", "1.5", "ten", "", "%2B5" })
         {
@@ -182,7 +182,11 @@ public sealed class SessionTests : IAsyncDisposable
         var keys = new List<string>();
         await foreach (var key in stack.Redis.GetServers()[0].KeysAsync())
         {
-            keys.Add(key.ToString());
+            // Those of the replicas come and go.
+            if (!key.ToString().Contains("cache:replica", StringComparison.Ordinal))
+            {
+                keys.Add(key.ToString());
+            }
         }
 
         return [.. keys.Order(StringComparer.Ordinal)];

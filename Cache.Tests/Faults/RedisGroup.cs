@@ -64,7 +64,7 @@ internal sealed class RedisGroup : IAsyncDisposable
     /// <summary>The admin client's connection to one server.</summary>
     public IServer Of(RedisServer server) => _admin.GetServer(IPAddress.Loopback, server.Port);
 
-    /// <summary>Runs a command on a server; retries while the server is unreachable.</summary>
+    /// <summary>Runs a command on a server; retries while it is unreachable, or is still taken for the replica that it was a moment ago.</summary>
     public async Task<RedisResult> ExecuteAsync(RedisServer server, string command, params object[] arguments)
     {
         for (var attempt = 1; ; attempt++)
@@ -72,6 +72,11 @@ internal sealed class RedisGroup : IAsyncDisposable
             try
             {
                 return await Of(server).ExecuteAsync(command, arguments);
+            }
+            catch (RedisCommandException) when (attempt < 200)
+            {
+                await _admin.ConfigureAsync();
+                await Task.Delay(50);
             }
             catch (Exception exception) when (attempt < 200 && exception is RedisConnectionException or RedisTimeoutException)
             {

@@ -22,7 +22,7 @@ internal readonly record struct Epoch(string Value)
     public override string ToString() => Value;
 }
 
-/// <summary>All keys of a Redis.</summary>
+/// <summary>All keys of a Redis, except for those of the replicas.</summary>
 internal sealed class RedisState
 {
     public Dictionary<string, Dictionary<string, string>> Hashes { get; } = [];
@@ -68,7 +68,6 @@ internal sealed class RedisState
             throw new TimeoutException("No primary answers.");
         }
 
-        state.Epoch = await Epoch.ReadAsync(redis);
         var keys = new HashSet<string>();
         foreach (var server in primaries)
         {
@@ -78,7 +77,8 @@ internal sealed class RedisState
             }
         }
 
-        keys.RemoveWhere(Epoch.IsAt);
+        // Replicas come and go.
+        keys.RemoveWhere(key => Epoch.IsAt(key) || key.StartsWith("cache:replica", StringComparison.Ordinal));
         var pipeline = database.CreateBatch();
         var reads = keys.Select(key => (Key: key, Type: pipeline.KeyTypeAsync(key), Life: pipeline.KeyTimeToLiveAsync(key))).ToList();
         pipeline.Execute();
@@ -124,6 +124,8 @@ internal sealed class RedisState
             }
         }
 
+        // Last: if a new one was created meanwhile, what was read may be being rewritten.
+        state.Epoch = await Epoch.ReadAsync(redis);
         return state;
     }
 }

@@ -101,10 +101,11 @@ public sealed partial class WorkflowTests
         var dependabot = WorkflowCheck.Parse(File.ReadAllText(Repository.File(".github", "dependabot.yml")));
         Assert.Equal("2", dependabot["version"].ToString());
         var updates = WorkflowCheck.Items(dependabot, "updates").Cast<YamlMappingNode>().ToList();
-        Assert.Equal(["github-actions", "npm", "nuget"], updates.Select(update => update["package-ecosystem"].ToString()).Order());
+        Assert.Equal(["docker-compose", "github-actions", "npm", "nuget"], updates.Select(update => update["package-ecosystem"].ToString()).Order());
         Assert.All(updates, update =>
         {
-            Assert.True(Directory.Exists(Repository.File(update["directory"].ToString().TrimStart('/'))));
+            var folders = update.Children.TryGetValue("directories", out var several) ? ((YamlSequenceNode)several).Select(folder => folder.ToString()) : [update["directory"].ToString()];
+            Assert.All(folders, folder => Assert.True(Directory.Exists(Repository.File(folder.TrimStart('/')))));
             Assert.Equal([], WorkflowCheck.Lacks(update, "an update", "schedule", "groups"));
         });
     }

@@ -29,7 +29,9 @@ public sealed class CacheOptionsReaderTests
         ["window_hash_ttl_seconds"] = options => options.WindowHashTtlSeconds,
         ["active_session_ttl_seconds"] = options => options.ActiveSessionTtlSeconds,
         ["window_max_dimensions"] = options => options.WindowMaxDimensions,
+        ["kafka_consume_batches"] = options => options.ConsumeBatches,
         ["kafka_commit_batch_size"] = options => options.CommitBatchSize,
+        ["kafka_consume_pace_ms"] = options => options.ConsumePaceMs,
         ["kafka_commit_interval_ms"] = options => options.CommitIntervalMs,
         ["redis_write_batch_size"] = options => options.WriteBatchSize,
         ["redis_queue_max_size"] = options => options.QueueMaxSize,
@@ -69,7 +71,9 @@ public sealed class CacheOptionsReaderTests
         { "window_hash_ttl_seconds", "21600", "60", "60" },
         { "active_session_ttl_seconds", "1900", "60", "60" },
         { "window_max_dimensions", "10000", "5", "5" },
+        { "kafka_consume_batches", "True", "false", "False" },
         { "kafka_commit_batch_size", "100", "1", "1" },
+        { "kafka_consume_pace_ms", "0", "5", "5" },
         { "kafka_commit_interval_ms", "1000", "10", "10" },
         { "redis_write_batch_size", "50", " 1 ", "1" },
         { "redis_queue_max_size", "5000", "2", "2" },
@@ -145,7 +149,7 @@ public sealed class CacheOptionsReaderTests
         Assert.Equal(Values.Keys.Concat(together).Order(), CacheOptionsReader.Keys.Order());
 
         // Except the sections Kafka: and Authentication:, the connection string, and what is derived from other keys.
-        string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection)];
+        string[] others = [nameof(CacheOptions.KafkaProperties), nameof(CacheOptions.AcceptsTokens), nameof(CacheOptions.IsProtected), nameof(CacheOptions.RedisConnection), nameof(CacheOptions.RedisServers)];
         Assert.Equal(typeof(CacheOptions).GetProperties().Length - others.Length - together.Length, Values.Count);
     }
 
@@ -228,7 +232,6 @@ public sealed class CacheOptionsReaderTests
     [InlineData("redis_host", "127.0.0.1:7379")]
     [InlineData("redis_host", "redis://10.0.0.1")]
     [InlineData("redis_host", "a b")]
-    [InlineData("redis_port", "tcp://10.0.0.1:6379")]
     [InlineData("redis_port", "0")]
     [InlineData("redis_port", "65536")]
     [InlineData("redis_db", "-1")]
@@ -244,6 +247,8 @@ public sealed class CacheOptionsReaderTests
     [InlineData("window_max_dimensions", "0")]
     [InlineData("kafka_commit_batch_size", "0")]
     [InlineData("kafka_commit_interval_ms", "9")]
+    [InlineData("kafka_consume_pace_ms", "1001")]
+    [InlineData("kafka_consume_pace_ms", "-1")]
     [InlineData("redis_write_batch_size", "0")]
     [InlineData("redis_queue_max_size", "1")]
     [InlineData("cache_dead_letter_topic", "dead/letters")]
@@ -369,9 +374,125 @@ public sealed class CacheOptionsReaderTests
     [InlineData("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]
     [InlineData("ConnectionStrings:redis", "!/tmp/redis.sock")]
     [InlineData("ConnectionStrings:redis", "[::1]:6379,abortConnect=true,connectTimeout=100")]
-    [InlineData("OPENAI_API_KEY", "x")]
-    [InlineData("API_KEYS_SERVICE_HOST", "10.0.0.1")]
     public void ValidValue_IsAccepted(string key, string value) => Read((key, value));
+
+    [Theory]
+    [InlineData("windw_retention_count", "windw_retention_count is not a configuration key; did you mean window_retention_count? (cache.json)")]
+    [InlineData("kafka", "kafka is not a configuration key; did you mean Kafka? (cache.json)", false)]
+    [InlineData("_comment", "", false)]
+    [InlineData("$schema", "", false)]
+    [InlineData("ConnectionStrings:rediss", "ConnectionStrings:rediss is not a configuration key; did you mean ConnectionStrings:redis? (cache.json)")]
+    [InlineData("Kafak:acks", "Kafak is not a configuration key; did you mean Kafka? (cache.json)")]
+    [InlineData("Loging:LogLevel:Default", "Loging is not a configuration key; did you mean Logging? (cache.json)")]
+    [InlineData("retention", "retention is not a configuration key; did you mean window_retention_count? (cache.json)")]
+    [InlineData("colour", "colour is not a configuration key; --help lists those that are. (cache.json)")]
+    public void UnknownKey_InAFile_IsAnError_WithTheNearest(string key, string error, bool isUnknown = true)
+    {
+        var folder = Directory.CreateTempSubdirectory("keys-");
+        try
+        {
+            File.WriteAllText(Path.Combine(folder.FullName, "cache.json"), $$"""{ "{{key}}": "5" }""");
+            var configuration = new ConfigurationBuilder().SetBasePath(folder.FullName).AddJsonFile("cache.json").Build();
+            if (isUnknown)
+            {
+                Assert.Equal([error], Assert.Throws<ConfigurationException>(() => CacheOptionsReader.Read(configuration)).Errors);
+            }
+            else
+            {
+                CacheOptionsReader.Read(configuration);
+            }
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    /// <summary>What Kubernetes, Aspire, containers and shells set is for others, or known.</summary>
+    [Theory]
+    [InlineData("OPENAI_API_KEY")]
+    [InlineData("API_KEYS_SERVICE_HOST")]
+    [InlineData("REDIS_SERVICE_HOST")]
+    [InlineData("REDIS_SERVICE_PORT_REDIS")]
+    [InlineData("REDIS_PORT_6379_TCP_ADDR")]
+    [InlineData("CACHE_PORT")]
+    [InlineData("CACHE_SERVICE_PORT")]
+    [InlineData("KAFKA_PORT_9092_TCP")]
+    [InlineData("services__cache__http__0")]
+    [InlineData("CACHE_HTTP", "services__cache__http__0")]
+    [InlineData("REDIS_URI", "ConnectionStrings__redis")]
+    [InlineData("REDIS_PASSWORD", "ConnectionStrings__redis")]
+    [InlineData("KAFKA_HOST", "ConnectionStrings__kafka")]
+    [InlineData("ConnectionStrings__orders")]
+    [InlineData("OTEL_SERVICE_NAME")]
+    [InlineData("Logging__LogLevel__Default")]
+    [InlineData("HTTP_PROXY")]
+    [InlineData("PATH")]
+    public void VariableOfOthers_IsNeitherAnErrorNorAWarning(string name, params string[] others)
+    {
+        var configuration = Variables([(name, "Information"), .. others.Select(other => (other, "localhost:1"))]);
+
+        CacheOptionsReader.Read(configuration);
+        Assert.Empty(CacheOptionsReader.Known.UnknownVariables(configuration));
+    }
+
+    [Theory]
+    [InlineData("WINDW_RETENTION_COUNT", "WINDW_RETENTION_COUNT (did you mean WINDOW_RETENTION_COUNT?)")]
+    [InlineData("windw_retention_count", "windw_retention_count (did you mean window_retention_count?)")]
+    [InlineData("CACHE_KAFKA_GROUP", "CACHE_KAFKA_GROUP")]
+    [InlineData("KAFKA_SASL_PASSWORD", "KAFKA_SASL_PASSWORD")]
+    [InlineData("REDIS_PASSWORD", "REDIS_PASSWORD")]
+    [InlineData("ConnectionStrings__redi", "ConnectionStrings__redi (did you mean ConnectionStrings__redis?)")]
+    public void UnknownVariable_ThatLooksLikeAKey_IsWarnedOf(string name, string warning)
+    {
+        var configuration = Variables([(name, "5")]);
+
+        CacheOptionsReader.Read(configuration);
+        Assert.Equal([warning], CacheOptionsReader.Known.UnknownVariables(configuration));
+    }
+
+    [Theory]
+    [InlineData("cache:6380,password=s3cret,ssl=true", "cache:6380")]
+    [InlineData("redis://:s3cret@10.0.0.1/2", "10.0.0.1:6379")]
+    [InlineData("a,b:7000,user=u,password=s3cret", "a:6379,b:7000")]
+    public void SettingsForTheLog_HaveNoSecret(string redis, string servers)
+    {
+        var configuration = new ConfigurationBuilder().AddInMemoryCollection(new Dictionary<string, string?>
+        {
+            ["ConnectionStrings:redis"] = redis,
+            ["ConnectionStrings:kafka"] = "BootstrapServers=k:1;SecurityProtocol=SaslPlaintext;SaslMechanism=Plain;SaslUsername=u;SaslPassword=s3cret",
+            ["api_keys:0"] = "s3cret-0123456789",
+            ["schema_registry_url"] = "http://registry:8081",
+            ["schema_registry_user"] = "u",
+            ["schema_registry_password"] = "s3cret",
+            ["Kafka:sasl_password"] = "s3cret",
+            ["Kafka:client.id"] = "me",
+            ["Kestrel:Certificates:Default:Password"] = "s3cret",
+            ["Authentication:Schemes:Bearer:SigningKeys:0:Value"] = "s3cret",
+            ["OTEL_EXPORTER_OTLP_HEADERS"] = "x=s3cret",
+            ["cache_dead_letter_topic"] = "",
+            ["window_retention_count"] = "7",
+            ["Logging:LogLevel:Default"] = "Warning",
+        }).Build();
+
+        var settings = new GivenSettings(configuration).Settings;
+
+        Assert.DoesNotContain(settings, setting => setting.Contains("s3cret", StringComparison.Ordinal));
+        Assert.Superset(new HashSet<string> { "window_retention_count=7", "cache_dead_letter_topic=(empty)", "Kafka:client.id=me", "api_keys:0=(set)", "Kafka:sasl_password=(set)" }, settings.ToHashSet());
+        Assert.DoesNotContain(settings, setting => setting.StartsWith("Logging", StringComparison.Ordinal));
+        Assert.Equal(servers, Read(("ConnectionStrings:redis", redis)).RedisServers);
+    }
+
+    [Fact]
+    public void Help_HasEveryKey_OnceEach()
+    {
+        using var output = new StringWriter();
+
+        Assert.True(CacheCommand.Read(["--help"]).Answer(output));
+        Assert.All(CacheOptionsReader.Keys, key => Assert.Single(output.ToString().Split('\n'), line => line.Contains($"  --{key} <", StringComparison.Ordinal)));
+        Assert.All(
+            CacheCommand.Options().Select(option => option.Key).Where(key => !key.Contains('<', StringComparison.Ordinal)), key => Assert.True(CacheOptionsReader.Known.Contains(key), key));
+    }
 
     [Theory]
     [InlineData("redis://10.0.0.7", "10.0.0.7:6379")]
@@ -390,12 +511,30 @@ public sealed class CacheOptionsReaderTests
         Assert.Equal(uri.Contains("%40", StringComparison.Ordinal) ? "p@ss=:1" : uri.Contains("p4ss", StringComparison.Ordinal) ? "p4ss" : null, understood.Password);
     }
 
-    [Fact]
-    public void PortFromKubernetes_IsAnErrorThatExplainsWhereItComesFrom()
+    [Theory]
+    [InlineData("tcp://10.96.0.12:6379", 6379)]
+    [InlineData("tcp://10.96.0.12:6380", 6380)]
+    [InlineData("TCP://[fd00::1]:6381", 6381)]
+    public void PortFromKubernetes_IsTaken_WhereTheHostIsThatService(string value, int port)
     {
-        var error = Assert.Single(Errors(("REDIS_PORT", "tcp://10.96.0.12:6379")));
-        Assert.Contains("Kubernetes sets REDIS_PORT", error, StringComparison.Ordinal);
-        Assert.Contains("enableServiceLinks", error, StringComparison.Ordinal);
+        var options = FromEnvironment(("REDIS_PORT", value));
+
+        Assert.Equal(("redis", port), (options.RedisHost, options.RedisPort));
+        Assert.Equal(port, FromEnvironment(("REDIS_PORT", value), ("REDIS_HOST", "redis")).RedisPort);
+        Assert.Equal(7000, Layers([("REDIS_PORT", value)], [("redis_port", "7000")]).RedisPort);
+    }
+
+    [Theory]
+    [InlineData("tcp://10.96.0.12:6379", "10.0.0.7")]
+    [InlineData("tcp://10.96.0.12", "redis")]
+    [InlineData("tcp://", "redis")]
+    public void PortFromKubernetes_ThatIsNotForTheHost_IsAnErrorWithCauseAndRemedy(string value, string host)
+    {
+        var error = Assert.Single(Errors(("REDIS_PORT", value), ("redis_host", host)));
+
+        Assert.StartsWith($"redis_port is '{value}'; Kubernetes sets REDIS_PORT", error, StringComparison.Ordinal);
+        Assert.Contains("enableServiceLinks: false", error, StringComparison.Ordinal);
+        Assert.Contains("ConnectionStrings:redis", error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -608,7 +747,9 @@ public sealed class CacheOptionsReaderTests
     }
 
     /// <summary>Reads from environment variables, with a prefix that no other test uses.</summary>
-    private static CacheOptions FromEnvironment(params (string Name, string Value)[] variables)
+    private static CacheOptions FromEnvironment(params (string Name, string Value)[] variables) => CacheOptionsReader.Read(Variables(variables));
+
+    private static IConfigurationRoot Variables(params (string Name, string Value)[] variables)
     {
         var prefix = $"TEST_{Guid.NewGuid():N}_";
         try
@@ -618,7 +759,7 @@ public sealed class CacheOptionsReaderTests
                 Environment.SetEnvironmentVariable(prefix + name, value);
             }
 
-            return CacheOptionsReader.Read(new ConfigurationBuilder().AddEnvironmentVariables(prefix).Build());
+            return new ConfigurationBuilder().AddEnvironmentVariables(prefix).Build();
         }
         finally
         {

@@ -19,7 +19,7 @@ public sealed class StartCheckTests
 
     private static readonly string[] Topics = ["event_metrics", "performance_metrics", "session_metrics"];
 
-    private static readonly string[] Numbers = ["", " ", "x", "1.5", "1e3", "0x10", "NaN", "1_000", "--1", "٣", "12 34", "99999999999999999999", "tcp://10.0.0.1:6379", "6379,password=" + Mark, "u:" + Mark + "@h"];
+    private static readonly string[] Numbers = ["", " ", "x", "1.5", "1e3", "0x10", "NaN", "1_000", "--1", "٣", "12 34", "99999999999999999999", "tcp://10.0.0.1", "6379,password=" + Mark, "u:" + Mark + "@h"];
 
     private static readonly Dictionary<string, (Func<Random, string> Bad, Func<Random, string> Good)> Keys = new()
     {
@@ -30,7 +30,9 @@ public sealed class StartCheckTests
         ["window_max_dimensions"] = Number(1, 1_000_000),
         ["window_max_future_seconds"] = Number(0, int.MaxValue),
         ["active_session_ttl_seconds"] = Number(1, int.MaxValue),
+        ["kafka_consume_batches"] = (random => Pick(random, "", "yes", "1", "on", "truee"), random => Pick(random, "true", "False")),
         ["kafka_commit_batch_size"] = Number(1, int.MaxValue),
+        ["kafka_consume_pace_ms"] = Number(0, 1000),
         ["kafka_commit_interval_ms"] = Number(10, 3_600_000),
         ["redis_write_batch_size"] = Number(1, 100_000),
         ["redis_queue_max_size"] = Number(2, 10_000_000),
@@ -146,9 +148,10 @@ public sealed class StartCheckTests
 
     /// <summary>Errors that only a component can find: Kestrel in its certificate, the host in its files and its command line.</summary>
     [Theory]
-    [InlineData("Kestrel", "--urls", "https://127.0.0.1:0")]
-    [InlineData("Kestrel", "--Kestrel:Endpoints:A:Url", "https://127.0.0.1:0", "--Kestrel:Endpoints:A:Certificate:Path", "appsettings.json")]
-    [InlineData("command line", "-password=" + Mark)]
+    [InlineData("Kestrel: there is no certificate for an https:// address. Set Kestrel:Certificates:Default:Path", "--urls", "https://127.0.0.1:0")]
+    [InlineData("Kestrel: a certificate cannot be read", "--Kestrel:Endpoints:A:Url", "https://127.0.0.1:0", "--Kestrel:Endpoints:A:Certificate:Path", "appsettings.json")]
+    [InlineData("-password: no such option", "-password=" + Mark)]
+    [InlineData("--port: no such option; did you mean --health_port, --http_ports, --https_ports or --redis_port?", "--port", Mark)]
     [InlineData("Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "--Aspire:Confluent:Kafka:Consumer:Config:SessionTimeoutMs", "soon")]
     public async Task ErrorsThatOnlyTheComponentsFind_EndTheProcessWithExitCodeOne(string expected, params string[] arguments)
     {

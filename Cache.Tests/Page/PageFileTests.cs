@@ -40,6 +40,20 @@ public sealed class PageFileTests
         Assert.Equal(HttpStatusCode.NotFound, (await stack.AskAsync(route)).Status);
     }
 
+    [Fact]
+    public async Task WholePage_IsAsLightAsTheDecisionSays()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+        var bytes = 0;
+        foreach (var file in Directory.GetFiles(Path.Combine(AppContext.BaseDirectory, "Page")))
+        {
+            using var answer = await SendAsync(stack, $"/{Path.GetFileName(file)}", request => request.Headers.AcceptEncoding.Add(new("br")));
+            bytes += (await answer.Content.ReadAsByteArrayAsync()).Length;
+        }
+
+        Assert.InRange(bytes, 480_000, 570_000);
+    }
+
     private static async Task<HttpResponseMessage> SendAsync(RunningStack stack, string route, Action<HttpRequestMessage> change)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, route);

@@ -1,4 +1,5 @@
 using System.Text.RegularExpressions;
+using Cache.Service.Telemetry;
 using Cache.Tests.EndToEnd;
 using StackExchange.Redis;
 using static Cache.Tests.EndToEnd.Rows;
@@ -87,6 +88,14 @@ public sealed partial class RedisAclTests : IAsyncDisposable
         await stack.EverythingIsCommittedAsync();
         Assert.Equal(120, await stack.Database.SortedSetLengthAsync("metrics:event:windows"));
         Assert.NotEmpty(updates);
+
+        // What is read of other replicas, one that is gone included.
+        await stack.Database.SortedSetAddAsync("cache:replicas", "gone", now);
+        await Eventually.HoldsAsync(async () =>
+        {
+            Assert.True((await stack.GetAsync("/fleet")).GetProperty("complete").GetBoolean());
+            Assert.Equal([stack.Service.Get<ThisReplica>().Id], (await stack.Database.SortedSetRangeByRankAsync("cache:replicas")).ToStringArray());
+        });
         await OldSnapshotIsMendedAsync(stack);
 
         Assert.Equal("run_id", (await stack.GetAsync("/pipeline")).GetProperty("redis_restarts_seen_by").GetString());

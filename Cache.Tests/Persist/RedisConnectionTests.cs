@@ -1,6 +1,7 @@
 using System.Net;
 using Cache.Service.Options;
 using Cache.Service.Persist;
+using Cache.Tests.EndToEnd;
 using Microsoft.Extensions.DependencyInjection;
 using StackExchange.Redis;
 using Proxy = Cache.Tests.Simulation.Proxy;
@@ -63,7 +64,7 @@ public sealed class RedisConnectionTests
     [Fact]
     public async Task Readers_HaveAConnectionOfTheirOwn_WhoseChangesAreNotTheWriters()
     {
-        var handlers = 0;
+        var (handlers, connected) = (0, false);
         var database = Proxy.Of<IDatabase>((method, _) => throw new NotSupportedException(method));
         var readers = Proxy.Of<IConnectionMultiplexer>((method, arguments) =>
         {
@@ -72,6 +73,7 @@ public sealed class RedisConnectionTests
             {
                 nameof(IConnectionMultiplexer.GetDatabase) when arguments[0] is 3 => database,
                 nameof(IAsyncDisposable.DisposeAsync) => ValueTask.CompletedTask,
+                $"get_{nameof(IConnectionMultiplexer.IsConnected)}" => connected,
                 _ => null,
             };
         });
@@ -83,6 +85,25 @@ public sealed class RedisConnectionTests
         Assert.Equal(0, handlers);
         Assert.Equal(3, _handlers.Count);
         Assert.True(await link.AnswersAsync(TestContext.Current.CancellationToken));
+        Assert.False(link.IsConnectedForReaders);
+        connected = true;
+        Assert.True(link.IsConnectedForReaders);
+    }
+
+    [Fact]
+    public async Task ConnectionForReaders_ThatIsBeingMade_IsNotThereYet()
+    {
+        using var connects = new ManualResetEventSlim();
+        var link = new RedisConnection(() => _multiplexer, () =>
+        {
+            connects.Wait(TimeSpan.FromSeconds(20));
+            return Proxy.Of<IConnectionMultiplexer>((_, _) => true);
+        }, _options);
+
+        Assert.True(await link.AnswersAsync(TestContext.Current.CancellationToken));
+        Assert.False(link.IsConnectedForReaders);
+        connects.Set();
+        await Eventually.HoldsAsync(() => Assert.True(link.IsConnectedForReaders));
     }
 
     [Fact]

@@ -43,6 +43,28 @@ public sealed class RedisErrorsTests
         Assert.True(RedisErrors.IsUnavailable(exception));
     }
 
+    [Theory]
+    [InlineData(
+        "Timeout awaiting response (outbound=0KiB, inbound=0KiB, 5952ms elapsed, timeout is 5000ms), command=GET, next: PING, inst: 0, qu: 0, serverEndpoint: 127.0.0.1:6379, v: 3.4.35.20751 (see https://seredis.dev/Timeouts for some)",
+        "no answer to GET within 5000 ms")]
+    [InlineData("The timeout was reached before the message could be written to the output buffer, command=PING, timeout: 5000, inst: 0, v: 3.4", "The timeout was reached before the message could be written to the output buffer, command=PING, timeout: 5000")]
+    public void Timeout_IsOneSentence_WithoutTheClientsStatistics(string message, string text) =>
+#pragma warning disable CS0618
+        Assert.Equal(text, RedisErrors.Text(new RedisTimeoutException(message, CommandStatus.Sent)));
+#pragma warning restore CS0618
+
+    [Fact]
+    public void Errors_KeepTheirReason_InOneLine()
+    {
+#pragma warning disable CS0618
+        Assert.Equal(
+            "No connection is active/available to service this operation: GET; SocketClosed",
+            RedisErrors.Text(new RedisConnectionException(ConnectionFailureType.UnableToConnect, "No connection is active/available to service this operation: GET; SocketClosed, v: 3.4.35.20751")));
+#pragma warning restore CS0618
+        Assert.Equal("ERR a state: of things, v: 1", RedisErrors.Text(Says("ERR a state: of things, v: 1")));
+        Assert.Equal("two lines", RedisErrors.Text(new IOException("two\nlines")));
+    }
+
     [Fact]
     public void WrongType_IsPermanent() =>
         Assert.True(RedisErrors.IsWrongType(Says("WRONGTYPE Operation against a key holding the wrong kind of value")));

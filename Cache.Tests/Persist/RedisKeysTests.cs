@@ -20,6 +20,8 @@ public sealed class RedisKeysTests
         Assert.Equal(prefix + "session:s-1", keys.Session("s-1"));
         Assert.Equal(prefix + "sessions:active", keys.Sessions);
         Assert.Equal(prefix + "cache:epoch", keys.Epoch);
+        Assert.Equal(prefix + "cache:replicas", keys.Replicas);
+        Assert.Equal(prefix + "cache:replica:host-1/7", keys.Replica("host-1/7"));
         Assert.Equal(prefix + "cache:updates", keys.Updates.ToString());
         Assert.False(keys.Updates.IsPattern);
     }

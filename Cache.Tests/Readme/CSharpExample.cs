@@ -4,12 +4,12 @@ using System.Text.Json;
 
 namespace Cache.Tests.Readme;
 
-/// <summary>The README's C# example, verbatim.</summary>
+/// <summary>The C# example of docs/api.md, verbatim.</summary>
 internal static class CSharpExample
 {
     public static async Task RunAsync(HttpClient cache, TextWriter Console)
     {
-        // README
+        // printed
         var latest = await cache.GetFromJsonAsync<JsonElement>("/metrics/event/latest");
         Console.WriteLine(latest.GetProperty("window_start").GetInt64());
 
@@ -26,6 +26,6 @@ internal static class CSharpExample
             Console.WriteLine($"{update.EventType} {update.Data}");
         }
 
-        // README
+        // printed
     }
 }

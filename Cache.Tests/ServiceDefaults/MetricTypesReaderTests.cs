@@ -96,6 +96,7 @@ public sealed class MetricTypesReaderTests
     [InlineData("metric_types:0:measures:0:signed is 'yes'", "\"unit\"", "\"signed\":\"yes\",\"unit\"")]
     [InlineData("metric_types:0:measures:0:unit is empty", "\"EUR\"", "\"\"")]
     [InlineData("metric_types:0:rollup is not a property; it must be name, key, topics", "\"window_seconds\"", "\"rollup\":\"sum\",\"window_seconds\"")]
+    [InlineData("metric_types:0:windw_seconds is not a property; did you mean window_seconds?", "\"window_seconds\"", "\"windw_seconds\"")]
     [InlineData("metric_types:0:measures:0:dimension is not a property", "\"unit\"", "\"dimension\":\"x\",\"unit\"")]
     [InlineData("metric_types is not JSON", "{", "{{")]
     public void Error_NamesThePath_AndWhatIsRight(string error, string part, string by)

@@ -16,10 +16,12 @@ internal abstract class PlantedBug
     [
         new CommitBeforeWrite(), new CommitThePosition(), new DropOnRetry(), new ReorderOnRetry(), new WriteAfterLost(), new ForgetRevokeFlush(),
         new LoseTheLastBatchOnShutdown(), new SkipOneOnResume(), new WrongRewind(), new TrimTheWrongWindow(),
-        new RetryWhatNeverPasses(), new TakeADefectForAnOutage(),
+        new RetryWhatNeverPasses(), new TakeADefectForAnOutage(), new ForgetTheRestOfABatch(),
     ];
 
     public virtual SimulatedConsumer? Consumer(SimulatedKafka kafka, string name, RebalanceCallbacks callbacks, IDeserializer<Row> deserializer) => null;
+
+    public virtual IRowSource? Rows(SimulatedConsumer consumer, Action<TimeSpan> pass) => null;
 
     public virtual SimulatedConnection? Connection(Schedule schedule, SimulatedProcess process) => null;
 
@@ -27,6 +29,17 @@ internal abstract class PlantedBug
     public virtual ErrorCode ProducerSays(ErrorCode error) => error;
 
     public override string ToString() => GetType().Name;
+
+    /// <summary>Partitions are moved while rows of theirs are at hand, and rows of before a partition was assigned pass for rows of after.</summary>
+    private sealed class ForgetTheRestOfABatch : PlantedBug
+    {
+        public override IRowSource Rows(SimulatedConsumer consumer, Action<TimeSpan> pass) => new Forgetful(consumer, pass);
+
+        private sealed class Forgetful(SimulatedConsumer consumer, Action<TimeSpan> pass) : SimulatedBatches(consumer, pass)
+        {
+            public override bool HasMore => false;
+        }
+    }
 
     /// <summary>Offsets are committed while their rows are in flight to Redis, not once they are there.</summary>
     private sealed class CommitBeforeWrite : PlantedBug

@@ -115,12 +115,13 @@ internal sealed class Promises(int retention)
     public void EpochIs(string? value)
     {
         var parts = value?.Split(' ', StringSplitOptions.RemoveEmptyEntries) ?? [];
+        var named = parts.ToHashSet();
 
         // An epoch from an earlier run of Redis proves nothing: what was written after the last save is gone.
         var holds = parts is [var id, ..] && id.EndsWith(':' + Redis.RunId, StringComparison.Ordinal);
         foreach (var log in Logs)
         {
-            var isNamed = holds && parts.Contains(log.ToString());
+            var isNamed = holds && named.Contains(log.Name);
             if (!isNamed)
             {
                 log.CheckedUpTo = 0;

@@ -12,8 +12,7 @@ namespace Cache.Tests.Simulation;
 /// </summary>
 internal sealed class Schedule
 {
-    private const int MaxSteps = 20_000;
-    private const int MaxProcesses = 3;
+    private static readonly string[] UsualTopics = ["event_metrics", "performance_metrics", "session_metrics"];
     private static readonly TimeSpan HostTimeout = TimeSpan.FromSeconds(20);
 
     private readonly CacheOptions _options;
@@ -25,14 +24,27 @@ internal sealed class Schedule
     private const long FirstWindow = 1_735_600_000_000 - (1_735_600_000_000 % 60_000);
 
     private readonly int _restlessSteps;
+    private readonly int _maxSteps;
+    private readonly int _maxRounds;
+    private readonly int _maxProcesses;
     private int _steps;
     private int _started;
     private int _newestWindow = 10;
     private bool _isCalm;
 
-    private Schedule(int seed, PlantedBug? bug, List<string>? trace)
+    /// <param name="seed">What decides everything.</param>
+    /// <param name="bug">The bug to plant; null for none.</param>
+    /// <param name="trace">Where to write what happens; null for nowhere.</param>
+    /// <param name="fleet">The numbers of processes and partitions; null for a few, drawn as everything else.</param>
+    private Schedule(int seed, PlantedBug? bug, List<string>? trace, (int Processes, int Partitions)? fleet = null)
     {
-        _bug = bug;
+        (_bug, _maxProcesses) = (bug, fleet?.Processes ?? 3);
+
+        // Each has timers of its own, and each round of settling goes on to the next timer only.
+        (_maxSteps, _maxRounds) = (20_000 * (fleet?.Processes ?? 1), 500 * (fleet?.Processes ?? 1));
+
+        // Half of the schedules each. Most planted bugs were caught by rows one by one.
+        HasBatches = bug is null && seed % 2 == 0;
         Random = new Random(seed);
         // Many short schedules find as much per second as a few long ones, but some bugs need a long one.
         _restlessSteps = Random.Next(4) == 0 ? Random.Next(80, 240) : Random.Next(20, 80);
@@ -54,6 +66,12 @@ internal sealed class Schedule
         List<PartitionLog> logs = [new("event_metrics", 0)];
         PartitionLog[] more = [new("event_metrics", 1), Random.Next(2) == 0 ? new("performance_metrics", 0) : new(drawn.Topics[0], 0), new("session_metrics", 0)];
         logs.AddRange(more.Where(_ => Random.Next(2) == 0));
+        if (fleet is var (_, partitions))
+        {
+            // With time for each partition to be taken, moved and lost.
+            logs = [.. Enumerable.Range(0, partitions).Select(number => new PartitionLog(UsualTopics[number % UsualTopics.Length], number / UsualTopics.Length))];
+            _restlessSteps = partitions * 4;
+        }
 
         _promises = new Promises(_options.WindowRetentionCount) { Trace = trace, Logs = logs };
         Redis = _promises.Redis = new SimulatedRedis(_promises);
@@ -66,10 +84,13 @@ internal sealed class Schedule
         [
             LoseAnswers, LoseAnswers, Refuse, LeaveRedis, Redis.Empty, RestartRedis, Redis.Save, Kafka.Reassign, Join, Kill, Stop, Freeze, CutOff, Silence, BeUnsure, HaveADefect,
         ];
-        _faults.AddRange(faults.Where(_ => Random.Next(5) < 2));
+        _faults.AddRange(fleet is null ? faults.Where(_ => Random.Next(5) < 2) : faults);
     }
 
     public SimulatedClock Clock { get; } = new();
+
+    /// <summary>Whether the processes take rows in batches.</summary>
+    public bool HasBatches { get; }
 
     public SimulatedRedis Redis { get; }
 
@@ -84,6 +105,23 @@ internal sealed class Schedule
         var schedule = new Schedule(seed, bug, trace);
         SimulatedThreads.Outside(schedule.Run);
         return schedule._promises.Broken;
+    }
+
+    /// <summary>Runs a schedule of many processes and partitions, with every fault.</summary>
+    /// <returns>The broken promise, and how it was broken; null if all were kept. And how many steps it took, for how many rows.</returns>
+    public static (string? Broken, int Steps, int Rows) RunFleet(int seed, int processes, int partitions)
+    {
+        var schedule = new Schedule(seed, bug: null, trace: null, (processes, partitions));
+        SimulatedThreads.Outside(() =>
+        {
+            for (var started = 1; started < processes; started++)
+            {
+                schedule.Start();
+            }
+
+            schedule.Run();
+        });
+        return (schedule._promises.Broken, schedule._steps, schedule._promises.NextNumber - 1);
     }
 
     /// <summary>The row that wrote a value in Redis.</summary>
@@ -132,7 +170,7 @@ internal sealed class Schedule
             Calm();
         }
 
-        if (_steps > MaxSteps)
+        if (_steps > _maxSteps)
         {
             _promises.Break("it does not settle");
             return;
@@ -360,7 +398,7 @@ internal sealed class Schedule
 
     private void Join()
     {
-        if (_processes.Count < MaxProcesses)
+        if (_processes.Count < _maxProcesses)
         {
             Start();
         }
@@ -490,17 +528,17 @@ internal sealed class Schedule
                 return;
             }
 
-            if (rounds == 500 && _processes.Find(process => process.Connection.HasDefect) is { } defective)
+            if (rounds == _maxRounds && _processes.Find(process => process.Connection.HasDefect) is { } defective)
             {
                 _promises.Break($"I5: {defective} has a defect, and goes on");
             }
-            else if (rounds == 500 && Kafka.Logs.FirstOrDefault(log => log.Committed >= 0 && log.Rows.Skip((int)log.Committed).FirstOrDefault()?.Fits > Fit.Whole) is { } held)
+            else if (rounds == _maxRounds && Kafka.Logs.FirstOrDefault(log => log.Committed >= 0 && log.Rows.Skip((int)log.Committed).FirstOrDefault()?.Fits > Fit.Whole) is { } held)
             {
                 _promises.Break($"I5: {held} is held up at offset {held.Committed}, by a row that the dead letters will never take");
             }
-            else if (rounds == 500)
+            else if (rounds == _maxRounds)
             {
-                _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
+                _promises.Break($"it does not settle: {string.Join(", ", Kafka.Logs.Where(log => !IsSettled(log)).Select(log => $"{log} has {log.Rows.Count} rows, {log.Committed} committed, named {log.IsNamed}"))}");
             }
 
             // The group has to notice its dead members.
@@ -549,8 +587,10 @@ internal sealed class Schedule
     }
 
     private bool IsSettled() => _processes.TrueForAll(process => !process.IsStopping && !process.Connection.HasDefect)
-        && Kafka.Logs.All(log => log.IsNamed && log.Owner is { } owner && log.Target == owner && log.Committed == log.Rows.Count
-            && owner.Positions.GetValueOrDefault(log) == log.Rows.Count);
+        && Kafka.Logs.All(IsSettled);
+
+    private static bool IsSettled(PartitionLog log) => log.IsNamed && log.Owner is { } owner && log.Target == owner && log.Committed == log.Rows.Count
+        && owner.Positions.GetValueOrDefault(log) == log.Rows.Count;
 
     /// <summary>Checks the processes: some may have ended, none may have failed.</summary>
     private void Look()

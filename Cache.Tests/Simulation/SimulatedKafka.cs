@@ -11,6 +11,9 @@ internal sealed class PartitionLog(string topic, int partition)
 
     public TopicPartition TopicPartition { get; } = new(topic, partition);
 
+    /// <summary>As an epoch names it.</summary>
+    public string Name { get; } = $"{topic}/{partition}";
+
     /// <summary>By offset; null for a transaction marker.</summary>
     public List<SimulatedRow?> Rows { get; } = [];
 
@@ -29,7 +32,7 @@ internal sealed class PartitionLog(string topic, int partition)
     /// <summary>The offset up to which all rows are known to be in Redis, or in the dead letters.</summary>
     public long CheckedUpTo { get; set; }
 
-    public override string ToString() => $"{Topic}/{Partition}";
+    public override string ToString() => Name;
 }
 
 /// <summary>The brokers: logs, one consumer group with cooperative rebalancing, and the dead-letter topic.</summary>

@@ -28,6 +28,7 @@ internal sealed class SimulatedProcess
 
     private readonly Assignment _assignment = new();
     private readonly RowQueue _queue;
+    private readonly Rebalance _rebalance;
     private readonly Action _turn;
     private readonly Task[] _workers;
     private readonly PlantedBug? _bug;
@@ -46,7 +47,7 @@ internal sealed class SimulatedProcess
         var topics = new Topics(Consumer, positions, options, Consumed, new KafkaErrors(time, NullLogger<KafkaErrors>.Instance), time, NullLogger<Topics>.Instance);
         var membership = new Membership(schedule.Kafka.SessionTimeout, time);
         var committer = new OffsetCommitter(Consumer, _assignment, membership, options, Consumed, time, null!, NullLogger<OffsetCommitter>.Instance);
-        callbacks.Handler = new(_assignment, positions, _queue, committer, blockUntil, Consumed, NullLogger<Rebalance>.Instance);
+        callbacks.Handler = _rebalance = new(_assignment, positions, _queue, committer, blockUntil, Consumed, time, NullLogger<Rebalance>.Instance);
         var rebuilds = new RebuildRequests();
         var pressure = new BackPressure(_queue, _assignment, time, NullLogger<BackPressure>.Instance);
         var schemas = NoSchemas.Registry(options, time);
@@ -70,7 +71,9 @@ internal sealed class SimulatedProcess
             positions.NoteTopic(topic, schedule.Kafka.Logs.Count(log => log.Topic == topic));
         }
 
-        _turn = () => poller.Turn(Consumer.Client);
+        var rows = bug?.Rows(Consumer, Pass) ?? (schedule.HasBatches ? new SimulatedBatches(Consumer, Pass) : new SingleRows(Consumer.Client));
+        _turn = () => poller.Turn(rows);
+        void Pass(TimeSpan time) => blockUntil(new TaskCompletionSource().Task, time);
         schedule.Kafka.Join(Consumer);
         _workers = new Task[2];
         Threads.Run(() =>
@@ -120,6 +123,7 @@ internal sealed class SimulatedProcess
         IsStopping = true;
         Threads.Run(() =>
         {
+            _rebalance.Leave();
             Consumer.Close();
             _assignment.RevokeAll();
             _queue.Complete();

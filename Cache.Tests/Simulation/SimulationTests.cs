@@ -51,6 +51,23 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         }
     }
 
+    /// <summary>
+    /// As many as one consumer group may come to have. The faults are the same, and hit one of them or all. Odd seeds take rows one by one,
+    /// even ones in batches.
+    /// </summary>
+    /// <param name="seed">The schedule.</param>
+    [Theory]
+    [Trait("Category", "Long")]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Fleet_Of64Processes_And1000Partitions_KeepsThePromises(int seed)
+    {
+        var started = TimeProvider.System.GetTimestamp();
+        var (broken, steps, rows) = Schedule.RunFleet(seed, processes: 64, partitions: 1000);
+        output.WriteLine($"seed {seed}: {steps} steps and {rows} rows in {TimeProvider.System.GetElapsedTime(started).TotalSeconds:0.0} s");
+        Assert.Null(broken);
+    }
+
     [Fact]
     public void Seed_DecidesEverything()
     {
@@ -108,6 +125,7 @@ public sealed partial class SimulationTests(ITestOutputHelper output)
         { "TrimTheWrongWindow", 1, "I1" },
         { "RetryWhatNeverPasses", 7, "I5" },
         { "TakeADefectForAnOutage", 1, "I5" },
+        { "ForgetTheRestOfABatch", 66, "I3" },
     };
 
     private static void AssertKept(int seed)

@@ -84,6 +84,8 @@ public sealed class SimulatorCommandTests
     [InlineData("1000: no such option", "1000")]
     [InlineData("cuont: no such option", "cuont=5")]
     [InlineData("--: no such option", "--")]
+    [InlineData("--Kafak:acks: no such option; did you mean --Kafka:acks?", "--Kafak:acks", "1")]
+    [InlineData("--evnt_types:0: no such option", "--evnt_types:0", "a")]
     [InlineData("--rate: must be followed by a value", "--rate")]
     [InlineData("--rate: must be followed by a value", "--rate", "--quiet")]
     [InlineData("--rate: must be followed by a value", "--rate", "5", "--rate")]
@@ -108,7 +110,7 @@ public sealed class SimulatorCommandTests
     {
         var help = Help(args);
 
-        Assert.Contains("(default: 20)", help, StringComparison.Ordinal);
+        Assert.Contains("(default: 20; 0 for a file without --loop)", help, StringComparison.Ordinal);
         Assert.Contains("(default: event,performance)", help, StringComparison.Ordinal);
         Assert.Contains("(default: page_view,click,add_to_cart,purchase)", help, StringComparison.Ordinal);
         Assert.Contains("Exit codes:", help, StringComparison.Ordinal);

@@ -47,6 +47,29 @@ public sealed class SimulatorOptionsTests
         Assert.True(options.Quiet);
     }
 
+    [Fact]
+    public void UnknownName_WithThePrefix_IsAnError_AndInTheEnvironmentAWarning()
+    {
+        Assert.Equal(
+            ["simulator_rat is not a configuration key; did you mean simulator_rate?"],
+            Assert.Throws<ConfigurationException>(() => Read(("simulator_rat", "5"), ("rat", "5"), ("simulator_types:0", "event"))).Errors);
+
+        var variables = $"TEST_{Guid.NewGuid():N}_";
+        Environment.SetEnvironmentVariable($"{variables}SIMULATOR_RAT", "5");
+        Environment.SetEnvironmentVariable($"{variables}KAFKA_SASL_PASSWORD", "5");
+        try
+        {
+            Assert.Equal(
+                ["SIMULATOR_RAT (did you mean SIMULATOR_RATE?)"],
+                SimulatorOptions.Read(new ConfigurationBuilder().AddEnvironmentVariables(variables).Build()).UnknownVariables);
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable($"{variables}SIMULATOR_RAT", null);
+            Environment.SetEnvironmentVariable($"{variables}KAFKA_SASL_PASSWORD", null);
+        }
+    }
+
     [Theory]
     [InlineData("1735689600000")]
     [InlineData("2025-01-01")]

@@ -133,6 +133,22 @@ public sealed class SimulatorRunTests
     }
 
     [Fact]
+    public async Task Wait_ForKafka_IsLoggedEverMoreSeldom()
+    {
+        using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", "127.0.0.1:1", "--quiet"]);
+        var log = Capture(host);
+        await using var ending = new Ending(host);
+        await host.StartAsync();
+        await Until(() => log.Lines.Any(IsWait));
+        var clock = Stopwatch.StartNew();
+        await Until(() => log.Lines.Count(IsWait) > 1);
+        Assert.True(clock.Elapsed > TimeSpan.FromSeconds(4), $"again after {clock.Elapsed}");
+        Assert.Matches(@"Waiting for Kafka at 127\.0\.0\.1:1: .*\([0-9]+ s so far\)", log.Lines.Last(IsWait));
+
+        static bool IsWait(string line) => line.Contains("Waiting for", StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Stop_WithImpatience_GivesUpTheFlush()
     {
         using var kafka = new MockKafka();
@@ -172,7 +188,7 @@ public sealed class SimulatorRunTests
         ]);
         var log = Capture(host);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        var producer = host.Services.GetRequiredService<IProducer<string, byte[]>>();
+        var producer = host.Services.GetRequiredService<IProducer<byte[], byte[]>>();
         Assert.StartsWith("mine#", producer.Name, StringComparison.Ordinal);
         await host.RunAsync().WaitAsync(TestTimeout);
 

@@ -6,7 +6,7 @@ using System.Text.RegularExpressions;
 namespace Cache.Tests.Telemetry;
 
 /// <summary>
-/// The service or the simulator as Aspire starts it: a process without arguments, whose whole configuration is environment.
+/// The service, the simulator or the sample as Aspire starts it: a process without arguments, whose whole configuration is environment.
 /// </summary>
 internal sealed partial class AspireProcess : IAsyncDisposable
 {
@@ -62,6 +62,9 @@ internal sealed partial class AspireProcess : IAsyncDisposable
     /// <summary>Starts the simulator.</summary>
     public static AspireProcess StartSimulator(IEnumerable<KeyValuePair<string, string>> environment) =>
         new("Cache.Producer.Simulator.dll", environment);
+
+    /// <summary>Starts the sample.</summary>
+    public static AspireProcess StartSample(IEnumerable<KeyValuePair<string, string>> environment) => new("Cache.Sample.dll", environment);
 
     /// <summary>A client of the service, once it listens; throws what it printed when it ends before.</summary>
     public async Task<HttpClient> ClientAsync()

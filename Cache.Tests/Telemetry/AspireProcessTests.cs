@@ -2,15 +2,19 @@ using System.Diagnostics;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
+using Cache.Embedded;
 
 namespace Cache.Tests.Telemetry;
 
 /// <summary>
-/// Service and simulator as Aspire runs them: processes configured only by their environment. Their telemetry is read where
+/// Service, simulator and sample as Aspire runs them: processes configured only by their environment. Their telemetry is read where
 /// the dashboard would read it.
 /// </summary>
 public sealed class AspireProcessTests
 {
+    // Spans are exported in batches: a flush may arrive before its last commands.
+    private static readonly HashSet<string> FlushCommands = ["GET", "HMSET", "EXPIRE", "ZADD", "ZRANGE"];
+
     [Fact]
     public async Task Row_IsOneTraceUpToItsReceipt_AndItsFlushLinksToIt()
     {
@@ -44,7 +48,7 @@ public sealed class AspireProcessTests
         Assert.Contains("cache.batch.windows", flush.Attributes.Keys);
 
         // Redis: the commands of the flush, each a child span.
-        Assert.Superset(new HashSet<string> { "GET", "HMSET", "EXPIRE", "ZADD", "ZRANGE" }, commands.Select(command => command.Name).ToHashSet());
+        Assert.Superset(FlushCommands, commands.Select(command => command.Name).ToHashSet());
         Assert.All(commands, command =>
         {
             Assert.Equal((flush.TraceId, "client"), (command.TraceId, command.Kind));
@@ -61,6 +65,28 @@ public sealed class AspireProcessTests
         var stopping = Stopwatch.StartNew();
         Assert.Equal(0, await service.StopAsync());
         TestContext.Current.TestOutputHelper?.WriteLine($"The service stopped within {stopping.Elapsed.TotalSeconds:F2} s");
+    }
+
+    [Fact]
+    public async Task Read_OfTheSample_IsOneTrace_UpToTheService()
+    {
+        await using var redis = await EmbeddedRedis.StartAsync();
+        await using var stack = await AspireStack.StartAsync();
+        await stack.StartServiceAsync(redis.ConnectionString);
+        var sample = stack.StartSample();
+        await AspireStack.EventuallyAsync(() => Task.FromResult(sample.Output.Contains("Reading the latest windows (start)", StringComparison.Ordinal)), "a resync");
+        stack.StartSimulator();
+        await AspireStack.EventuallyAsync(() => Task.FromResult(sample.Output.Contains("is complete", StringComparison.Ordinal)), "a complete window");
+
+        foreach (var (name, route) in new[] { ("resync", "/types"), ("window", "/metrics/event/windows"), ("window", "/metrics/event/summary") })
+        {
+            var (outer, client, server) = await AspireStack.EventuallyAsync(() => ReadOf(stack.Telemetry, name, route), $"a read of {route} with all its spans");
+            Assert.Equal(("sample", "Cache.Sample", ""), (outer.Service, outer.Scope, outer.ParentId));
+            Assert.Equal(("sample", "System.Net.Http", outer.TraceId), (client.Service, client.Scope, client.TraceId));
+            Assert.Equal(("cache", outer.TraceId), (server.Service, server.TraceId));
+        }
+
+        Assert.Equal(0, await sample.StopAsync());
     }
 
     [Fact]
@@ -182,6 +208,16 @@ public sealed class AspireProcessTests
     private static Task EventsArriveAsync(AspireStack stack) => AspireStack.EventuallyAsync(
         async () => JsonElement.Parse(await stack.Http.GetStringAsync("/metrics/event/latest")).TryGetProperty("window_start", out _), "an event window");
 
+    /// <summary>The spans of a read: the sample's own, that of its HTTP client, and the service's.</summary>
+    private static Tuple<OtlpSpan, OtlpSpan, OtlpSpan>? ReadOf(OtlpReceiver telemetry, string name, string route) => (
+        from server in telemetry.Spans
+        where server.Kind == "server" && server.Attributes.GetValueOrDefault("url.path") == route
+        from client in telemetry.Spans
+        where client.Kind == "client" && client.SpanId == server.ParentId
+        from outer in telemetry.Spans
+        where outer.Name == name && outer.SpanId == client.ParentId
+        select Tuple.Create(outer, client, server)).FirstOrDefault();
+
     /// <summary>The spans of a row that was written, once all of them have arrived.</summary>
     private static Tuple<OtlpSpan, OtlpSpan, OtlpSpan, OtlpSpan[]>? RowOf(OtlpReceiver telemetry)
     {
@@ -192,7 +228,7 @@ public sealed class AspireProcessTests
             foreach (var link in flush.Links)
             {
                 if (spans[link.SpanId].FirstOrDefault() is { Name: "receive event_metrics" } receive
-                    && spans[receive.ParentId].FirstOrDefault() is { } send && children[flush.SpanId].Any())
+                    && spans[receive.ParentId].FirstOrDefault() is { } send && FlushCommands.IsSubsetOf(children[flush.SpanId].Select(child => child.Name)))
                 {
                     return Tuple.Create(send, receive, flush, children[flush.SpanId].ToArray());
                 }

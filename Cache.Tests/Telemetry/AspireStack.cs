@@ -1,11 +1,11 @@
-using System.Diagnostics;
 using System.Net;
 using Cache.Embedded;
+using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Telemetry;
 
 /// <summary>
-/// Service and simulator as processes, with the environment that an AppHost gives them, on an embedded Kafka, a real
+/// Service, simulator and sample as processes, with the environment that an AppHost gives them, on an embedded Kafka, a real
 /// redis-server and an OTLP receiver.
 /// </summary>
 internal sealed class AspireStack : IAsyncDisposable
@@ -73,15 +73,17 @@ internal sealed class AspireStack : IAsyncDisposable
         return simulator;
     }
 
-    /// <summary>Waits until something holds; the test fails when it does not within a minute.</summary>
-    public static async Task EventuallyAsync(Func<Task<bool>> holds, string what)
+    /// <summary>Starts the sample, which reads the service.</summary>
+    public AspireProcess StartSample()
     {
-        for (var since = Stopwatch.StartNew(); !await holds();)
-        {
-            Assert.True(since.Elapsed < TimeSpan.FromMinutes(1), $"Not within a minute: {what}");
-            await Task.Delay(50);
-        }
+        var sample = AspireProcess.StartSample(Environment("sample", [("services__cache__http__0", Http.BaseAddress!.ToString())]));
+        _processes.Add(sample);
+        return sample;
     }
+
+    /// <summary>Waits until something holds; the test fails when it does not within a minute.</summary>
+    public static Task EventuallyAsync(Func<Task<bool>> holds, string what) =>
+        Eventually.HoldsAsync(async () => Assert.True(await holds(), $"Not within a minute: {what}"), TimeSpan.FromMinutes(1));
 
     /// <summary>Waits until there is one.</summary>
     public static async Task<T> EventuallyAsync<T>(Func<T?> find, string what) where T : class

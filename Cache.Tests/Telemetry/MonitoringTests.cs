@@ -30,6 +30,14 @@ public sealed partial class MonitoringTests
             var there = (await stack.AskAsync("/metrics")).Body.Split('\n').Select(line => line.Split('{', ' ')[0]).ToHashSet();
             Assert.Equal([], named.Distinct().Where(name => !there.Contains(name) && !there.Contains($"{name}_count")));
         });
+
+        // And the docs have every one there is.
+        var scrape = (await stack.AskAsync("/metrics")).Body.Split('\n');
+        Assert.Equal([], scrape.Where(line => line.StartsWith("# TYPE cache_", StringComparison.Ordinal)).Select(line => line.Split(' ')[2]).Except(Names(docs, "`")));
+
+        // Buckets below a millisecond tell a fast Redis, or an answer from memory, from a slow one.
+        Assert.All(["cache_redis_batch_latency_seconds", "http_server_request_duration_seconds"], name => Assert.All(["0.0001", "0.0005", "0.001"], bound =>
+            Assert.Contains(scrape, line => line.StartsWith($"{name}_bucket{{", StringComparison.Ordinal) && line.Contains($"le=\"{bound}\"", StringComparison.Ordinal))));
     }
 
     [Fact]
@@ -38,7 +46,8 @@ public sealed partial class MonitoringTests
         var panels = JsonElement.Parse(File.ReadAllText(Repository.File("docs", "grafana", "cache.json"))).GetProperty("panels").EnumerateArray().ToList();
 
         Assert.All(panels, panel => Assert.All(
-            panel.GetProperty("targets").EnumerateArray(), target => Assert.Contains("cache_", target.GetProperty("expr").GetString())));
+            panel.GetProperty("targets").EnumerateArray(), target => Assert.Matches("cache_|http_server_|dotnet_", target.GetProperty("expr").GetString())));
+        Assert.All(panels, panel => Assert.NotEmpty(panel.GetProperty("fieldConfig").GetProperty("defaults").GetProperty("unit").GetString()!));
         Assert.Equal(panels.Count, panels.Select(panel => panel.GetProperty("id").GetInt32()).Distinct().Count());
     }
 
@@ -55,10 +64,13 @@ public sealed partial class MonitoringTests
 
         // Everything that has to wake somebody has a rule.
         Assert.All(
-            ["cache_kafka_lag_rows", "cache_kafka_lag_seconds", "cache_ready == 0", "absent(cache_ready)", "cache_dead_letters_total", "cache_rebuilds_total"],
+            ["cache_kafka_lag_rows", "cache_kafka_lag_seconds", "cache_ready == 0", "absent(cache_ready)", "cache_dead_letters_total", "cache_rebuilds_total", "cache_window_fresh"],
             expression => Assert.Contains(rules, rule => rule["expr"].Value.Contains(expression, StringComparison.Ordinal)));
 
         var docs = await File.ReadAllTextAsync(Repository.File("docs", "operations.md"));
+        var headings = docs.Split('\n').Where(line => line.StartsWith("### Cache", StringComparison.Ordinal)).Select(line => line[4..]).ToList();
+        Assert.Equal(rules.Select(rule => rule["alert"].Value), headings);
+        Assert.All(rules, rule => Assert.Equal(rule["alert"].Value.ToLowerInvariant(), rule["runbook"].Value));
         var table = docs[docs.IndexOf("| alert | when |", StringComparison.Ordinal)..].Split("\n\n")[0];
         Assert.Equal(Alert().Matches(table).Select(match => match.Value).Order(), rules.Select(rule => rule["alert"].Value).Order());
     }
@@ -78,7 +90,8 @@ public sealed partial class MonitoringTests
                   severity: (warning|critical)
                 annotations:
                   summary: "[^"\\]+"
-                  description: "[^"\\]+"$
+                  description: "[^"\\]+"
+                  runbook_url: "docs/operations\.md#(?<runbook>[a-z]+)"$
         """)]
     private static partial Regex Rule();
 

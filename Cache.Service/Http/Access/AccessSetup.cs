@@ -5,6 +5,9 @@ using Cache.Service.Telemetry;
 using Microsoft.AspNetCore.Authentication;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Authorization;
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.DataProtection;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Http.Access;
@@ -34,6 +37,8 @@ internal static partial class AccessSetup
         builder.ListenForProbes(options);
         builder.Services.AddSingleton<AccessMetrics>();
         builder.Services.AddSingleton<ConnectionLimiter>();
+        builder.Services.AddSingleton<SocketTransportFactory>();
+        builder.Services.AddSingleton<IConnectionListenerFactory, AcceptGate>();
         builder.Services.AddSingleton<IHttpContextFactory, QueryKey>();
         builder.Services.AddSingleton<StreamLimiter>();
         AllowHosts(builder);
@@ -88,13 +93,15 @@ internal static partial class AccessSetup
     /// <summary>Maps the group of data routes: they require a key or token if any are configured, and are rate-limited.</summary>
     public static RouteGroupBuilder MapProtected(this IEndpointRouteBuilder routes, CacheOptions options)
     {
-        var data = routes.MapGroup("").WithMetadata(DescribedAnswer.Unauthorized, DescribedAnswer.TooMany);
+        var data = routes.MapGroup("").WithMetadata(DescribedAnswer.UnknownParameter);
         if (options.IsProtected)
         {
-            data.RequireAuthorization(KeyOrToken);
+            data.RequireAuthorization(KeyOrToken).WithMetadata(DescribedAnswer.Unauthorized);
         }
 
         data.LimitRate(options);
+        data.AnswerHead();
+        data.RefuseUnknownParameters();
         return data;
     }
 
@@ -103,7 +110,7 @@ internal static partial class AccessSetup
     {
         if (options.RateLimitPerSecond > 0)
         {
-            routes.RequireRateLimiting(RateLimit);
+            routes.RequireRateLimiting(RateLimit).WithMetadata(DescribedAnswer.TooMany);
         }
     }
 
@@ -139,6 +146,12 @@ internal static partial class AccessSetup
             // Reads Authentication:Schemes:Bearer on its own. Why a token is invalid goes to the log, never to the client.
             authentication.AddJwtBearer(token => token.IncludeErrorDetails = false);
         }
+
+        // Authentication brings data protection, which at every start looks for its keys in the home folder, writes new ones, and warns if it
+        // cannot encrypt or keep them. Cookies need them; there are none here.
+        var keysOnDisk = builder.Services.Single(service =>
+            service.ServiceType == typeof(IHostedService) && service.ImplementationType?.Assembly == typeof(IDataProtectionBuilder).Assembly);
+        builder.Services.Remove(keysOnDisk);
 
         builder.Services.AddAuthorizationBuilder()
             .AddPolicy(KeyOrToken, new AuthorizationPolicyBuilder(KeyOrToken).RequireAuthenticatedUser().Build());

@@ -17,8 +17,8 @@ internal sealed partial class ConnectionLimiter
     /// </summary>
     public const int Reserve = 256;
 
-    // Probes and scrapers are few, and keep their connections open.
-    private const int MaxHealthPortConnections = 64;
+    /// <summary>Probes and scrapers are few, and keep their connections open.</summary>
+    public const int MaxHealthPortConnections = 64;
 
     // Same as RequestHeadersTimeout.
     private static readonly TimeSpan FirstByteTimeout = TimeSpan.FromSeconds(10);
@@ -27,7 +27,6 @@ internal sealed partial class ConnectionLimiter
     private readonly AccessMetrics _metrics;
     private readonly Lock _gate = new();
     private readonly Dictionary<string, int> _byClient = [];
-    private readonly int _max;
     private int _total;
     private int _healthPort;
 
@@ -40,12 +39,15 @@ internal sealed partial class ConnectionLimiter
     {
         (_options, _metrics) = (options, metrics);
         var free = files - openFiles;
-        _max = (int)Math.Min(options.HttpMaxConnections, Math.Max(1, free - Math.Min(Reserve, free / 2)));
-        if (_max < options.HttpMaxConnections)
+        Most = (int)Math.Min(options.HttpMaxConnections, Math.Max(1, free - Math.Min(Reserve, free / 2)));
+        if (Most < options.HttpMaxConnections)
         {
-            LogLimited(logger, _max, files, openFiles, options.HttpMaxConnections);
+            LogLimited(logger, Most, files, openFiles, options.HttpMaxConnections);
         }
     }
+
+    /// <summary>The most connections held at a time, those of <c>health_port</c> aside.</summary>
+    public int Most { get; }
 
     /// <summary>Admits a connection if it is within the limits and sends something.</summary>
     public ConnectionDelegate Limit(ConnectionDelegate next) => async connection =>
@@ -127,7 +129,7 @@ internal sealed partial class ConnectionLimiter
     {
         lock (_gate)
         {
-            if (_total >= _max)
+            if (_total >= Most)
             {
                 return RefusedConnection.All;
             }

@@ -12,7 +12,7 @@ internal static class HealthApi
             await redis.AnswersAsync(cancellationToken)
                 ? Json(new HealthAnswer("ok", true), StatusCodes.Status200OK)
                 : Json(new HealthAnswer("unavailable", false), StatusCodes.Status503ServiceUnavailable))
-            .WithTags("Health").WithSummary("Whether Redis answers")
+            .WithName("get_redis_health").WithTags("Health").WithSummary("Whether Redis answers")
             .WithMetadata(
                 DescribedAnswer.Json("Health", """{"status":"ok","redis":true}"""),
                 DescribedAnswer.Json("Health", """{"status":"unavailable","redis":false}""", StatusCodes.Status503ServiceUnavailable, "Redis does not answer."));
@@ -21,7 +21,7 @@ internal static class HealthApi
             await readiness.ReasonsAsync(cancellationToken) is { Count: > 0 } reasons
                 ? Json(new ReadyAnswer("not ready", reasons), StatusCodes.Status503ServiceUnavailable)
                 : Json(new ReadyAnswer("ready", null), StatusCodes.Status200OK))
-            .WithTags("Health").WithSummary("Whether this replica is up to date, and if not, why")
+            .WithName("get_readiness").WithTags("Health").WithSummary("Whether this replica is up to date, and if not, why")
             .WithMetadata(
                 DescribedAnswer.Json("Readiness", """{"status":"ready"}"""),
                 DescribedAnswer.Json(

@@ -3,7 +3,6 @@ using System.ComponentModel;
 using System.Globalization;
 using System.Text;
 using Cache.Metrics;
-using Cache.Service.Decode;
 using Cache.Service.Options;
 using StackExchange.Redis;
 using static Cache.Service.Http.ApiAnswers;
@@ -13,7 +12,11 @@ namespace Cache.Service.Http.Query;
 /// <summary>The data routes: latest window, recent windows, overview.</summary>
 internal static class MetricsApi
 {
-    private const long ExampleStart = 1_710_000_000_000;
+    /// <summary>The description of <c>from</c>.</summary>
+    public const string EarliestDescription = "Earliest window start: milliseconds since 1970, or ISO 8601 with any offset.";
+
+    /// <summary>The description of <c>to</c>.</summary>
+    public const string LatestDescription = "Latest window start, in the same formats.";
 
     public static void MapMetrics(this IEndpointRouteBuilder routes)
     {
@@ -29,7 +32,7 @@ internal static class MetricsApi
 
         metrics.MapRead("/overview", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
             answers.SendAsync(context, new(null, null, fields)))
-        .WithSummary("The newest window of each type")
+        .WithName("get_overview").WithSummary("The newest window of each type")
         .WithMetadata(DescribedAnswer.Json("Overview", $"{{{string.Join(',', types.Select(type => $"\"{type.Name}_latest\":{Example(type)}"))}}}"));
     }
 
@@ -37,14 +40,14 @@ internal static class MetricsApi
     {
         metrics.MapRead($"/{type.Name}/latest", ([Description(DimensionFilter.Description)] string? fields, HttpContext context) =>
             answers.SendAsync(context, new(type, null, fields)))
-        .WithSummary($"The newest {type.Name} window").WithDescription("An empty object if there is none.")
+        .WithName($"get_{type.Name}_latest").WithSummary($"The newest {type.Name} window").WithDescription("An empty object if there is none.")
         .WithMetadata(DescribedAnswer.Json("Window", Example(type)));
 
         // Parameters are bound as text, so that every error gets the same kind of answer.
         metrics.MapRead($"/{type.Name}/windows", (
-            [Description("Maximum number of windows, 1 or more; 20 by default. A number beyond retention means all.")] string? limit,
-            [Description("Earliest window start: milliseconds since 1970, or ISO 8601.")] string? from,
-            [Description("Latest window start, in the same formats.")] string? to,
+            [Description("Maximum number of windows. A number beyond retention means all.")] string? limit,
+            [Description(EarliestDescription)] string? from,
+            [Description(LatestDescription)] string? to,
             [Description(DimensionFilter.Description)] string? fields,
             HttpContext context) =>
         {
@@ -59,18 +62,19 @@ internal static class MetricsApi
             }
 
             context.Response.Headers.Vary = "Accept";
-            return answers.SendAsync(context, new(type, maxWindows, fields, earliest, latest, WindowsCsv.IsWanted(context.Request)));
+            return answers.SendAsync(context, new(type, maxWindows, fields, earliest, latest, context.Request.Prefers("text", "csv")));
         })
-        .WithSummary($"The recent {type.Name} windows, newest first")
+        .WithName($"get_{type.Name}_windows").WithSummary($"The recent {type.Name} windows, newest first")
         .WithDescription("CSV with `Accept: text/csv`: one row per window and dimension.")
         .WithMetadata(
+            DescribedParameter.Whole("limit", DefaultLimit), DescribedParameter.Time("from"), DescribedParameter.Time("to"),
             DescribedAnswer.Json("Windows", $$"""{"windows":[{{Example(type)}}]}"""),
             DescribedAnswer.Csv(CsvExample(type)),
             DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
     }
 
     private static string Example(MetricType type) =>
-        $"{{\"window_start\":{ExampleStart},{string.Join(',', type.Measures.Select(measure => $"\"{ExampleDimension(type)}.{measure.Name}\":{ExampleValue(measure)}"))}}}";
+        $"{{\"window_start\":{ExampleTime.Start},{string.Join(',', type.Measures.Select(measure => $"\"{ExampleDimension(type)}.{measure.Name}\":{ExampleValue(measure)}"))}}}";
 
     private static string CsvExample(MetricType type)
     {
@@ -82,7 +86,7 @@ internal static class MetricsApi
 
     /// <summary>A window to show in the API's description.</summary>
     public static Window ExampleWindow(MetricType type) =>
-        new(ExampleStart, [.. type.Measures.Select(measure => new HashEntry($"{ExampleDimension(type)}.{measure.Name}", ExampleValue(measure)))]);
+        new(ExampleTime.Start, [.. type.Measures.Select(measure => new HashEntry($"{ExampleDimension(type)}.{measure.Name}", ExampleValue(measure)))]);
 
     private static string ExampleDimension(MetricType type) => string.Join(type.Separator, type.DimensionFields.Select(field => field switch
     {
@@ -115,8 +119,10 @@ internal static class MetricsApi
             return milliseconds;
         }
 
-        // An unescaped + in a query means a space, so the + of a UTC offset arrives as one.
-        var utf8 = Encoding.UTF8.GetBytes(text.Length > 19 && text[^6] == ' ' ? $"{text[..^6]}+{text[^5..]}" : text);
+        // An unescaped + in a query means a space, so the + of a UTC offset arrives as one. Behind the minutes, digits after a space
+        // can be nothing else.
+        var space = text.LastIndexOf(' ');
+        var utf8 = Encoding.UTF8.GetBytes(space >= "yyyy-MM-ddTHH:mm".Length && char.IsAsciiDigit(text.ElementAtOrDefault(space + 1)) ? $"{text[..space]}+{text[(space + 1)..]}" : text);
         if (WindowTime.TryParse(utf8, out milliseconds))
         {
             return milliseconds;

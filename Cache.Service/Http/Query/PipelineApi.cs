@@ -1,13 +1,5 @@
 using System.Text.Json.Serialization;
-using Cache.Metrics;
-using Cache.Service.Consume;
-using Cache.Service.Enqueue;
 using Cache.Service.Flush;
-using Cache.Service.Model;
-using Cache.Service.Options;
-using Cache.Service.Partitions;
-using Cache.Service.Persist;
-using Cache.Service.Telemetry;
 
 namespace Cache.Service.Http.Query;
 
@@ -15,46 +7,18 @@ namespace Cache.Service.Http.Query;
 internal static class PipelineApi
 {
     public static void MapPipeline(this IEndpointRouteBuilder routes) =>
-        routes.MapGet("/pipeline", (
-            ReadinessMonitor readiness, RowQueue queue, Assignment assignment, ConsumeMetrics consumed, FlushMetrics flushed, PersistMetrics persisted, UpdateHub hub, RedisEpoch epoch, CacheOptions options,
-            TimeProvider time) =>
-        {
-            var now = time.GetUtcNow();
-            return Results.Json(
-                new PipelineAnswer(
-                    Instance,
-                    BuildInfo.Version,
-                    now.ToUnixTimeMilliseconds(),
-                    readiness.Reasons.Count == 0,
-                    readiness.Reasons,
-                    options.KafkaBootstrapServers,
-                    options.Topics.Where(topic => !TopicPattern.IsPattern(topic)).Union(consumed.Topics).ToDictionary(topic => topic, topic => consumed.Rows(topic).Value),
-                    new(queue.Count, options.QueueMaxSize),
-                    assignment.Current.Sum(partition => partition.Pending),
-                    flushed.LastFlush,
-                    persisted.DeadLetterCounts.ToDictionary(letters => letters.Key.Name(), letters => letters.Value),
-                    [.. assignment.Current
-                        .OrderBy(partition => partition.TopicPartition.Topic, StringComparer.Ordinal).ThenBy(partition => partition.TopicPartition.Partition.Value)
-                        .Select(partition => new PartitionLag(
-                            partition.TopicPartition.Topic, partition.TopicPartition.Partition.Value,
-                            partition.LogEnd < 0 ? null : partition.LagRows, partition.LogEnd < 0 ? null : partition.LagSeconds(now)))],
-                    hub.Clients,
-                    epoch.RestartsSeenBy),
-                PipelineJson.Default.PipelineAnswer);
-        })
-        .WithTags("Health").WithSummary("The state of this replica's pipeline")
+        routes.MapGet("/pipeline", (PipelineReader pipeline) => Results.Json(pipeline.Read(), PipelineJson.Default.PipelineAnswer))
+        .WithName("get_pipeline").WithTags("State").WithSummary("The state of this replica's pipeline")
         .WithDescription("Counters start at 0 with the process. For rows per second, subtract two answers of the same instance.")
         .WithMetadata(DescribedAnswer.Json(
             "Pipeline",
-            """
-            {"instance":"cache-1/7","version":"0.9.0","time":1795473130000,"ready":true,"reasons":[],"kafka":"broker:9092","rows":{"event_metrics":6210},
-             "queue":{"rows":0,"most":5000},"pending":3,"last_flush":{"time":1795473129870,"rows":4,"windows":1,"seconds":0.0006},
-             "dead_letters":{"bad_measure":2},"lag":[{"topic":"event_metrics","partition":0,"rows":0,"seconds":0}],"stream_clients":1,
-             "redis_restarts_seen_by":"run_id"}
+            $$$"""
+            {"instance":"cache-1/7","version":"0.9.0","time":{{{ExampleTime.Start + 5000}}},"ready":true,"reasons":[],"kafka":"broker:9092","rows":{"event_metrics":6210},
+             "queue":{"rows":0,"most":5000},"pending":3,"last_flush":{"time":{{{ExampleTime.Start + 4870}}},"rows":4,"windows":1,"seconds":0.0006},
+             "dead_letters":{"bad_measure":2},"windows":[{"type":"event","newest":{{{ExampleTime.Start}}},"age_seconds":5,"window_seconds":5,"fresh":true},
+             {"type":"performance","newest":null,"age_seconds":null,"window_seconds":null,"fresh":false}],
+             "lag":[{"topic":"event_metrics","partition":0,"rows":0,"seconds":0}],"stream_clients":1,"redis_restarts_seen_by":"run_id"}
             """));
-
-    // Distinguishes the replicas behind one address.
-    private static string Instance { get; } = $"{Environment.MachineName}/{Environment.ProcessId}";
 }
 
 /// <summary>The answer of <c>/pipeline</c>.</summary>
@@ -69,6 +33,7 @@ internal static class PipelineApi
 /// <param name="Pending">Rows consumed but not yet committed.</param>
 /// <param name="LastFlush">The last batch written to Redis; null before the first.</param>
 /// <param name="DeadLetters">Rows rejected, by reason.</param>
+/// <param name="Windows">How old the newest window of each metric type is, whichever replica wrote it.</param>
 /// <param name="Lag">The lag of each partition assigned to this replica.</param>
 /// <param name="StreamClients">Open streams.</param>
 /// <param name="RedisRestartsSeenBy">
@@ -86,6 +51,7 @@ internal sealed record PipelineAnswer(
     long Pending,
     [property: JsonPropertyName("last_flush")] LastFlush? LastFlush,
     [property: JsonPropertyName("dead_letters")] IReadOnlyDictionary<string, long> DeadLetters,
+    IReadOnlyList<Freshness> Windows,
     IReadOnlyList<PartitionLag> Lag,
     [property: JsonPropertyName("stream_clients")] int StreamClients,
     [property: JsonPropertyName("redis_restarts_seen_by")] string? RedisRestartsSeenBy);

@@ -14,9 +14,13 @@ internal static class QuerySetup
         builder.Services.AddSingleton<ResponseCache>();
         builder.Services.AddSingleton<WindowAnswers>();
         builder.Services.AddSingleton<SessionReader>();
+        builder.Services.AddSingleton<PipelineCounts>();
+        builder.Services.AddSingleton<PipelineReader>();
         builder.Services.AddSingleton<Readiness>();
         builder.Services.AddSingleton<ReadinessMonitor>();
         builder.Services.AddHostedService(services => services.GetRequiredService<ReadinessMonitor>());
+        builder.Services.AddSingleton<FreshnessMonitor>();
+        builder.Services.AddHostedService(services => services.GetRequiredService<FreshnessMonitor>());
         builder.Services.AddHealthChecks()
             .AddCheck<Liveness>("consume loop", tags: [Extensions.LiveTag])
             .AddCheck<Readiness>("ready");
@@ -29,22 +33,26 @@ internal static class QuerySetup
         data.MapTypes();
         data.MapSessions();
         data.MapPipeline();
+        data.MapDeadLetters();
     }
 
     /// <summary>Maps the routes that are open to all: health, metrics and the API description.</summary>
     public static void MapOpen(this WebApplication app, CacheOptions options)
     {
-        app.MapHealth();
         app.MapDefaultEndpoints();
         app.MapPrometheusScrapingEndpoint("/metrics");
-        app.MapOpenApi().LimitRate(options);
-        app.MapScalarApiReference("/scalar", page =>
+        var open = app.MapGroup("");
+        open.AnswerHead();
+        open.MapHealth();
+        open.MapOpenApi().LimitRate(options);
+        open.MapScalarApiReference("/scalar", page =>
         {
             // Self-contained: the page fetches nothing from other hosts, and reports nothing to them.
             page.Title = "Cache";
             page.Telemetry = false;
             page.DefaultFonts = false;
             page.ShowDeveloperTools = DeveloperToolsVisibility.Never;
+            page.DisableAgent().DisableMcp();
             page.WithNonce();
         });
     }

@@ -11,7 +11,7 @@ namespace Cache.Service.Http.Query;
 /// not answer, and the total lag is within <c>ready_lag_threshold</c>. A replica whose topics are idle is ready.
 /// </summary>
 internal sealed class Readiness(
-    ConsumeLoop loop, Topics topics, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisConnection redis, UpdateHub hub, SchemaRegistry registry) : IHealthCheck
+    ConsumeLoop loop, LagMonitor lag, Assignment assignment, BatchRetry retry, RedisConnection redis, UpdateHub hub, SchemaRegistry registry) : IHealthCheck
 {
     /// <summary>Why the service is not ready; empty when it is.</summary>
     public async Task<IReadOnlyList<string>> ReasonsAsync(CancellationToken cancellationToken)
@@ -21,9 +21,9 @@ internal sealed class Readiness(
         if (assignment.Current.Count == 0)
         {
             // This includes brokers that have been down for longer than the session timeout.
-            reasons.Add("no partitions assigned: " + (assignment.IsSpare
+            reasons.Add("no partitions assigned: " + (lag.Failure ?? (assignment.IsSpare
                 ? "the group has none left for this replica; it is a spare, and takes over when another one leaves"
-                : loop.WaitsFor ?? lag.Failure ?? topics.WaitsFor));
+                : loop.WaitsFor)));
         }
         else if (lag.Obstacle is { } behind)
         {
@@ -43,6 +43,10 @@ internal sealed class Readiness(
         if (!await redisAnswers)
         {
             reasons.Add("Redis does not answer");
+        }
+        else if (!redis.IsConnectedForReaders)
+        {
+            reasons.Add("the connection to Redis for readers is not there yet");
         }
 
         if (hub.IsSilent)

@@ -22,6 +22,9 @@ internal sealed class ReadinessMonitor : Worker
     /// <summary>Why the service was not ready at the last check; empty if it was.</summary>
     public IReadOnlyList<string> Reasons => Volatile.Read(ref _reasons);
 
+    /// <summary>Raised when the service has become ready, or no longer is, and when the number of reasons changes: their texts count seconds and rows.</summary>
+    public Signal Changed { get; } = new();
+
     /// <inheritdoc/>
     protected internal override async Task RunAsync(CancellationToken stoppingToken)
     {
@@ -29,7 +32,11 @@ internal sealed class ReadinessMonitor : Worker
         do
         {
             var reasons = await _readiness.ReasonsAsync(stoppingToken);
-            Volatile.Write(ref _reasons, reasons);
+            var before = Interlocked.Exchange(ref _reasons, reasons);
+            if (reasons.Count != before.Count)
+            {
+                Changed.Raise();
+            }
         }
         while (await timer.WaitForNextTickAsync(stoppingToken));
     }

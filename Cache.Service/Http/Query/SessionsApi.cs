@@ -12,7 +12,7 @@ internal static class SessionsApi
     public static void MapSessions(this IEndpointRouteBuilder routes) =>
         // The parameter is bound as text, so that every error gets the same kind of answer.
         routes.MapRead("/sessions/active", async (
-            [Description("Maximum number of sessions, 1 or more; 20 by default, capped at 1000.")] string? limit,
+            [Description("Maximum number of sessions. A number above 1000 means 1000.")] string? limit,
             HttpContext context,
             SessionReader reader,
             LargeReads large) =>
@@ -27,13 +27,14 @@ internal static class SessionsApi
 
             await SendAsync(context, ReadAsync(reader, maxSessions), large);
         })
-        .WithTags("Sessions").WithSummary("The active sessions, latest first")
+        .WithName("get_active_sessions").WithTags("Sessions").WithSummary("The active sessions, latest first")
         .WithDescription("A session is active until active_session_ttl_seconds after its end. Always empty if session_metrics is not among the topics.")
         .WithMetadata(
+            DescribedParameter.Whole("limit", DefaultLimit),
             DescribedAnswer.Json(
                 "Sessions",
-                """
-                {"sessions":[{"session_id":"s-17","user_id":"u-4","start_time":1710000000000,"end_time":1710000090000,"duration":90000,"page_count":3,"device_category":"Mobile"}]}
+                $$$"""
+                {"sessions":[{"session_id":"s-17","user_id":"u-4","start_time":{{{ExampleTime.Start}}},"end_time":{{{ExampleTime.Start + 90000}}},"duration":90000,"page_count":3,"device_category":"Mobile"}]}
                 """),
             DescribedAnswer.BadParameter("limit", "limit must be a whole number of 1 or more"));
 

@@ -12,8 +12,8 @@ internal static class SummaryApi
     {
         // Parameters are bound as text, so that every error gets the same kind of answer.
         metrics.MapRead($"/{type.Name}/summary", (
-            [Description("Earliest window start: milliseconds since 1970, or ISO 8601.")] string? from,
-            [Description("Latest window start, in the same formats.")] string? to,
+            [Description(MetricsApi.EarliestDescription)] string? from,
+            [Description(MetricsApi.LatestDescription)] string? to,
             [Description("Instead of `from` and `to`: how far back from now windows may start, such as `90s`, `15m`, `6h` or `2d`.")] string? last,
             [Description("Instead of both: the number of newest windows. All retained windows by default.")] string? windows,
             [Description("Also a series: the length of its steps, such as `5m`. A step begins at a multiple of its length since 1970.")] string? step,
@@ -39,9 +39,12 @@ internal static class SummaryApi
                 ? WriteErrorsAsync(context, errors)
                 : answers.SendAsync(context, new(type, limit, fields, earliest, latest, Summary: summary));
         })
-        .WithSummary($"The {type.Name} windows, rolled up")
+        .WithName($"get_{type.Name}_summary").WithSummary($"The {type.Name} windows, rolled up")
         .WithDescription($"Each measure by its roll-up ({string.Join(", ", type.Measures.Select(measure => $"`{measure.Name}`: {measure.Rollup.Word()}"))}), by dimension and in total. A measure whose roll-up is `last` has no total.")
-        .WithMetadata(DescribedAnswer.Json("Summary", Example(type)), DescribedAnswer.BadParameter("last", "last must be a duration such as 90s, 15m, 6h or 2d"));
+        .WithMetadata(
+            DescribedParameter.Time("from"), DescribedParameter.Time("to"), DescribedParameter.Duration("last"), DescribedParameter.Whole("windows"),
+            DescribedParameter.Duration("step"), DescribedParameter.Whole("top"), DescribedParameter.OneOf("by", type.Measures.Select(measure => measure.Name)),
+            DescribedAnswer.Json("Summary", Example(type)), DescribedAnswer.BadParameter("last", "last must be a duration such as 90s, 15m, 6h or 2d"));
     }
 
     private static string Example(MetricType type)

@@ -12,10 +12,8 @@ internal static class TypesApi
 
         // The configuration does not change while the service runs.
         var answer = Answer(routes.ServiceProvider.GetRequiredService<CacheOptions>().MetricTypes);
-        Delegate read = (HttpContext context) => answer.SendAsync(context, large);
-        routes.MapMethods("/types", [HttpMethods.Head], read).ExcludeFromDescription();
-        routes.MapGet("/types", read)
-            .WithTags("Windows").WithSummary("The metric types, with their dimensions and measures")
+        routes.MapGet("/types", (Delegate)((HttpContext context) => answer.SendAsync(context, large)))
+            .WithName("get_types").WithTags("Windows").WithSummary("The metric types, with their dimensions and measures")
             .WithDescription("In the order in which they are shown. Each has its own routes under `/metrics/{name}/`.")
             .WithMetadata(DescribedAnswer.NotModified, DescribedAnswer.Json(
                 "Types",

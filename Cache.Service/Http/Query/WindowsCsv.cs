@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using Cache.Metrics;
-using Microsoft.Net.Http.Headers;
 
 namespace Cache.Service.Http.Query;
 
@@ -13,11 +12,6 @@ namespace Cache.Service.Http.Query;
 internal static class WindowsCsv
 {
     public const string ContentType = "text/csv; charset=utf-8; header=present";
-
-    /// <summary>Whether the request prefers CSV to JSON, by its <c>Accept</c> headers.</summary>
-    public static bool IsWanted(HttpRequest request) =>
-        request.Headers.Accept is { Count: > 0 } accept && MediaTypeHeaderValue.TryParseList(accept, out var ranges)
-        && Quality(ranges, "text", "csv") > Quality(ranges, "application", "json");
 
     /// <summary>Writes the header line.</summary>
     public static void WriteHeader(IBufferWriter<byte> answer, MetricType type) => answer.Write(
@@ -82,25 +76,5 @@ internal static class WindowsCsv
         }
 
         return rows;
-    }
-
-    /// <summary>The quality of a media type, from 0 to 1, taken from the most specific range that matches it.</summary>
-    private static double Quality(IList<MediaTypeHeaderValue> ranges, string type, string subtype)
-    {
-        var (quality, specificity) = (0.0, -1);
-        foreach (var range in ranges)
-        {
-            var match = range.MatchesAllTypes ? 0
-                : !range.Type.Equals(type, StringComparison.OrdinalIgnoreCase) ? -1
-                : range.MatchesAllSubTypes ? 1
-                : range.SubType.Equals(subtype, StringComparison.OrdinalIgnoreCase) ? 2
-                : -1;
-            if (match > specificity)
-            {
-                (quality, specificity) = (range.Quality ?? 1, match);
-            }
-        }
-
-        return quality;
     }
 }

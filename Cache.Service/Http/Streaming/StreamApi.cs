@@ -1,7 +1,6 @@
 using System.Buffers;
 using System.ComponentModel;
 using System.IO.Pipelines;
-using System.Text;
 using Cache.Service.Http.Access;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.AspNetCore.Mvc;
@@ -23,26 +22,34 @@ internal static class StreamApi
     // Longer than a phone is offline in a lift: when it is back, the stream continues.
     private static readonly TimeSpan SlowClientTimeout = TimeSpan.FromSeconds(20);
 
-    private static readonly byte[] Heartbeat = "event: heartbeat\ndata: {}\n\n"u8.ToArray();
-
-    private const string Example =
+    private static readonly string Example =
         "event: resync\ndata: {\"reason\":\"start\"}\nid: 9f3c21aa-4711\n\n"
-        + "data: {\"type\":\"event\",\"window_start\":1710000000000,\"fields\":{\"page_view.count\":2}}\nid: 9f3c21aa-4712\n\n"
+        + $"data: {{\"type\":\"event\",\"window_start\":{ExampleTime.Start},\"fields\":{{\"page_view.count\":2}}}}\nid: 9f3c21aa-4712\n\n"
         + "event: heartbeat\ndata: {}\n\n";
 
     public static void MapStream(this IEndpointRouteBuilder routes) =>
         routes.MapGet(QueryKey.StreamPath, async (
-            [Description("Metric types, or session, comma-separated; all by default.")] string? types,
+            [Description("Metric types, or session; all by default.")] string? types,
             [Description(DimensionFilter.Description)] string? dimensions,
+            [Description("Whether to send the events pipeline and fleet as well, with the answers of the routes of these names, right away and every few seconds.")] string? state,
             [FromHeader(Name = "Last-Event-ID"), Description("The last event id that the client saw. Browsers send it when they reconnect.")] string? lastEventId,
-            HttpContext context, UpdateHub hub, StreamFilters filters, StreamLimiter limiter, UnsentBytes unsent, StreamMetrics metrics, IHostApplicationLifetime lifetime) =>
+            HttpContext context, UpdateHub hub, StateFeed feed, StreamFilters filters, StreamLimiter limiter, UnsentBytes unsent, StreamMetrics metrics, IHostApplicationLifetime lifetime) =>
         {
+            var errors = new Dictionary<string, string[]>();
             var wanted = (types ?? "").Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
             if (Array.Find(wanted, type => !hub.Latest.Types.Contains(type)) is not null)
             {
-                var all = string.Join(", ", hub.Latest.Types);
-                await Results.ValidationProblem(new Dictionary<string, string[]> { ["types"] = [$"types accepts {all}"] }, detail: $"types accepts {all}, comma-separated.")
-                    .ExecuteAsync(context);
+                errors["types"] = [$"types accepts {string.Join(", ", hub.Latest.Types)}, comma-separated"];
+            }
+
+            if (!bool.TryParse(state ?? bool.FalseString, out var hasState))
+            {
+                errors["state"] = ["state must be true or false"];
+            }
+
+            if (errors.Count > 0)
+            {
+                await ApiAnswers.WriteErrorsAsync(context, errors);
                 return;
             }
 
@@ -54,24 +61,31 @@ internal static class StreamApi
             }
 
             metrics.Opened();
+            var stream = hub.Open(lastEventId);
             try
             {
-                await SendAsync(context, hub, hub.Open(lastEventId), filters.Of(wanted, dimensions), unsent, metrics, lifetime.ApplicationStopping);
+                var events = new StreamEvents(hub, stream, filters.Of(wanted, dimensions), hasState ? feed.Open(stream) : null);
+                await SendAsync(context, stream, events, unsent, metrics, lifetime.ApplicationStopping);
             }
             finally
             {
+                feed.Close(stream);
+                hub.Close(stream);
                 metrics.Closed();
                 limiter.Leave(client);
             }
         })
-        .WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
-        .WithDescription("On a `resync` event, read your data over HTTP and continue from there. A `heartbeat` is sent every 15 s.")
+        .WithName("get_stream").WithTags("Stream").WithSummary("Every update, as Server-Sent Events")
+        .WithDescription("On a `resync` event, read your data over HTTP and continue from there. A `heartbeat` is sent every 15 s. "
+            + "With `state=true`, `pipeline` is sent every 2 s and `fleet` every 5 s; both have no id.")
         .WithMetadata(
+            DescribedParameter.SomeOf("types", routes.ServiceProvider.GetRequiredService<UpdateHub>().Latest.Types), DescribedParameter.Flag("state"),
+            DescribedAnswer.TooMany,
             DescribedAnswer.Text("text/event-stream", Example),
-            DescribedAnswer.BadParameter("types", "types accepts event, performance, session"),
+            DescribedAnswer.BadParameter("types", "types accepts event, performance, session, comma-separated"),
             DescribedAnswer.Problem(StatusCodes.Status503ServiceUnavailable, "This replica has its maximum number of streams open. `Retry-After` is the number of seconds to wait."));
 
-    private static async Task SendAsync(HttpContext context, UpdateHub hub, StreamClient client, StreamFilter filter, UnsentBytes unsent, StreamMetrics metrics, CancellationToken stopping)
+    private static async Task SendAsync(HttpContext context, StreamClient client, StreamEvents events, UnsentBytes unsent, StreamMetrics metrics, CancellationToken stopping)
     {
         // An open stream must not hold up the shutdown.
         await using var stops = stopping.UnsafeRegister(static client => ((StreamClient)client!).End(), client);
@@ -82,18 +96,23 @@ internal static class StreamApi
 
         // nginx would otherwise buffer events.
         response.Headers["X-Accel-Buffering"] = "no";
+        if (HttpMethods.IsHead(context.Request.Method))
+        {
+            return;
+        }
+
         context.Features.GetRequiredFeature<IHttpResponseBodyFeature>().DisableBuffering();
         try
         {
             // The first heartbeat flushes the headers, so that the client knows that it is connected.
-            var events = response.BodyWriter;
+            var body = response.BodyWriter;
             ReadOnlyMemory<byte> rest = default;
             client.OnCut(context.Abort);
             client.Heartbeat();
             while (true)
             {
                 client.ResetWake();
-                if (!Write(events, hub, client, filter, ref rest))
+                if (!Write(body, events, ref rest))
                 {
                     if (!await client.WaitAsync())
                     {
@@ -103,7 +122,7 @@ internal static class StreamApi
                     continue;
                 }
 
-                var flush = events.FlushAsync(stopping);
+                var flush = body.FlushAsync(stopping);
                 if (!(flush.IsCompletedSuccessfully ? !flush.Result.IsCompleted : await IsReadAsync(flush.AsTask(), context, client, rest, unsent, metrics)))
                 {
                     return;
@@ -113,10 +132,6 @@ internal static class StreamApi
         catch (OperationCanceledException)
         {
             // The service is stopping while the client reads nothing.
-        }
-        finally
-        {
-            hub.Close(client);
         }
     }
 
@@ -143,36 +158,19 @@ internal static class StreamApi
     }
 
     /// <summary>Writes pending events up to the maximum, starting with the rest of an unfinished one; returns whether there were any.</summary>
-    private static bool Write(PipeWriter events, UpdateHub hub, StreamClient client, StreamFilter filter, ref ReadOnlyMemory<byte> rest)
+    private static bool Write(PipeWriter body, StreamEvents events, ref ReadOnlyMemory<byte> rest)
     {
         var room = MaxUnflushed;
-        while (room > 0 && (!rest.IsEmpty || TryNext(hub, client, filter, out rest)))
+        while (room > 0 && (!rest.IsEmpty || events.TryNext(out rest)))
         {
             var piece = rest[..Math.Min(rest.Length, room)];
-            events.Write(piece.Span);
+            body.Write(piece.Span);
             rest = rest[piece.Length..];
             room -= piece.Length;
         }
 
         return room < MaxUnflushed;
     }
-
-    /// <summary>Gets the next event, empty if the filter selects nothing of it; returns false if there is none.</summary>
-    private static bool TryNext(UpdateHub hub, StreamClient client, StreamFilter filter, out ReadOnlyMemory<byte> next)
-    {
-        if (client.TakeHeartbeat())
-        {
-            next = Heartbeat;
-            return true;
-        }
-
-        var any = client.TryTake(out var item);
-        next = !any ? default : item.Update is { } update ? filter.Apply(update) : Resync(hub, item);
-        return any;
-    }
-
-    private static byte[] Resync(UpdateHub hub, StreamItem item) =>
-        Encoding.ASCII.GetBytes($$"""event: resync{{'\n'}}data: {"reason":"{{item.Resync}}"}{{'\n'}}id: {{hub.IdOf(item.Number)}}{{"\n\n"}}""");
 
     private static Task RefuseAsync(HttpContext context, StreamAdmission refused)
     {

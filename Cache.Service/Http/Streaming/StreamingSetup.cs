@@ -5,5 +5,7 @@ internal static class StreamingSetup
 {
     public static IServiceCollection AddStreaming(this IServiceCollection services) => services
         .AddSingleton<StreamFilters>()
-        .AddSingleton<UnsentBytes>();
+        .AddSingleton<UnsentBytes>()
+        .AddSingleton<StateFeed>()
+        .AddHostedService(provider => provider.GetRequiredService<StateFeed>());
 }

@@ -19,7 +19,7 @@ public sealed class AccessTests
 
     private static readonly string[] Data =
     [
-        "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows", "/metrics/performance/windows", "/sessions/active", "/pipeline", "/stream",
+        "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows", "/metrics/performance/windows", "/sessions/active", "/pipeline", "/fleet", "/dead-letters", "/stream", "/stream?state=true",
     ];
 
     private static readonly string[] Open = ["/healthz", "/readyz", "/health", "/alive", "/metrics", "/openapi/v1.json", "/scalar/", "/"];

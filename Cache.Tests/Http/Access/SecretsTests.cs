@@ -25,7 +25,7 @@ public sealed class SecretsTests
 
     private static readonly string[] Routes =
     [
-        "/", "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows", "/metrics/performance/windows?limit=x", "/sessions/active", "/pipeline",
+        "/", "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows", "/metrics/performance/windows?limit=x", "/sessions/active", "/pipeline", "/dead-letters",
         "/healthz", "/readyz", "/health", "/alive", "/metrics", "/openapi/v1.json", "/scalar/", "/nothing",
     ];
 

@@ -1,5 +1,7 @@
 using System.Net;
+using System.Text.Json;
 using Cache.Tests.EndToEnd;
+using Cache.Tests.Page;
 
 namespace Cache.Tests.Http.Query;
 
@@ -16,7 +18,7 @@ public sealed class ApiDescriptionTests
         string[] routes =
         [
             "/metrics/overview", "/metrics/event/latest", "/metrics/performance/latest", "/metrics/event/windows",
-            "/metrics/performance/windows", "/metrics/event/summary", "/metrics/performance/summary", "/types", "/sessions/active", "/stream", "/healthz", "/readyz", "/pipeline", "/health", "/alive", "/metrics",
+            "/metrics/performance/windows", "/metrics/event/summary", "/metrics/performance/summary", "/types", "/sessions/active", "/stream", "/healthz", "/readyz", "/pipeline", "/fleet", "/dead-letters", "/health", "/alive", "/metrics",
         ];
         Assert.Equal(routes.Order(), paths.EnumerateObject().Select(path => path.Name).Order());
         var windows = paths.GetProperty("/metrics/event/windows").GetProperty("get");
@@ -24,11 +26,27 @@ public sealed class ApiDescriptionTests
             ["limit", "from", "to", "fields"],
             windows.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
         Assert.Equal(
-            ["200", "304", "400", "401", "429", "503"], windows.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
+            ["200", "304", "400", "503"], windows.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
         var summary = paths.GetProperty("/metrics/event/summary").GetProperty("get");
         Assert.Equal(
             ["from", "to", "last", "windows", "step", "top", "by", "fields"],
             summary.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
+    }
+
+    [Fact]
+    public async Task Description_OfDeadLetters_HasItsParametersAndErrors()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        var letters = (await stack.GetAsync("/openapi/v1.json")).GetProperty("paths").GetProperty("/dead-letters").GetProperty("get");
+
+        Assert.Equal(
+            ["limit", "reason", "topic", "format"],
+            letters.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
+        var answers = letters.GetProperty("responses");
+        Assert.Equal(["200", "304", "400", "404", "503"], answers.EnumerateObject().Select(response => response.Name).Order());
+        Assert.Equal(["application/json", "application/x-ndjson"], answers.GetProperty("200").GetProperty("content").EnumerateObject().Select(type => type.Name).Order());
+        Assert.StartsWith("Kafka", answers.GetProperty("503").GetProperty("description").GetString(), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -41,7 +59,7 @@ public sealed class ApiDescriptionTests
         var sessions = api.GetProperty("paths").GetProperty("/sessions/active").GetProperty("get");
         Assert.Equal(["limit"], sessions.GetProperty("parameters").EnumerateArray().Select(parameter => parameter.GetProperty("name").GetString()));
         Assert.Equal(
-            ["200", "304", "400", "401", "429", "503"], sessions.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
+            ["200", "304", "400", "503"], sessions.GetProperty("responses").EnumerateObject().Select(response => response.Name).Order());
     }
 
     [Fact]
@@ -70,7 +88,7 @@ public sealed class ApiDescriptionTests
                 foreach (var type in isEmpty ? [] : content.EnumerateObject().ToArray())
                 {
                     var schema = type.Value.GetProperty("schema");
-                    if (type.Name.Contains("json", StringComparison.Ordinal))
+                    if (type.Name.Contains("json", StringComparison.Ordinal) && !type.Name.Contains("ndjson", StringComparison.Ordinal))
                     {
                         var named = schemas.GetProperty(schema.GetProperty("$ref").GetString()!.Split('/')[^1]);
                         var example = type.Value.GetProperty("example");
@@ -89,15 +107,92 @@ public sealed class ApiDescriptionTests
     }
 
     [Fact]
-    public async Task Description_OfAProtectedService_DescribesAuthentication()
+    public async Task Description_NamesTheSchemesOfEachRoute_AndNoneForOpenOnes()
     {
-        await using var stack = await InProcessStack.StartAsync(null, ("api_keys", "0123456789abcdef"));
+        await using var stack = await InProcessStack.StartAsync(null, ("api_keys", "0123456789abcdef"), ("rate_limit_per_second", "1000"));
 
         var api = await stack.GetAsync("/openapi/v1.json");
 
-        var scheme = api.GetProperty("components").GetProperty("securitySchemes").GetProperty("ApiKey");
-        Assert.Equal(("header", "X-Api-Key"), (scheme.GetProperty("in").GetString(), scheme.GetProperty("name").GetString()));
-        Assert.True(api.GetProperty("security").EnumerateArray().Single().TryGetProperty("ApiKey", out _));
+        var schemes = api.GetProperty("components").GetProperty("securitySchemes");
+        Assert.Equal(["header X-Api-Key", "query api_key"], schemes.EnumerateObject().Select(scheme => $"{scheme.Value.GetProperty("in")} {scheme.Value.GetProperty("name")}"));
+        Assert.False(api.TryGetProperty("security", out _));
+        string[] open = ["/healthz", "/readyz", "/health", "/alive", "/metrics"];
+        foreach (var (route, operation) in Operations(api))
+        {
+            var names = operation.GetProperty("security").EnumerateArray().SelectMany(scheme => scheme.EnumerateObject()).Select(scheme => scheme.Name);
+            var answers = operation.GetProperty("responses");
+            Assert.Equal(open.Contains(route) ? [] : route == "/stream" ? ["ApiKey", "ApiKeyInQuery"] : ["ApiKey"], names);
+            Assert.Equal(open.Contains(route), !answers.TryGetProperty("401", out _));
+            Assert.Equal(open.Contains(route), !answers.TryGetProperty("429", out _));
+
+            // And that is what the routes do.
+            using var asked = await stack.Http.GetAsync(route, HttpCompletionOption.ResponseHeadersRead);
+            Assert.Equal(open.Contains(route), asked.StatusCode != HttpStatusCode.Unauthorized);
+        }
+    }
+
+    [Fact]
+    public async Task Description_OfAnOpenService_HasNoSecurity()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        Assert.All(Operations(await stack.GetAsync("/openapi/v1.json")), operation => Assert.Empty(operation.Value.GetProperty("security").EnumerateArray()));
+    }
+
+    [Fact]
+    public async Task Operations_HaveIdsOfTheirOwn_AndTagsThatAreDescribed()
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        var api = await stack.GetAsync("/openapi/v1.json");
+
+        var operations = Operations(api).Select(operation => operation.Value).ToList();
+        var ids = operations.Select(operation => operation.GetProperty("operationId").GetString()!).ToList();
+        Assert.Equal(ids.Count, ids.Distinct().Count());
+        Assert.Contains("get_event_windows", ids);
+        var tags = api.GetProperty("tags").EnumerateArray().ToList();
+        Assert.All(tags, tag => Assert.NotEmpty(tag.GetProperty("description").GetString()!));
+        Assert.Equal(
+            tags.Select(tag => tag.GetProperty("name").GetString()!).Order(),
+            operations.SelectMany(operation => operation.GetProperty("tags").EnumerateArray()).Select(tag => tag.GetString()!).Distinct().Order());
+    }
+
+    [Theory]
+    [InlineData("/metrics/event/windows", "limit", """{"type":"integer","minimum":1,"default":20}""")]
+    [InlineData("/sessions/active", "limit", """{"type":"integer","minimum":1,"default":20}""")]
+    [InlineData("/dead-letters", "limit", """{"type":"integer","minimum":1,"maximum":1000,"default":50}""")]
+    [InlineData("/dead-letters", "format", """{"type":"string","enum":["json","ndjson"]}""")]
+    [InlineData("/metrics/event/summary", "by", """{"type":"string","enum":["count","users"]}""")]
+    [InlineData("/metrics/event/summary", "last", """{"type":"string","pattern":"^[0-9]{1,6}[smhdSMHD]$","examples":["15m"]}""")]
+    [InlineData("/stream", "state", """{"type":"boolean","default":false}""")]
+    [InlineData("/stream", "types", """{"type":"array","items":{"type":"string","enum":["event","performance","session"]}}""")]
+    public async Task Parameters_HaveTypesRangesAndDefaults(string route, string name, string schema)
+    {
+        await using var stack = await InProcessStack.StartAsync();
+
+        var parameters = (await stack.GetAsync("/openapi/v1.json")).GetProperty("paths").GetProperty(route).GetProperty("get").GetProperty("parameters");
+
+        var parameter = parameters.EnumerateArray().Single(parameter => parameter.GetProperty("name").GetString() == name);
+        Assert.True(JsonElement.DeepEquals(JsonElement.Parse(schema), parameter.GetProperty("schema")), parameter.GetRawText());
+        Assert.Equal(name == "types", parameter.TryGetProperty("explode", out var explode) && !explode.GetBoolean());
+    }
+
+    [Fact]
+    public async Task Examples_AreOfToday_AndParametersTakeThem()
+    {
+        var before = DateTimeOffset.UtcNow.AddHours(-2).ToUnixTimeMilliseconds();
+        await using var stack = await InProcessStack.StartAsync();
+
+        var api = await stack.GetAsync("/openapi/v1.json");
+
+        var times = System.Text.RegularExpressions.Regex.Matches(api.GetRawText(), @"\b1\d{12}\b").Select(time => long.Parse(time.Value, System.Globalization.CultureInfo.InvariantCulture)).ToList();
+        Assert.True(times.Count > 20, $"{times.Count} times");
+        Assert.All(times, time => Assert.InRange(time, before, before + (long)TimeSpan.FromDays(1).TotalMilliseconds));
+        var from = Operations(api).Single(operation => operation.Key == "/metrics/event/windows").Value.GetProperty("parameters").EnumerateArray().Single(parameter => parameter.GetProperty("name").GetString() == "from");
+        foreach (var example in from.GetProperty("schema").GetProperty("examples").EnumerateArray())
+        {
+            Assert.Equal(HttpStatusCode.OK, (await stack.AskAsync($"/metrics/event/windows?from={example}")).Status);
+        }
     }
 
     [Fact]
@@ -111,4 +206,27 @@ public sealed class ApiDescriptionTests
         Assert.Contains("scalar", body);
         Assert.DoesNotContain("https://cdn", body);
     }
+
+    [Fact]
+    public async Task ApiReferencePage_SendsNobodyToAnAgent_AndAsksNoOtherHost()
+    {
+        Chromium.Require();
+        await using var stack = await InProcessStack.StartAsync();
+        await using var chromium = new Chromium();
+        await using var context = await chromium.NewContextAsync(stack.Http.BaseAddress!);
+        var page = await context.NewPageAsync();
+        var hosts = new System.Collections.Concurrent.ConcurrentBag<string>();
+        page.Request += (_, request) => hosts.Add(new Uri(request.Url).Authority);
+
+        await page.GotoAsync("/scalar/");
+        await page.GetByText("The newest window of each type").First.WaitForAsync();
+
+        var text = await page.Locator("body").InnerTextAsync();
+        Assert.Contains("Windows", text, StringComparison.Ordinal);
+        Assert.All(["Ask AI", "MCP", "Cursor", "VS Code"], word => Assert.DoesNotContain(word, text, StringComparison.Ordinal));
+        Assert.Equal([stack.Http.BaseAddress!.Authority], hosts.Where(host => host.Length > 0).Distinct());
+    }
+
+    private static IEnumerable<KeyValuePair<string, JsonElement>> Operations(JsonElement api) =>
+        api.GetProperty("paths").EnumerateObject().Select(path => KeyValuePair.Create(path.Name, path.Value.GetProperty("get")));
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Cache.Tests.EndToEnd;
 using static Cache.Tests.EndToEnd.Rows;
 
@@ -29,6 +30,27 @@ public sealed class PipelineTests
             var flush = pipeline.GetProperty("last_flush");
             Assert.InRange(flush.GetProperty("rows").GetInt64(), 1, 5);
             Assert.InRange(flush.GetProperty("time").GetInt64(), pipeline.GetProperty("time").GetInt64() - 60_000, pipeline.GetProperty("time").GetInt64());
+        });
+    }
+
+    [Fact]
+    public async Task Pipeline_HasTheFreshnessOfEveryType_InTheOrderOfTheConfiguration()
+    {
+        const string Type = """[{ "name": "a_type", "topics": ["a"], "dimension": ["x"], "window_seconds": 60, "measures": [ { "name": "n", "field": "n", "kind": "count", "rollup": "sum" } ] }]""";
+        await using var stack = await InProcessStack.PrepareAsync(null, ("metric_types", Type));
+        stack.Broker.CreateTopic("a", partitions: 1);
+        await stack.StartServiceAsync();
+        await stack.Kafka.SendAsync(Events, 0, Event(Window(2), "a", 1), Event(Window(4), "a", 1));
+
+        await Eventually.HoldsAsync(async () =>
+        {
+            var pipeline = await stack.GetAsync("/pipeline");
+            var age = (pipeline.GetProperty("time").GetInt64() - Window(4)) / 1000m;
+            Assert.Equal(
+                string.Create(CultureInfo.InvariantCulture, $$"""[{"type":"event","newest":{{Window(4)}},"age_seconds":{{age:0.###}},"window_seconds":120,"fresh":false},""")
+                + """{"type":"performance","newest":null,"age_seconds":null,"window_seconds":null,"fresh":false},"""
+                + """{"type":"a_type","newest":null,"age_seconds":null,"window_seconds":60,"fresh":false}]""",
+                pipeline.GetProperty("windows").GetRawText());
         });
     }
 

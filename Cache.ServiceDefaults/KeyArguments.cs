@@ -1,10 +1,10 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
 
-namespace Cache.Producer.Simulator;
+namespace Microsoft.Extensions.Hosting;
 
 /// <summary>A command-line option that sets a configuration key.</summary>
-internal sealed class KeyOption : Option<string[]>
+public sealed class KeyOption : Option<string[]>
 {
     /// <summary>Creates the option of a key.</summary>
     /// <param name="key">The key; the option's name is the key after two hyphens.</param>
@@ -27,13 +27,14 @@ internal sealed class KeyOption : Option<string[]>
 /// Reads configuration keys from the command line: <c>--key value</c>, <c>--key=value</c>, <c>key=value</c>, case-insensitive.
 /// An unknown key is an error: .NET would ignore it, and a misspelt <c>--cuont 100</c> would send forever.
 /// </summary>
-internal sealed class KeyArguments
+public sealed class KeyArguments
 {
     // Values are taken verbatim: a password may begin with @, which usually introduces a response file.
     private static readonly ParserConfiguration Verbatim = new() { EnablePosixBundling = false, ResponseFileTokenReplacer = null };
 
     private readonly Dictionary<string, Option> _options;
     private readonly Func<string, bool> _isKey;
+    private readonly IReadOnlyCollection<string> _sections;
     private readonly ParseResult _result;
     private readonly Dictionary<string, string?> _keys = new(StringComparer.OrdinalIgnoreCase);
     private readonly List<string> _errors = [];
@@ -42,9 +43,12 @@ internal sealed class KeyArguments
     /// <param name="command">Has a <see cref="KeyOption"/> for each known key.</param>
     /// <param name="isKey">Whether a name without an option of its own is a key, such as one in a section.</param>
     /// <param name="args">The command line.</param>
-    public KeyArguments(RootCommand command, Func<string, bool> isKey, IReadOnlyList<string> args)
+    /// <param name="sections">Sections to suggest in place of a misspelt one.</param>
+    public KeyArguments(RootCommand command, Func<string, bool> isKey, IReadOnlyList<string> args, IReadOnlyCollection<string>? sections = null)
     {
+        ArgumentNullException.ThrowIfNull(command);
         _isKey = isKey;
+        _sections = sections ?? [];
         _options = command.Options.ToDictionary(option => option.Name, StringComparer.OrdinalIgnoreCase);
         _result = command.Parse([.. args.SelectMany((arg, i) => Words(command, arg, args.ElementAtOrDefault(i + 1)))], Verbatim);
         foreach (var option in command.Options.OfType<KeyOption>())
@@ -132,7 +136,7 @@ internal sealed class KeyArguments
                 continue;
             }
 
-            _errors.Add($"{name}: no such option{(name.StartsWith('-') && Nearest(name) is { } nearest ? $"; did you mean {nearest}?" : "")}");
+            _errors.Add($"{name}: no such option{(name.StartsWith('-') ? DidYouMean(name) : "")}");
             if (name.StartsWith('-') && value is null && i + 1 < rest.Count && !IsDashed(rest[i + 1]))
             {
                 // Skip its value, so that it is not repeated.
@@ -141,29 +145,10 @@ internal sealed class KeyArguments
         }
     }
 
-    private string? Nearest(string name)
-    {
-        var nearest = _options.Keys.Where(known => !known.Contains('<', StringComparison.Ordinal)).MinBy(known => Distance(name, known));
-        return nearest is not null && Distance(name, nearest) <= Math.Max(2, name.Length / 3) ? nearest : null;
-    }
-
-    /// <summary>The case-insensitive edit distance: letters to insert, delete or replace to turn one text into the other.</summary>
-    private static int Distance(string from, string to)
-    {
-        var costs = Enumerable.Range(0, to.Length + 1).ToArray();
-        foreach (var letter in from)
-        {
-            var diagonal = costs[0]++;
-            for (var i = 1; i < costs.Length; i++)
-            {
-                var changed = diagonal + (char.ToUpperInvariant(letter) == char.ToUpperInvariant(to[i - 1]) ? 0 : 1);
-                diagonal = costs[i];
-                costs[i] = Math.Min(changed, 1 + Math.Min(costs[i], costs[i - 1]));
-            }
-        }
-
-        return costs[^1];
-    }
+    private string DidYouMean(string name) =>
+        name.IndexOf(':', StringComparison.Ordinal) is > 0 and var colon && !_options.Keys.Any(known => known.StartsWith(name[..(colon + 1)], StringComparison.OrdinalIgnoreCase))
+            ? Spelling.Nearest(name[..colon], _sections.Select(section => $"--{section}")) is { } section ? $"; did you mean {section}{name[colon..]}?" : ""
+            : Spelling.DidYouMean(name, _options.Keys.Where(known => !known.Contains('<', StringComparison.Ordinal)));
 
     private static bool IsDashed(string arg) => arg.StartsWith("--", StringComparison.Ordinal);
 

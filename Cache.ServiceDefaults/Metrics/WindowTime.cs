@@ -1,6 +1,6 @@
 using System.Buffers.Text;
 
-namespace Cache.Service.Decode;
+namespace Cache.Metrics;
 
 /// <summary>
 /// Parses the text formats of a time: ISO-8601 with <c>Z</c> or an offset, and Flink's SQL timestamp
