@@ -18,10 +18,13 @@ public sealed class EmbeddedStack : IAsyncDisposable
     private const string SessionTopic = "session_metrics";
     private static readonly string[] WindowTopics = ["event_metrics", "performance_metrics"];
 
-    // Their sum stays below the 5 s in which the stack promises to stop.
-    private static readonly TimeSpan SimulatorStop = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan ServiceStop = TimeSpan.FromSeconds(2);
-    private static readonly TimeSpan ServersStop = TimeSpan.FromSeconds(1);
+    /// <summary>The stack promises to stop within this time. It takes one second, unless the machine is busy.</summary>
+    internal static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(10);
+
+    // Their sum stays below StopTimeout.
+    private static readonly TimeSpan SimulatorStop = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan ServiceStop = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan ServersStop = TimeSpan.FromSeconds(2);
 
     private WebApplication? _service;
     private IHost? _simulator;
@@ -101,7 +104,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
         return kafka;
     }
 
-    /// <summary>Stops the simulator, the service, then Redis and Kafka, each within its share of 4 s.</summary>
+    /// <summary>Stops the simulator, the service, then Redis and Kafka, each within its share of 9 s.</summary>
     /// <returns>The parts that did not stop in time; normally none.</returns>
     public async Task<IReadOnlyList<string>> StopAsync()
     {

@@ -7,7 +7,7 @@ namespace Cache.Tests;
 /// <summary>What every program does with its command line.</summary>
 public sealed class CommandTests
 {
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Deadline = TestTimeout.Full;
 
     private static readonly string[] Programs = ["Cache.Service", "Cache.Producer.Simulator", "Cache.Embedded", "Cache.AppHost", "Cache.Benchmarks", "Cache.Sample"];
 

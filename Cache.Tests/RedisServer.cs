@@ -10,7 +10,7 @@ namespace Cache.Tests;
 /// </summary>
 public sealed class RedisServer : IAsyncDisposable
 {
-    private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan StartTimeout = TestTimeout.Full;
 
     private readonly string _program;
     private readonly string? _password;

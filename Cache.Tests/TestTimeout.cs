@@ -6,5 +6,5 @@ namespace Cache.Tests;
 internal static class TestTimeout
 {
     public static readonly TimeSpan Full =
-        TimeSpan.FromSeconds(int.TryParse(Environment.GetEnvironmentVariable("CACHE_TEST_PATIENCE_SECONDS"), CultureInfo.InvariantCulture, out var seconds) ? seconds : 20);
+        TimeSpan.FromSeconds(int.TryParse(Environment.GetEnvironmentVariable("CACHE_TEST_PATIENCE_SECONDS"), CultureInfo.InvariantCulture, out var seconds) ? seconds : 60);
 }

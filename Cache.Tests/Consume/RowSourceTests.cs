@@ -15,7 +15,7 @@ namespace Cache.Tests.Consume;
 public sealed class RowSourceTests : IAsyncLifetime
 {
     private const string Topic = Rows.Events;
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(30);
+    private static readonly TimeSpan Deadline = TestTimeout.Full;
     private static readonly TimeSpan Pace = TimeSpan.FromMilliseconds(100);
 
     private EmbeddedKafka _broker = null!;

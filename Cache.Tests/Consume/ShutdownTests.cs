@@ -67,7 +67,7 @@ public sealed class ShutdownTests
         var stopping = Stopwatch.GetTimestamp();
         await stack.StopServiceAsync();
 
-        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(20));
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(30));
         Assert.Equal([1, 0], stack.Kafka.Committed(Events));
     }
 
@@ -83,7 +83,7 @@ public sealed class ShutdownTests
         var stopping = Stopwatch.GetTimestamp();
         await stack.StopServiceAsync();
 
-        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(25), $"{Stopwatch.GetElapsedTime(stopping)}");
+        Assert.True(Stopwatch.GetElapsedTime(stopping) < TimeSpan.FromSeconds(35), $"{Stopwatch.GetElapsedTime(stopping)}");
         stack.Broker.MendAllBrokers();
     }
 }

@@ -1,13 +1,14 @@
 using System.Diagnostics;
 using System.Text;
 using Cache.Embedded;
+using Cache.Tests.EndToEnd;
 using Confluent.Kafka;
 
 namespace Cache.Tests.Embedded;
 
 public sealed class EmbeddedKafkaTests
 {
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Deadline = TestTimeout.Full;
 
     [Fact]
     public async Task Records_ComeBackInOrderOfTheirPartition()
@@ -340,15 +341,19 @@ public sealed class EmbeddedKafkaTests
         kafka.CreateTopic("rows", partitions: 1);
         using var producer = Producer(kafka);
         await producer.ProduceAsync("rows", Row("x"), Cancelled);
-        using var consumer = Consumer(kafka, "readers");
 
-        var started = Stopwatch.GetTimestamp();
-        consumer.Subscribe("rows");
-        Read(consumer, 1);
-
-        // The mock's own default is 3 s.
-        Assert.True(Stopwatch.GetElapsedTime(started) < TimeSpan.FromSeconds(2.5));
-        consumer.Close();
+        // The mock's own default is 3 s. A busy machine may need more than one attempt.
+        var attempts = 0;
+        await Eventually.HoldsAsync(() =>
+        {
+            using var consumer = Consumer(kafka, $"readers {attempts++}");
+            var started = Stopwatch.GetTimestamp();
+            consumer.Subscribe("rows");
+            Read(consumer, 1);
+            var took = Stopwatch.GetElapsedTime(started);
+            consumer.Close();
+            Assert.True(took < TimeSpan.FromSeconds(2.5), $"{took}");
+        });
     }
 
     [Fact]

@@ -7,7 +7,7 @@ namespace Cache.Tests.Embedded;
 
 public sealed class EmbeddedRedisTests
 {
-    private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(20);
+    private static readonly TimeSpan Deadline = TestTimeout.Full;
 
     [Theory]
     [InlineData(RedisProtocol.Resp2)]

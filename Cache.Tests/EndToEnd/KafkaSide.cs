@@ -9,7 +9,6 @@ namespace Cache.Tests.EndToEnd;
 /// </summary>
 internal sealed class KafkaSide : IDisposable
 {
-    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(10);
 
     // Longer than any test keeps the brokers down.
     private static readonly TimeSpan SendTimeout = TimeSpan.FromMinutes(2);
@@ -66,7 +65,7 @@ internal sealed class KafkaSide : IDisposable
     public List<TopicPartition> Partitions(string topic) => Call(_asking, _consumer, consumer =>
     {
         using var admin = new DependentAdminClientBuilder(consumer.Handle).Build();
-        var metadata = admin.GetMetadata(topic, TestTimeout).Topics[0];
+        var metadata = admin.GetMetadata(topic, TestTimeout.Full).Topics[0];
         return metadata.Partitions.Select(partition => new TopicPartition(topic, partition.PartitionId)).OrderBy(p => p.Partition.Value).ToList();
     });
 
@@ -74,14 +73,14 @@ internal sealed class KafkaSide : IDisposable
     public long[] Ends(string topic)
     {
         var partitions = Partitions(topic);
-        return Call(_asking, _consumer, consumer => partitions.Select(partition => consumer.QueryWatermarkOffsets(partition, TestTimeout).High.Value).ToArray());
+        return Call(_asking, _consumer, consumer => partitions.Select(partition => consumer.QueryWatermarkOffsets(partition, TestTimeout.Full).High.Value).ToArray());
     }
 
     /// <summary>The group's committed offset in each partition; -1001 if none.</summary>
     public long[] Committed(string topic)
     {
         var partitions = Partitions(topic);
-        return Call(_asking, _consumer, consumer => consumer.Committed(partitions, TestTimeout).Select(offset => offset.Offset.Value).ToArray());
+        return Call(_asking, _consumer, consumer => consumer.Committed(partitions, TestTimeout.Full).Select(offset => offset.Offset.Value).ToArray());
     }
 
     /// <summary>All rows currently in the given topics.</summary>
@@ -100,7 +99,7 @@ internal sealed class KafkaSide : IDisposable
             .SetLogHandler((_, _) => { }).SetErrorHandler((_, _) => { }).Build();
         consumer.Assign(partitions.Select(partition => new TopicPartitionOffset(partition, Offset.Beginning)));
         var rows = new List<ConsumeResult<byte[]?, byte[]?>>();
-        using var deadline = new CancellationTokenSource(TestTimeout);
+        using var deadline = new CancellationTokenSource(TestTimeout.Full);
         for (var ended = 0; ended < partitions.Count;)
         {
             var result = consumer.Consume(deadline.Token);

@@ -226,7 +226,7 @@ public sealed class ProcessTests : IAsyncDisposable
         // Another process claims this one's identity: the client cannot recover.
         stack.Broker.PushRequestErrors(KafkaRequest.Heartbeat, ErrorCode.FencedInstanceId);
 
-        Assert.Equal(1, await stack.Process.ExitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal(1, await stack.Process.ExitAsync(TestTimeout.Full));
         Assert.Contains("The consume loop failed; the service stops with exit code 1", stack.Process.Output);
     }
 

@@ -9,7 +9,7 @@ namespace Cache.Tests.EndToEnd;
 public sealed class StopTests
 {
     // Orchestrators kill after 30 s, and on a busy machine a process itself takes some time.
-    private static readonly TimeSpan Most = TimeSpan.FromSeconds(25);
+    private static readonly TimeSpan Most = TestTimeout.Full;
 
     /// <summary>Unfinished requests, and responses that nobody reads.</summary>
     public static TheoryData<string, int> HeldConnections => new()
@@ -130,7 +130,7 @@ public sealed class StopTests
 
         stack.Process.Terminate();
 
-        Assert.Equal(0, await stack.Process.ExitAsync(TimeSpan.FromSeconds(30)));
+        Assert.Equal(0, await stack.Process.ExitAsync(TestTimeout.Full));
         Assert.Empty(stack.Process.Errors);
         Assert.Equal(1, stack.Kafka.Committed(Events)[0]);
         redis.Thaw();

@@ -7,7 +7,6 @@ namespace Cache.Tests.Enqueue;
 
 public sealed class RowQueueTests
 {
-    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(20);
     private static readonly QueuedRow AnyRow = TestRows.Event(1, "a", count: 1).At(TestRows.Partition(), 0);
 
     private readonly RowQueue _queue = new(new CacheOptions { QueueMaxSize = 4 });
@@ -133,7 +132,7 @@ public sealed class RowQueueTests
         var rows = new List<QueuedRow>();
         while (rows is not [.., { Drained: not null }])
         {
-            Assert.True(await _queue.WaitForRowAsync().WaitAsync(TestTimeout));
+            Assert.True(await _queue.WaitForRowAsync().WaitAsync(TestTimeout.Full));
             while (_queue.TryDequeue(out var row))
             {
                 rows.Add(row);
@@ -143,7 +142,7 @@ public sealed class RowQueueTests
         Assert.Equal(3, rows.Count);
         Assert.False(drained.IsCompleted);
         rows[2].Drained!.SetResult();
-        await drained.WaitAsync(TestTimeout);
+        await drained.WaitAsync(TestTimeout.Full);
     }
 
     /// <param name="most">With 16, the rows fill a pooled array completely.</param>
@@ -167,7 +166,7 @@ public sealed class RowQueueTests
             row.Drained?.SetResult();
         }
 
-        await drained.WaitAsync(TestTimeout);
+        await drained.WaitAsync(TestTimeout.Full);
     }
 
     [Fact]

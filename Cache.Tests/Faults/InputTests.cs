@@ -50,7 +50,7 @@ public sealed class InputTests
         }
 
         await stack.StartServiceAsync();
-        await Eventually.HoldsAsync(() => Assert.Equal(Enumerable.Repeat((long)RowsAPartition, Partitions), stack.Kafka.Committed(Events)), TimeSpan.FromMinutes(2));
+        await Eventually.HoldsAsync(() => Assert.Equal(Enumerable.Repeat((long)RowsAPartition, Partitions), stack.Kafka.Committed(Events)), TimeSpan.FromMinutes(10));
 
         Assert.Equal(100, await stack.Database.SortedSetLengthAsync("metrics:event:windows"));
         for (var window = 0; window < 100; window++)

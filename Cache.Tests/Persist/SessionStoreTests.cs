@@ -264,7 +264,7 @@ public sealed class SessionStoreTests(RedisServers servers)
         Assert.Equal($$$"""{"type":"session","session_id":"b","fields":{"end_time":{{{Now}}}}}""", await NextAsync());
 
         async Task<string> NextAsync() =>
-            (await updates.ReadAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(10))).Message.ToString();
+            (await updates.ReadAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TestTimeout.Full)).Message.ToString();
     }
 
     private static async Task<string[]> IndexAsync(RedisStages redis) =>

@@ -289,7 +289,7 @@ public sealed class WindowStoreTests(RedisServers servers)
 
         async Task<string> NextAsync()
         {
-            var message = await updates.ReadAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TimeSpan.FromSeconds(10));
+            var message = await updates.ReadAsync(TestContext.Current.CancellationToken).AsTask().WaitAsync(TestTimeout.Full);
             using var json = JsonDocument.Parse(message.Message.ToString());
             return JsonSerializer.Serialize(json.RootElement, Readable);
         }

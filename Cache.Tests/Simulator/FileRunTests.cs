@@ -10,7 +10,6 @@ namespace Cache.Tests.Simulator;
 /// <summary>Files of rows, from the simulator to the answers of the service.</summary>
 public sealed class FileRunTests : IDisposable
 {
-    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(60);
 
     private readonly string _path = Path.Combine(Path.GetTempPath(), $"{Path.GetRandomFileName()}.ndjson");
 
@@ -126,7 +125,7 @@ public sealed class FileRunTests : IDisposable
             await Eventually.HoldsAsync(() => Assert.Single(stack.Kafka.ReadAll(Events)));
 
             ChildProcess.Signal(process, ChildProcess.SigTerm);
-            await process.WaitForExitAsync().WaitAsync(TestTimeout);
+            await process.WaitForExitAsync().WaitAsync(TestTimeout.Full);
             Assert.True(process.ExitCode == 0, await output + await errors);
             Assert.Contains("Stopping: waiting for acknowledgements", await output, StringComparison.Ordinal);
         }
@@ -153,7 +152,7 @@ public sealed class FileRunTests : IDisposable
         var log = new LogCapture();
         host.Services.GetRequiredService<Microsoft.Extensions.Logging.ILoggerFactory>().AddProvider(log);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        using var deadline = new CancellationTokenSource(TestTimeout);
+        using var deadline = new CancellationTokenSource(TestTimeout.Full);
         await host.RunAsync(deadline.Token);
         Assert.False(deadline.IsCancellationRequested, "not in time");
         return (status, log.ToString());
@@ -167,7 +166,7 @@ public sealed class FileRunTests : IDisposable
         {
             await process.StandardInput.WriteAsync(input);
             process.StandardInput.Close();
-            await process.WaitForExitAsync().WaitAsync(TestTimeout);
+            await process.WaitForExitAsync().WaitAsync(TestTimeout.Full);
         }
         finally
         {

@@ -12,7 +12,6 @@ namespace Cache.Tests.Simulator;
 
 public sealed class SimulatorRunTests
 {
-    private static readonly TimeSpan TestTimeout = TimeSpan.FromSeconds(60);
 
     [Fact]
     public async Task Run_SendsExactlyTheRowsOfItsSeed_InOrder_ThenStops()
@@ -112,7 +111,7 @@ public sealed class SimulatorRunTests
         await using var run = Meanwhile.Start(stop => host.RunAsync(stop));
         await Until(() => status.Acknowledged > 0);
         kafka.Dispose();
-        await run.Completion.WaitAsync(TestTimeout);
+        await run.Completion.WaitAsync(TestTimeout.Full);
 
         Assert.Equal(SimulatorStatus.NotAcknowledged, status.ExitCode);
         Assert.Equal(600, status.Sent);
@@ -128,7 +127,7 @@ public sealed class SimulatorRunTests
         await using var ending = new Ending(host);
         await host.StartAsync();
         await Task.Delay(TimeSpan.FromSeconds(secondsLater));
-        await host.StopAsync().WaitAsync(TimeSpan.FromSeconds(10));
+        await host.StopAsync().WaitAsync(TestTimeout.Full);
         Assert.Equal(SimulatorStatus.Success, host.Services.GetRequiredService<SimulatorStatus>().ExitCode);
     }
 
@@ -164,7 +163,7 @@ public sealed class SimulatorRunTests
         using var impatience = new CancellationTokenSource(TimeSpan.FromMilliseconds(200));
         var clock = Stopwatch.StartNew();
         await Record.ExceptionAsync(() => host.StopAsync(impatience.Token));
-        Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(5));
+        Assert.InRange(clock.Elapsed, TimeSpan.Zero, TimeSpan.FromSeconds(20));
         Assert.Equal(SimulatorStatus.NotAcknowledged, status.ExitCode);
     }
 
@@ -190,7 +189,7 @@ public sealed class SimulatorRunTests
         var status = host.Services.GetRequiredService<SimulatorStatus>();
         var producer = host.Services.GetRequiredService<IProducer<byte[], byte[]>>();
         Assert.StartsWith("mine#", producer.Name, StringComparison.Ordinal);
-        await host.RunAsync().WaitAsync(TestTimeout);
+        await host.RunAsync().WaitAsync(TestTimeout.Full);
 
         Assert.Equal((SimulatorStatus.Success, 20), (status.ExitCode, status.Acknowledged));
         Assert.DoesNotContain("S3cr3t", string.Join('\n', log.Lines), StringComparison.Ordinal);
@@ -202,7 +201,7 @@ public sealed class SimulatorRunTests
         using var host = Producer.Simulator.Program.Build(["--ConnectionStrings:kafka", "BootstrapServers=127.0.0.1:1;SecurityProtocol=Ssl;SslKeyPem=S3cr3t-mark", "--quiet"]);
         var log = Capture(host);
         var status = host.Services.GetRequiredService<SimulatorStatus>();
-        await host.RunAsync().WaitAsync(TestTimeout);
+        await host.RunAsync().WaitAsync(TestTimeout.Full);
 
         Assert.Equal(SimulatorStatus.Unusable, status.ExitCode);
         Assert.Contains(log.Lines, line => line.Contains("does not take security.protocol, ssl.key.pem together", StringComparison.Ordinal));
@@ -275,7 +274,7 @@ public sealed class SimulatorRunTests
     /// <summary>Runs a simulator to its end. At the timeout it is stopped: its client must not be disposed while it sends.</summary>
     private static async Task RunAsync(IHost host)
     {
-        using var deadline = new CancellationTokenSource(TestTimeout);
+        using var deadline = new CancellationTokenSource(TestTimeout.Full);
         await host.RunAsync(deadline.Token);
         Assert.False(deadline.IsCancellationRequested, "not in time");
     }
@@ -292,7 +291,7 @@ public sealed class SimulatorRunTests
         var clock = Stopwatch.StartNew();
         while (!condition())
         {
-            Assert.True(clock.Elapsed < TestTimeout, "not in time");
+            Assert.True(clock.Elapsed < TestTimeout.Full, "not in time");
             await Task.Delay(20);
         }
     }
@@ -304,7 +303,7 @@ public sealed class SimulatorRunTests
         var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
         try
         {
-            await process.WaitForExitAsync().WaitAsync(TestTimeout);
+            await process.WaitForExitAsync().WaitAsync(TestTimeout.Full);
         }
         finally
         {
@@ -338,8 +337,8 @@ public sealed class SimulatorRunTests
             config.Set("test.mock.num.brokers", "3");
             _cluster = new ProducerBuilder<Null, Null>(config).SetLogHandler((_, _) => { }).Build();
             using var admin = new DependentAdminClientBuilder(_cluster.Handle).Build();
-            Servers = string.Join(',', admin.GetMetadata(TestTimeout).Brokers.Select(broker => $"{broker.Host}:{broker.Port}"));
-            _partitions = [.. Topics.SelectMany(topic => admin.GetMetadata(topic, TestTimeout).Topics.Single().Partitions
+            Servers = string.Join(',', admin.GetMetadata(TestTimeout.Full).Brokers.Select(broker => $"{broker.Host}:{broker.Port}"));
+            _partitions = [.. Topics.SelectMany(topic => admin.GetMetadata(topic, TestTimeout.Full).Topics.Single().Partitions
                 .Select(partition => new TopicPartitionOffset(topic, partition.PartitionId, Offset.Beginning)))];
             Assert.True(_partitions.Count >= Topics.Length);
         }
@@ -355,7 +354,7 @@ public sealed class SimulatorRunTests
             consumer.Assign(_partitions);
             List<ConsumeResult<string, byte[]>> rows = [];
             var clock = Stopwatch.StartNew();
-            while (rows.Count < count && clock.Elapsed < TestTimeout)
+            while (rows.Count < count && clock.Elapsed < TestTimeout.Full)
             {
                 if (consumer.Consume(100) is { } row)
                 {

@@ -91,7 +91,7 @@ public sealed partial class StatusLineTests
         using var process = ChildProcess.Start(start);
         try
         {
-            var output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken).WaitAsync(TimeSpan.FromSeconds(60), TestContext.Current.CancellationToken);
+            var output = await process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken).WaitAsync(TestTimeout.Full, TestContext.Current.CancellationToken);
 
             Assert.Matches(Bar(), output);
             Assert.Contains(Erase, output, StringComparison.Ordinal);

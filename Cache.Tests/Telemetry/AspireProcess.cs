@@ -2,6 +2,7 @@ using System.Collections;
 using System.Diagnostics;
 using System.Text;
 using System.Text.RegularExpressions;
+using Cache.Tests.EndToEnd;
 
 namespace Cache.Tests.Telemetry;
 
@@ -70,7 +71,7 @@ internal sealed partial class AspireProcess : IAsyncDisposable
     public async Task<HttpClient> ClientAsync()
     {
         var exit = _process.WaitForExitAsync();
-        if (await Task.WhenAny(_port.Task, exit).WaitAsync(TimeSpan.FromSeconds(60)) == exit)
+        if (await Task.WhenAny(_port.Task, exit).WaitAsync(Eventually.TestTimeout) == exit)
         {
             Assert.Fail($"It ended with {_process.ExitCode}:\n{Output}");
         }
@@ -86,7 +87,7 @@ internal sealed partial class AspireProcess : IAsyncDisposable
             ChildProcess.Signal(_process, ChildProcess.SigTerm);
         }
 
-        await _process.WaitForExitAsync().WaitAsync(TimeSpan.FromSeconds(40));
+        await _process.WaitForExitAsync().WaitAsync(Eventually.TestTimeout);
         return _process.ExitCode;
     }
 

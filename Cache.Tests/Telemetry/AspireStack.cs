@@ -83,7 +83,7 @@ internal sealed class AspireStack : IAsyncDisposable
 
     /// <summary>Waits until something holds; the test fails when it does not within a minute.</summary>
     public static Task EventuallyAsync(Func<Task<bool>> holds, string what) =>
-        Eventually.HoldsAsync(async () => Assert.True(await holds(), $"Not within a minute: {what}"), TimeSpan.FromMinutes(1));
+        Eventually.HoldsAsync(async () => Assert.True(await holds(), $"Not in time: {what}"));
 
     /// <summary>Waits until there is one.</summary>
     public static async Task<T> EventuallyAsync<T>(Func<T?> find, string what) where T : class

@@ -224,7 +224,7 @@ public sealed class DeadLettersApiTests
         var began = Stopwatch.GetTimestamp();
         var answers = await Task.WhenAll(Enumerable.Range(0, 20).Select(_ => stack.AskAsync("/dead-letters")));
 
-        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 12);
+        Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 30);
         Assert.All(answers, answer => Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status));
         Assert.Contains("Kafka does not answer", answers[0].Body, StringComparison.Ordinal);
 
@@ -259,14 +259,14 @@ public sealed class DeadLettersApiTests
         await using (stack)
         {
             await stack.Kafka.SendAsync(stack.DeadLetterTopic, 0, "x");
-            stack.Broker.SetRoundTrip(TimeSpan.FromSeconds(30));
+            stack.Broker.SetRoundTrip(TimeSpan.FromMinutes(2));
             var asking = stack.AskAsync("/dead-letters");
             await Task.Delay(200, TestContext.Current.CancellationToken);
 
             var began = Stopwatch.GetTimestamp();
             var stopping = stack.StopServiceAsync();
             var answer = await Record.ExceptionAsync(() => asking);
-            Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 10);
+            Assert.InRange(Stopwatch.GetElapsedTime(began).TotalSeconds, 0, 30);
             Assert.True(answer is not null || (await asking).Status == HttpStatusCode.ServiceUnavailable);
             stack.Broker.SetRoundTrip(TimeSpan.Zero);
             await stopping;
