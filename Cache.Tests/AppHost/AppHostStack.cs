@@ -27,7 +27,7 @@ internal sealed partial class AppHostStack : RunningStack
         (_app, _log, KafkaAddress, RedisAddress) = (app, log, kafka, redis);
 
         // Not Aspire's own client, which retries on its own.
-        Http = new HttpClient { BaseAddress = app.GetEndpoint("cache", "http"), Timeout = TimeSpan.FromSeconds(20) };
+        Http = new HttpClient { BaseAddress = app.GetEndpoint("cache", "http"), Timeout = TestTimeout.Full };
     }
 
     public override HttpClient Http { get; }

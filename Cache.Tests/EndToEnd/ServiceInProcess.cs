@@ -14,7 +14,7 @@ internal sealed class ServiceInProcess : IAsyncDisposable
     private ServiceInProcess(WebApplication app, LogCapture log)
     {
         (_app, _log) = (app, log);
-        Http = new HttpClient { BaseAddress = new Uri(app.Urls.First()), Timeout = TimeSpan.FromSeconds(20) };
+        Http = new HttpClient { BaseAddress = new Uri(app.Urls.First()), Timeout = TestTimeout.Full };
     }
 
     public HttpClient Http { get; }

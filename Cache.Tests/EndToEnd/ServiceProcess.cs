@@ -60,7 +60,7 @@ internal sealed partial class ServiceProcess : IAsyncDisposable
                 Assert.Fail($"The service ended with {service._process.ExitCode}:\n{service.Output}\n{service.Errors}");
             }
 
-            service._http = new HttpClient { BaseAddress = await service._listening.Task, Timeout = TimeSpan.FromSeconds(20) };
+            service._http = new HttpClient { BaseAddress = await service._listening.Task, Timeout = TestTimeout.Full };
             return service;
         }
         catch

@@ -65,14 +65,21 @@ public sealed partial class WorkflowTests
     public void Nightly_MutatesTheFoldersOfStrykersConfiguration_AsTheDocsListThem()
     {
         var nightly = WorkflowCheck.Parse(File.ReadAllText(Repository.File(".github", "workflows", "nightly.yml")));
-        var folders = WorkflowCheck.Items((YamlMappingNode)nightly["jobs"]["mutation"]["strategy"]["matrix"], "folder").Select(folder => folder.ToString()).Order();
-
-        var config = JsonElement.Parse(File.ReadAllText(Repository.File("Cache.Tests", "stryker-config.json"))).GetProperty("stryker-config");
-        Assert.Equal(config.GetProperty("mutate").EnumerateArray().Select(pattern => pattern.GetString()!.Replace("/**/*.cs", "")).Order(), folders);
+        var runs = WorkflowCheck.Items((YamlMappingNode)nightly["jobs"]["mutation"]["strategy"]["matrix"], "include").Select(run => run["arguments"].ToString()).Order().ToList();
+        var folders = Mutated("stryker-config.json").Order().ToList();
+        Assert.Equal([.. folders.Select(pattern => $"-m '{pattern}'").Prepend("-f stryker-config.http.json")], runs);
 
         var docs = File.ReadAllText(Repository.File("docs", "testing.md"));
         var table = docs[docs.IndexOf("| folder | mutants |", StringComparison.Ordinal)..].Split("\n\n")[0].Split('\n')[2..];
-        Assert.Equal(table.Select(row => FirstWord().Match(row).Value).Where(folder => folder != "all").Order(), folders);
+        Assert.Equal(
+            folders.Concat(Mutated("stryker-config.http.json")).Where(pattern => pattern.EndsWith("/**/*.cs", StringComparison.Ordinal)).Select(pattern => pattern.Split('/')[^3]).Order(),
+            table.Select(row => FirstWord().Match(row).Value).Where(folder => folder != "all").Order());
+
+        static IEnumerable<string> Mutated(string config)
+        {
+            var patterns = JsonElement.Parse(File.ReadAllText(Repository.File("Cache.Tests", config))).GetProperty("stryker-config").GetProperty("mutate");
+            return patterns.EnumerateArray().Select(pattern => pattern.GetString()!);
+        }
     }
 
     [Fact]

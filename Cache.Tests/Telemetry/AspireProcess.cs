@@ -76,7 +76,7 @@ internal sealed partial class AspireProcess : IAsyncDisposable
             Assert.Fail($"It ended with {_process.ExitCode}:\n{Output}");
         }
 
-        return new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{await _port.Task}"), Timeout = TimeSpan.FromSeconds(20) };
+        return new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{await _port.Task}"), Timeout = TestTimeout.Full };
     }
 
     /// <summary>Stops it (SIGTERM) and returns its exit code.</summary>

@@ -10,7 +10,7 @@ internal sealed partial class PrometheusServer : IAsyncDisposable
 {
     private readonly DirectoryInfo _folder = Directory.CreateTempSubdirectory("prometheus-");
     private readonly List<string> _output = [];
-    private readonly HttpClient _http = new() { Timeout = TimeSpan.FromSeconds(20) };
+    private readonly HttpClient _http = new() { Timeout = TestTimeout.Full };
     private Process? _process;
 
     private PrometheusServer()
