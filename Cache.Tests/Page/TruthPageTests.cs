@@ -27,7 +27,7 @@ public sealed class TruthPageTests : IClassFixture<Chromium>
     {
         await using var stack = await InProcessStack.StartAsync();
         await stack.ReadyAsync();
-        var stalled = Second(-250);
+        var stalled = Second(-240);
         await SendAsync(stack, Event(stalled - 5000, "a", 1), Event(stalled, "a", 2));
         await stack.EverythingIsCommittedAsync();
         await using var browser = await (await _chromium.OpenAsync(stack.Http.BaseAddress!)).LoadAsync();
@@ -42,7 +42,8 @@ public sealed class TruthPageTests : IClassFixture<Chromium>
 
         // A type without windows does not count, and has no card. Once it has one, another type's being stale still does.
         await Assertions.Expect(browser.Page.Locator("[data-type=performance], [data-windows=performance]").And(browser.Page.Locator(":visible"))).ToHaveCountAsync(0);
-        await SendAsync(stack, Load(Second(-5), "tv", 1, 2), Load(Second(0), "tv", 1, 2));
+        var now = Second(0);
+        await SendAsync(stack, Load(now - 5000, "tv", 1, 2), Load(now, "tv", 1, 2));
         await Assertions.Expect(browser.Page.Locator("[data-type=performance]")).ToBeVisibleAsync();
         await browser.StatesAsync($"No new event windows since {Clock(stalled)}");
         await Assertions.Expect(browser.Page.Locator("[data-type=performance] [data-note]")).ToHaveAttributeAsync("data-tone", "");
@@ -58,15 +59,18 @@ public sealed class TruthPageTests : IClassFixture<Chromium>
     public async Task AfterAGap_ChartsShowWhatIsOnTheirAxis_AndAnAbsentWindowIsNotZero()
     {
         await using var stack = await InProcessStack.StartAsync();
+
+        // Read once: sending may take longer than a window.
+        var now = Second(0);
         for (var second = 0; second < 20; second++)
         {
-            await SendAsync(stack, [.. Enumerable.Range(0, 8).Select(i => Event(Second(-900 + (5 * second)), $"old {i}", 100_000 + i))]);
-            await SendAsync(stack, [.. Enumerable.Range(0, 8).Select(i => Load(Second(-900 + (5 * second)), $"old {i}", 90_000 + i, 100_000 + i))]);
+            await SendAsync(stack, [.. Enumerable.Range(0, 8).Select(i => Event(now - 900_000 + (5000 * second), $"old {i}", 100_000 + i))]);
+            await SendAsync(stack, [.. Enumerable.Range(0, 8).Select(i => Load(now - 900_000 + (5000 * second), $"old {i}", 90_000 + i, 100_000 + i))]);
         }
 
-        foreach (var second in new[] { -25, -20, -10 })
+        foreach (var ago in new[] { -25_000, -20_000, -10_000 })
         {
-            await SendAsync(stack, Event(Second(second), "new 1", 7), Event(Second(second), "new 2", 8), Load(Second(second), "phone", 9, 10));
+            await SendAsync(stack, Event(now + ago, "new 1", 7), Event(now + ago, "new 2", 8), Load(now + ago, "phone", 9, 10));
         }
 
         await stack.EverythingIsCommittedAsync();
