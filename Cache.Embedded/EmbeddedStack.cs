@@ -18,7 +18,7 @@ public sealed class EmbeddedStack : IAsyncDisposable
     private const string SessionTopic = "session_metrics";
     private static readonly string[] WindowTopics = ["event_metrics", "performance_metrics"];
 
-    /// <summary>The stack promises to stop within this time. It takes one second, unless the machine is busy.</summary>
+    /// <summary>The stack promises to stop within this time, on a busy machine as well.</summary>
     internal static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(10);
 
     // Their sum stays below StopTimeout.

@@ -2,23 +2,28 @@ using System.Diagnostics.Metrics;
 using Cache.Service.Http;
 using Cache.Service.Http.Streaming;
 using Cache.Service.Options;
+using Cache.Tests.Flush;
 using Microsoft.Extensions.DependencyInjection;
 
 namespace Cache.Tests.Http.Streaming;
 
-public sealed class UnsentBytesTests
+public sealed class UnsentBytesTests : IDisposable
 {
     private const int Mb = 1024 * 1024;
 
     private readonly List<string> _cut = [];
     private readonly UnsentBytes _unsent;
+    private readonly Counters _counters;
 
     public UnsentBytesTests()
     {
         var options = new CacheOptions { StreamUnsentMaxMb = 10 };
         var meters = new ServiceCollection().AddMetrics().BuildServiceProvider().GetRequiredService<IMeterFactory>();
         _unsent = new(options, new StreamMetrics(meters));
+        _counters = new(meters);
     }
+
+    public void Dispose() => _counters.Dispose();
 
     [Fact]
     public void Event_CountsOnce_HoweverManyStreamsSendIt()
@@ -55,6 +60,29 @@ public sealed class UnsentBytesTests
         _unsent.Remove(third);
         _unsent.Add(second, new byte[9 * Mb]);
         Assert.Equal(["second"], _cut);
+    }
+
+    [Fact]
+    public void WhatIsHeld_AndWhatIsCutOff_IsCounted()
+    {
+        const long Connection = UnsentBytes.BytesPerConnection;
+        var (first, second) = (Stream("first"), Stream("second"));
+        _unsent.Add(first, new byte[6 * Mb]);
+        Assert.Equal((Connection + (6 * Mb), 0), Counted());
+
+        _unsent.Add(second, new byte[5 * Mb]);
+        Assert.Equal((Connection + (5 * Mb), 1), Counted());
+
+        // An event that was given up counts again.
+        _unsent.Remove(second);
+        Assert.Equal((0, 1), Counted());
+        var whole = new byte[(10 * Mb) - Connection];
+        _unsent.Add(first, whole);
+        _unsent.Remove(first);
+        _unsent.Add(second, whole);
+        Assert.Equal((10 * Mb, 1), Counted());
+
+        (long Held, long Cut) Counted() => (_counters["cache.stream.held"], _counters["cache.stream.cuts[no_room]"]);
     }
 
     [Fact]

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using System.Diagnostics.Metrics;
 using System.Text;
 using Cache.Embedded;
+using Cache.Metrics;
 using Cache.Service.Http;
 using Cache.Service.Http.Streaming;
 using Cache.Service.Options;
@@ -126,6 +127,36 @@ public sealed class UpdateHubTests
         Assert.Equal(["gap 7"], Taken(client));
         Assert.Equal(["gap 7"], Taken(_hub.Open(_hub.IdOf(5))));
         Assert.Equal(["7"], Taken(_hub.Open(_hub.IdOf(6))));
+    }
+
+    [Fact]
+    public async Task Gap_WakesEveryClient()
+    {
+        var client = _hub.Open(null);
+        Taken(client);
+        var woken = client.WaitAsync().AsTask();
+        Assert.False(woken.IsCompleted);
+
+        _hub.Gap();
+
+        Assert.True(await woken.WaitAsync(Eventually.TestTimeout, TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void Latest_IsKeptByType_AndAGapIsOfAll()
+    {
+        Send(1, 2);
+        _hub.Receive("""{"type":"performance","fields":{"tv.avg_load_time":1}}"""u8.ToArray());
+        _hub.Receive("""{"type":"session","fields":{"device_category":"tv"}}"""u8.ToArray());
+        Assert.Equal((2, 3, 3), Latest());
+
+        Send(5, 5);
+        Assert.Equal((5, 3, 5), Latest());
+
+        _hub.Gap();
+        Assert.Equal((6, 6, 6), Latest());
+
+        (long Event, long Performance, long Any) Latest() => (_hub.Latest.Of(MetricType.Event), _hub.Latest.Of(MetricType.Performance), _hub.Latest.OfAny());
     }
 
     [Fact]
@@ -312,6 +343,17 @@ public sealed class UpdateHubTests
         Assert.True(sent.Length > 5000);
         Assert.True(sent.Span == filter.Apply(update).Span);
         GC.KeepAlive(sent);
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3000)]
+    public void SmallFilteredEvent_IsKeptForAllStreams(int length)
+    {
+        _hub.Receive(Encoding.UTF8.GetBytes($$$"""{"type":"event","fields":{"{{{new string('x', length)}}}.count":1,"a.count":2}}"""));
+        var filter = StreamFilter.Of([], new string('x', length));
+
+        Assert.True(filter.Apply(_hub.Find(1)!).Span == filter.Apply(_hub.Find(1)!).Span);
     }
 
     [Fact]
