@@ -210,6 +210,7 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         // What came meanwhile was one batch.
         Assert.Equal(2, flush.Metrics.LastFlush!.Rows);
+        Assert.Equal((4, 3), (flush.Counters["cache.batch.rows"], flush.Counters["cache.batch.windows"]));
         Assert.Equal((1, 1), (flush.Logged("Redis did not accept a batch"), flush.Logged($"Redis accepted the batch after {flush.Counters["cache.redis.batch.errors"]} failures")));
     }
 
@@ -376,6 +377,23 @@ public sealed class FlushWorkerTests(RedisServers servers)
 
         Assert.Empty(await flush.Redis.HashAsync(1));
         Assert.Null(flush.Metrics.LastFlush);
+    }
+
+    [Fact]
+    public async Task KafkaThatDoesNotProveMembership_HoldsUpTheWrite_AndTheLogNamesTheGroup()
+    {
+        await using var flush = await StartAsync();
+        var partition = flush.Take(0);
+        flush.Redis.Membership.Proved(-1);
+        flush.Committing = () => throw new KafkaException(ErrorCode.Local_TimedOut);
+
+        flush.Enqueue(TestRows.Event(1, "a", count: 1).At(partition, 0));
+        await flush.HoldsAsync(() => Assert.Equal(1, flush.Logged("The consumer group did not accept a batch")));
+        Assert.Empty(await flush.Redis.HashAsync(1));
+
+        flush.Committing = () => { };
+        await flush.HoldsAsync(() => Assert.Equal(1, partition.Written));
+        Assert.Equal(new() { ["a.count"] = "1" }, await flush.Redis.HashAsync(1));
     }
 
     [Fact]
