@@ -128,6 +128,9 @@ internal sealed partial class AppHostStack : RunningStack
     {
         await CommandAsync("cache", KnownResourceCommands.RestartCommand);
         await _app.ResourceNotifications.WaitForResourceHealthyAsync("cache").WaitAsync(StartTimeout);
+
+        // It is healthy as soon as one replica is.
+        await Eventually.HoldsAsync(() => PipelinesAsync(Find("cache").GetReplicaCount()));
     }
 
     /// <summary>What each replica reports on <c>/pipeline</c>, by process id.</summary>

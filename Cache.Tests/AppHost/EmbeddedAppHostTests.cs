@@ -12,9 +12,18 @@ namespace Cache.Tests.AppHost;
 
 /// <summary>The whole stack, as <c>dotnet run --project Cache.AppHost</c> starts it without a container engine.</summary>
 [Collection(EmbeddedAppHost.Collection)]
-public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
+public sealed class EmbeddedAppHostTests(EmbeddedAppHost host) : IDisposable
 {
     private AppHostStack Stack => host.Stack;
+
+    public void Dispose()
+    {
+        if (TestContext.Current.TestState?.Result == TestResult.Failed)
+        {
+            // Also of the processes that Aspire started, which may have ended.
+            TestContext.Current.TestOutputHelper?.WriteLine(Stack.Log);
+        }
+    }
 
     [Fact]
     public async Task Simulator_BringsWindowsOfBothTypes_ThatMove()
@@ -168,6 +177,25 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host)
         Assert.Equal(ends, Stack.Kafka.Ends(Events));
         await Stack.Kafka.SendAsync(Events, 4, Event(after, "a", 2));
         await Stack.EventuallyAnswersAsync("/metrics/event/latest", $$"""{"window_start":{{after}},"a.count":2}""");
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task ServiceRestarted_AroundAStopOfKafka_HasBothReplicas_OnceKafkaIsBack(bool whileStopped)
+    {
+        await host.SimulateAsync(false);
+        var restarted = whileStopped ? Task.CompletedTask : RestartAsync();
+        await WithoutAsync("kafka", () =>
+        {
+            restarted = whileStopped ? RestartAsync() : restarted;
+            return Task.Delay(TimeSpan.FromSeconds(3));
+        });
+
+        await restarted;
+        await BothReplicas_OwnPartitions();
+
+        Task RestartAsync() => Stack.CommandAsync("cache", KnownResourceCommands.RestartCommand);
     }
 
     [Fact]
