@@ -31,48 +31,6 @@ internal enum FailureKind
 /// </summary>
 internal static class Failures
 {
-    /// <summary>Redis errors by their first word; any other is <see cref="FailureKind.Unknown"/>.</summary>
-    private static readonly FrozenDictionary<string, FailureKind> RedisReplies = new Dictionary<string, FailureKind>
-    {
-        // Redis is starting, or running a script.
-        ["LOADING"] = FailureKind.Passes,
-        ["BUSY"] = FailureKind.Passes,
-        ["UNKILLABLE"] = FailureKind.Passes,
-
-        // The primary has moved, or there is none.
-        ["READONLY"] = FailureKind.Passes,
-        ["MASTERDOWN"] = FailureKind.Passes,
-        ["NOREPLICAS"] = FailureKind.Passes,
-        ["MOVED"] = FailureKind.Passes,
-        ["ASK"] = FailureKind.Passes,
-        ["CLUSTERDOWN"] = FailureKind.Passes,
-        ["TRYAGAIN"] = FailureKind.Passes,
-
-        // Redis is out of memory, or cannot write to disk.
-        ["OOM"] = FailureKind.Passes,
-        ["MISCONF"] = FailureKind.Passes,
-
-        // A command in our transaction failed with one of the errors above.
-        ["EXECABORT"] = FailureKind.Passes,
-
-        ["NOAUTH"] = FailureKind.Refused,
-        ["WRONGPASS"] = FailureKind.Refused,
-        ["NOPERM"] = FailureKind.Refused,
-
-        ["WRONGTYPE"] = FailureKind.OfTheRow,
-    }.ToFrozenDictionary();
-
-    /// <summary>Redis errors without an error code of their own, by prefix.</summary>
-    private static readonly (string Prefix, FailureKind Kind)[] RedisReplyPrefixes =
-    [
-        ("ERR max number of clients", FailureKind.Passes),
-        ("ERR invalid password", FailureKind.Refused),
-        ("ERR AUTH", FailureKind.Refused),
-        ("ERR DB index is out of range", FailureKind.Defect),
-        ("ERR invalid DB index", FailureKind.Defect),
-        ("ERR SELECT is not allowed in cluster mode", FailureKind.Defect),
-    ];
-
     private static readonly FrozenSet<ErrorCode> TransientKafkaErrors = FrozenSet.Create(
         // Brokers are down, starting, or moving a partition.
         ErrorCode.LeaderNotAvailable, ErrorCode.NotLeaderForPartition, ErrorCode.RequestTimedOut, ErrorCode.BrokerNotAvailable, ErrorCode.ReplicaNotAvailable,
@@ -126,15 +84,34 @@ internal static class Failures
         : TransientKafkaErrors.Contains(error.Code) ? FailureKind.Passes
         : FailureKind.Unknown;
 
-    private static FailureKind KindOfReply(string message)
+    /// <summary>By the error code, Redis' first word.</summary>
+    private static FailureKind KindOfReply(string message) => message.Split(' ', 2)[0] switch
     {
-        var end = message.IndexOf(' ', StringComparison.Ordinal);
-        if (RedisReplies.TryGetValue(end < 0 ? message : message[..end], out var kind))
-        {
-            return kind;
-        }
+        // Redis is starting, or running a script.
+        "LOADING" or "BUSY" or "UNKILLABLE"
 
-        var match = Array.Find(RedisReplyPrefixes, reply => message.StartsWith(reply.Prefix, StringComparison.OrdinalIgnoreCase));
-        return match.Prefix is null ? FailureKind.Unknown : match.Kind;
+        // The primary has moved, or there is none.
+        or "READONLY" or "MASTERDOWN" or "NOREPLICAS" or "MOVED" or "ASK" or "CLUSTERDOWN" or "TRYAGAIN"
+
+        // Redis is out of memory, or cannot write to disk.
+        or "OOM" or "MISCONF"
+
+        // A command in our transaction failed with one of the errors above.
+        or "EXECABORT" => FailureKind.Passes,
+
+        "NOAUTH" or "WRONGPASS" or "NOPERM" => FailureKind.Refused,
+        "WRONGTYPE" => FailureKind.OfTheRow,
+        _ => KindOfText(message),
+    };
+
+    /// <summary>Errors that have no code of their own.</summary>
+    private static FailureKind KindOfText(string message)
+    {
+        return Begins("ERR max number of clients") ? FailureKind.Passes
+            : Begins("ERR invalid password") || Begins("ERR AUTH") ? FailureKind.Refused
+            : Begins("ERR DB index is out of range") || Begins("ERR invalid DB index") || Begins("ERR SELECT is not allowed in cluster mode") ? FailureKind.Defect
+            : FailureKind.Unknown;
+
+        bool Begins(string text) => message.StartsWith(text, StringComparison.OrdinalIgnoreCase);
     }
 }

@@ -21,6 +21,9 @@ public sealed class FailuresTests
     [Theory]
     [InlineData("LOADING Redis is loading the dataset in memory")]
     [InlineData("BUSY Redis is busy running a script.")]
+    [InlineData("UNKILLABLE The busy script is not running in read-only mode.")]
+    [InlineData("ASK 3999 127.0.0.1:6381")]
+    [InlineData("EXECABORT Transaction discarded because of previous errors.")]
     [InlineData("READONLY You can't write against a read only replica.")]
     [InlineData("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")]
     [InlineData("NOREPLICAS Not enough good replicas to write.")]
@@ -37,10 +40,12 @@ public sealed class FailuresTests
     [InlineData("WRONGPASS invalid username-password pair or user is disabled.")]
     [InlineData("NOPERM this user has no permissions to run the 'hset' command")]
     [InlineData("ERR invalid password")]
+    [InlineData("ERR AUTH <password> called without any password configured for the default user.")]
     public void ReplyThatSomebodyHasToFix_IsARefusal(string reply) => Assert.Equal(FailureKind.Refused, Failures.KindOf(Says(reply)));
 
     [Theory]
     [InlineData("ERR DB index is out of range")]
+    [InlineData("ERR invalid DB index")]
     [InlineData("ERR SELECT is not allowed in cluster mode")]
     public void ReplyToAnImpossibleConfiguration_IsADefect(string reply) => Assert.Equal(FailureKind.Defect, Failures.KindOf(Says(reply)));
 
