@@ -92,12 +92,8 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host) : IDisposable
 
         await Eventually.HoldsAsync(() =>
         {
-            // If partitions are just moving, another replica may send it once more.
-            var letters = Stack.Kafka.ReadAll(Stack.DeadLetterTopic).Where(letter => letter.Message.Value?.AsSpan().SequenceEqual(System.Text.Encoding.UTF8.GetBytes(value)) == true).ToList();
-            Assert.NotEmpty(letters);
-            Assert.All(letters, letter => Assert.Equal(
-                ("not_json", Events, "2"),
-                (KafkaSide.Header(letter, DeadLetters.ReasonHeader), KafkaSide.Header(letter, DeadLetters.TopicHeader), KafkaSide.Header(letter, DeadLetters.PartitionHeader))));
+            var letter = Assert.Single(Letters(), letter => letter.Message.Value?.AsSpan().SequenceEqual(System.Text.Encoding.UTF8.GetBytes(value)) == true);
+            Assert.Equal(("not_json", Events, "2"), (KafkaSide.Header(letter, DeadLetters.ReasonHeader), KafkaSide.Header(letter, DeadLetters.TopicHeader), KafkaSide.Header(letter, DeadLetters.PartitionHeader)));
         });
     }
 
@@ -189,14 +185,14 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host) : IDisposable
     public async Task ServiceRestarted_AroundAStopOfKafka_HasBothReplicas_OnceKafkaIsBack(bool whileStopped)
     {
         await host.SimulateAsync(false);
-        var restarted = whileStopped ? Task.CompletedTask : RestartAsync();
+        var restarted = whileStopped ? null : RestartAsync();
         await WithoutAsync("kafka", () =>
         {
-            restarted = whileStopped ? RestartAsync() : restarted;
+            restarted ??= RestartAsync();
             return Task.Delay(TimeSpan.FromSeconds(3));
         });
 
-        await restarted;
+        await restarted!;
         await BothReplicas_OwnPartitions();
 
         Task RestartAsync() => Stack.CommandAsync("cache", KnownResourceCommands.RestartCommand);
@@ -237,15 +233,15 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host) : IDisposable
     public async Task Burst_AndMalformedRows_ComeFromCommandsOfTheSimulator()
     {
         await host.SimulateAsync(false);
-        var (rows, letters) = (Sent(), Stack.Kafka.Ends(Stack.DeadLetterTopic).Sum());
+        var (rows, letters) = (Sent(), Letters().Count());
 
         await Stack.CommandAsync("simulator", "send-burst");
         Assert.Equal(rows + 5000, Sent());
-        Assert.Equal(letters, Stack.Kafka.Ends(Stack.DeadLetterTopic).Sum());
+        Assert.Equal(letters, Letters().Count());
 
         await Stack.CommandAsync("simulator", "send-malformed");
         Assert.Equal(rows + 5100, Sent());
-        await Eventually.HoldsAsync(() => Assert.InRange(Stack.Kafka.Ends(Stack.DeadLetterTopic).Sum(), letters + 100, letters + 200));
+        await Eventually.HoldsAsync(() => Assert.Equal(letters + 100, Letters().Count()));
         await Stack.EverythingIsCommittedAsync();
         await Stack.ReadyAsync();
 
@@ -266,6 +262,10 @@ public sealed class EmbeddedAppHostTests(EmbeddedAppHost host) : IDisposable
         Assert.InRange(DateTimeOffset.Parse(simulator["simulator_start"], CultureInfo.InvariantCulture), TimeProvider.System.GetUtcNow().AddHours(-1), TimeProvider.System.GetUtcNow());
         Assert.DoesNotContain("ConnectionStrings__redis", simulator.Keys);
     }
+
+    /// <summary>The dead letters, one per row: after another test has emptied Redis, rejected rows are read and sent again.</summary>
+    private IEnumerable<Confluent.Kafka.ConsumeResult<byte[]?, byte[]?>> Letters() => Stack.Kafka.ReadAll(Stack.DeadLetterTopic).DistinctBy(letter =>
+        (KafkaSide.Header(letter, DeadLetters.TopicHeader), KafkaSide.Header(letter, DeadLetters.PartitionHeader), KafkaSide.Header(letter, DeadLetters.OffsetHeader)));
 
     private static List<(string Topic, int Partition)> Partitions(JsonElement pipeline) =>
         [.. pipeline.GetProperty("lag").EnumerateArray().Select(lag => (lag.GetProperty("topic").GetString()!, lag.GetProperty("partition").GetInt32()))];

@@ -63,11 +63,12 @@ public sealed class DeadLetterProducerTests : IDisposable
     [Fact]
     public async Task TooLargeLetter_IsSentWithoutItsValue_WithTheLengthInAHeader()
     {
-        var (letters, _) = Make();
+        var (letters, metrics) = Make();
         Answer(ErrorCode.MsgSizeTooLarge, ErrorCode.MsgSizeTooLarge);
 
         await letters.SendAsync([Letter(7)]);
 
+        Assert.Equal(1, metrics.DeadLetterCounts[RejectReason.NotJson]);
         var message = Assert.Single(_sent);
         Assert.Null(message.Value);
         Assert.Equal("key"u8.ToArray(), message.Key);
@@ -84,6 +85,23 @@ public sealed class DeadLetterProducerTests : IDisposable
 
         Assert.Equal([7, 8], Offsets());
         Assert.All(_sent, message => Assert.Equal("bad"u8.ToArray(), message.Value));
+    }
+
+    [Fact]
+    public async Task LetterRefusedTogetherWithOthers_ThatFailsAlone_IsLeftForTheNextAttempt()
+    {
+        var (letters, metrics) = Make();
+        List<DeadLetter> list = [Letter(7), Letter(8), Letter(9)];
+        Answer(ErrorCode.MsgSizeTooLarge, ErrorCode.NoError, ErrorCode.MsgSizeTooLarge, ErrorCode.Local_MsgTimedOut, ErrorCode.NotEnoughReplicas);
+
+        var failure = await Assert.ThrowsAnyAsync<KafkaException>(() => letters.SendAsync(list));
+
+        Assert.Equal(ErrorCode.Local_MsgTimedOut, failure.Error.Code);
+        Assert.Equal([7, 9], list.Select(letter => letter.Offset));
+        await letters.SendAsync(list);
+        Assert.Empty(list);
+        Assert.Equal([8, 7, 9], Offsets());
+        Assert.Equal(3, metrics.DeadLetterCounts[RejectReason.NotJson]);
     }
 
     [Fact]
